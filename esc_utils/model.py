@@ -1,0 +1,209 @@
+"""CNN14, the network of PANN (Kong et al. 2020), and a loader that takes nothing from a checkpoint on trust.
+
+log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc1 -> fc_transfer   (PAPER.md, section 4)
+"""
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_utils.errors import UserError
+
+WEIGHTS_FILE = "Cnn14_16k_mAP=0.438.pth"
+WHERE = f"run `make data`, or put {WEIGHTS_FILE} (Zenodo record 3987831, sha256 e2ee543a…5058e6) there by hand"
+
+# What the published file carries besides the backbone: its own front end (checked, not loaded) and the AudioSet head.
+FRONT_END = {
+    "logmel_extractor.melW": "mel matrix",
+    "spectrogram_extractor.stft.conv_real.weight": "STFT kernel (real)",
+    "spectrogram_extractor.stft.conv_imag.weight": "STFT kernel (imaginary)",
+}
+OTHER_RATES = {129: "8 kHz", 513: "32 kHz"}  # frequency bins of PANN's other checkpoints: window / 2 + 1
+
+
+class ConvBlock(nn.Module):
+    """Two 3x3 convolutions, each with batch norm and ReLU, then average pooling: (B, in, t, f) -> (B, out, t/2, f/2)."""
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels_out)
+
+    def forward(self, x: Tensor, pool: int) -> Tensor:
+        x = F.relu_(self.bn1(self.conv1(x)))
+        x = F.relu_(self.bn2(self.conv2(x)))
+        return F.avg_pool2d(x, pool) if pool > 1 else x
+
+
+class Cnn14(nn.Module):
+    """PANN's CNN14 with a new last layer; the state-dict keys are PANN's own, plus `fc_transfer.*`.
+
+    Input (B, 1, frames, mels) in dB, at least 32 frames; output: logits (B, classes). `width` is the number of channels
+    of the first block (64 in PANN) and doubles up to 32 * width, which is also the size of the embedding. `dropout` is
+    (after each block, before each linear layer). Fastest after `.to(memory_format=torch.channels_last)`.
+    """
+
+    def __init__(self, classes: int, width: int = 64, mels: int = 64, dropout: tuple[float, float] = (0.2, 0.5)):
+        super().__init__()
+        self.dropout = dropout
+        self.bn0 = nn.BatchNorm2d(mels)
+        channels = [1] + [width * 2**i for i in range(6)]
+        for i in range(6):
+            setattr(self, f"conv_block{i + 1}", ConvBlock(channels[i], channels[i + 1]))
+        self.fc1 = nn.Linear(channels[-1], channels[-1])
+        self.fc_transfer = nn.Linear(channels[-1], classes)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """bn0 over the mel bands, (B, 1, frames, mels) -> same shape. Zero is then the band's mean (ledger 23)."""
+        return self.bn0(x.transpose(1, 3)).transpose(1, 3)
+
+    def embed(self, z: Tensor) -> Tensor:
+        """Normalised (augmented, blended) input (B, 1, frames, mels) -> embedding (B, 32 * width)."""
+        after_block, before_linear = self.dropout
+        for i in range(1, 7):
+            z = getattr(self, f"conv_block{i}")(z, pool=1 if i == 6 else 2)
+            z = F.dropout(z, after_block, self.training)
+        z = z.mean(dim=3)  # over frequency: (B, channels, time)
+        z = z.amax(dim=2) + z.mean(dim=2)
+        z = F.dropout(z, before_linear, self.training)
+        return F.relu_(self.fc1(z))
+
+    def classify(self, e: Tensor) -> Tensor:
+        """Embedding (B, 32 * width) -> logits (B, classes)."""
+        return self.fc_transfer(F.dropout(e, self.dropout[1], self.training))
+
+    def forward(self, x: Tensor, view: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Log-mel (B, 1, frames, mels) in dB -> logits; `view` works on the normalised input, before any blending."""
+        z = self.normalise(x)
+        return self.classify(self.embed(view(z) if view is not None else z))
+
+
+def load_pann(model: Cnn14, path: str | Path) -> Cnn14:
+    """Fill every tensor of `model` but the new last layer from a checkpoint; returns the model.
+
+    `path`: PANN's published Cnn14_16k_mAP=0.438.pth (ledger 25), or a `.safetensors` file with the same keys.
+    UserError: no file; damaged; holds more than data; of another sample rate; trained behind a front end that differs
+    from ours; a tensor missing, not finite or of another shape (all of them are listed). The model is then unchanged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no weights at {path}: {WHERE}")
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_published(path)
+    _check_front_end(tensors, path, required=path.suffix != ".safetensors")
+    wanted = {key: value for key, value in model.state_dict().items() if not key.startswith("fc_transfer.")}
+    problems = _mismatches(wanted, tensors)
+    if problems:
+        raise UserError(f"{path.name} does not fit this CNN14, {len(problems)} tensors: {'; '.join(problems)}")
+    model.load_state_dict({key: tensors[key] for key in wanted}, strict=False)
+    return model
+
+
+def _mismatches(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    problems = []
+    for key, value in wanted.items():
+        found = tensors.get(key)
+        if not isinstance(found, Tensor):
+            problems.append(f"{key} missing")
+        elif found.shape != value.shape:
+            problems.append(f"{key} has shape {tuple(found.shape)}, needed {tuple(value.shape)}")
+        elif not torch.isfinite(found).all():
+            problems.append(f"{key} is not finite")
+    known = {*wanted, *FRONT_END, "fc_audioset.weight", "fc_audioset.bias", "fc_transfer.weight", "fc_transfer.bias"}
+    return problems + [f"{key} is not part of CNN14" for key in tensors if key not in known]
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def _read_published(path: Path) -> dict[str, Tensor]:
+    """The `model` entry of PANN's checkpoint, read without running any code that the file may carry."""
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # A byte that is no opcode (damage) and a global that is not on the list (code) come as the same exception.
+        reason = next((line.strip() for line in str(error).splitlines() if "global" in line.lower()), "")
+        if "Unsupported global" in reason or "Unsupported class" in reason or "not allowed" in reason:
+            raise UserError(f"{path} holds more than weights and was refused: {reason}") from error
+        raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {WHERE}") from error
+    except Exception as error:  # a cut file raises EOFError, RuntimeError, KeyError, ...: it depends on where it is cut
+        raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {WHERE}") from error
+    tensors = checkpoint.get("model") if isinstance(checkpoint, Mapping) else None
+    if not isinstance(tensors, Mapping):
+        raise UserError(f"{path} has no entry `model`: not a checkpoint in the form PANN published")
+    return dict(tensors)
+
+
+def _numpy_globals() -> list:
+    """The constructors of plain NumPy arrays: all that the training sampler's state in PANN's file needs.
+
+    The file was written under NumPy 1 (`numpy.core`), this may run under NumPy 2 (`numpy._core`): both names are given.
+    """
+    import numpy as np
+
+    reconstruct = np.zeros(0).__reduce__()[0]
+    scalar = np.int64(0).__reduce__()[0]
+    return [
+        (reconstruct, "numpy.core.multiarray._reconstruct"),
+        (reconstruct, "numpy._core.multiarray._reconstruct"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        (np.ndarray, "numpy.ndarray"),
+        (np.dtype, "numpy.dtype"),
+        type(np.dtype(np.int64)),
+        type(np.dtype(np.int32)),
+        type(np.dtype(np.float64)),
+        type(np.dtype(np.float32)),
+        type(np.dtype(np.bool_)),
+    ]
+
+
+def front_end_tensors(window: int = 512, mels: int = 64, sample_rate: int = 16000) -> dict[str, Tensor]:
+    """Our front end in the form PANN stores it: mel matrix (bins, mels) and DFT kernels (bins, 1, window)."""
+    from torchaudio.functional import melscale_fbanks
+
+    n = torch.arange(window, dtype=torch.float64)
+    bins = window // 2 + 1
+    hann = torch.hann_window(window, periodic=True, dtype=torch.float64)
+    angle = 2 * torch.pi * torch.outer(torch.arange(bins, dtype=torch.float64), n) / window
+    mel = melscale_fbanks(bins, 50.0, 8000.0, mels, sample_rate, norm="slaney", mel_scale="slaney")
+    values = (mel, (hann * angle.cos())[:, None], (-hann * angle.sin())[:, None])
+    return {key: value.float() for key, value in zip(FRONT_END, values, strict=True)}
+
+
+def _check_front_end(tensors: Mapping[str, Tensor], path: Path, required: bool) -> None:
+    stored = {key: tensors[key] for key in FRONT_END if isinstance(tensors.get(key), Tensor)}
+    if required and len(stored) < len(FRONT_END):
+        missing = [key for key in FRONT_END if key not in stored]
+        raise UserError(f"{path.name} lacks {', '.join(missing)}: cannot tell which front end it was trained on")
+    for value in stored.values():
+        rate = OTHER_RATES.get(value.shape[0]) if value.ndim else None
+        if rate:
+            raise UserError(f"{path.name} is a {rate} checkpoint; this suite needs PANN's 16 kHz one: {WHERE}")
+    ours = front_end_tensors() if stored else {}
+    for key, value in stored.items():
+        if value.shape != ours[key].shape:
+            shapes = f"{tuple(value.shape)}, ours {tuple(ours[key].shape)}"
+            raise UserError(f"{path.name}: another front end than ours, its {FRONT_END[key]} {key} has shape {shapes}")
+        worst = (value.float() - ours[key]).abs().max() / ours[key].abs().max()
+        if not worst < 1e-4:
+            what = f"its {FRONT_END[key]} {key} differs by {worst:.1e} of the largest entry"
+            raise UserError(f"{path.name}: trained behind another front end than ours, {what}")

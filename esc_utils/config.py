@@ -96,7 +96,6 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     compile: bool
     threads: Annotated[int, Field(ge=0)]
-    micro_batch: Annotated[int, Field(ge=0)]
 
     outputs: str
     cache_dir: str
@@ -113,9 +112,7 @@ class RunConfig(BaseModel):
         if self.restart_every > self.epochs:
             raise ValueError(f"restart_every: {self.restart_every} is longer than epochs: {self.epochs}")
         if self.mixup_pairs == "crossed" and not (self.mixup and self.method == "fixmatch"):
-            raise ValueError(
-                "mixup_pairs: crossed blends labelled with unlabelled clips: needs fixmatch and mixup: true"
-            )
+            raise ValueError("mixup_pairs: crossed blends labelled with unlabelled clips: needs fixmatch and mixup: true")
         if self.forward == "joint" and (self.method != "fixmatch" or self.pseudo_mode == "eval"):
             raise ValueError("forward: joint needs method: fixmatch and pseudo_mode: train")
         if self.precision == "float16" and self.device == "cpu":

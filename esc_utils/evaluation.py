@@ -150,9 +150,7 @@ def reliability(confidence, right, bins: int = 15) -> dict:
     with np.errstate(invalid="ignore"):
         mean = np.bincount(index, confidence, minlength=bins) / clips
         accuracy = np.bincount(index, right, minlength=bins) / clips
-    frame = pd.DataFrame(
-        {"low": edges[:-1], "high": edges[1:], "clips": clips, "confidence": mean, "accuracy": accuracy}
-    )
+    frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "clips": clips, "confidence": mean, "accuracy": accuracy})
     total = int(clips.sum())
     gap = float(np.nansum(clips * np.abs(accuracy - mean))) / total * 100 if total else None
     return {"bins": frame, "ece": gap, "clips": total}

@@ -1,0 +1,147 @@
+"""Log-mel front end and the feature store: every clip decoded, resampled and transformed once."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .config import RunConfig, cache_folder, digest
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from .urbansound import Dataset
+
+SAMPLE_RATE = 16000
+STORE_VERSION = 1
+BATCH = 64  # clips transformed at a time: bounds the memory of a build
+# Levels lie within (-128, 128) dB, where float16 steps are at most 1/16 dB: rounding is off by at most half a step.
+FLOAT16_ERROR_DB = 1 / 32
+
+
+def LogMel(sample_rate=SAMPLE_RATE, window=512, hop=160, mels=64, fmin=50, fmax=8000) -> "torch.nn.Module":
+    """PANN's front end: waveform (B, samples) -> log-mel (B, 1, frames, mels) in dB, frames = samples // hop + 1.
+
+    Power spectrum, periodic Hann window, centred with reflection, slaney mel scale and norm, 10 log10 with floor
+    1e-10 (silence = -100 dB) and no top_db (PAPER.md, section 4; parity with torchlibrosa is tested)."""
+    from .frontend import LogMelFrontEnd
+
+    return LogMelFrontEnd(sample_rate, window, hop, mels, fmin, fmax)
+
+
+def decode(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Audio file -> mono float32 (samples,) at `sample_rate`: channels averaged, then resampled (soxr HQ).
+
+    UserError names the file where it cannot be read, is empty, or holds samples that are not finite."""
+    import soundfile
+
+    try:
+        audio, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except OSError as error:
+        raise UserError(f"audio file {path} cannot be read ({error.strerror or error}): check it is there") from None
+    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"audio file {path} cannot be decoded ({reason}): unpack it again") from None
+    mono = audio.mean(axis=1)
+    if mono.size == 0:
+        raise UserError(f"audio file {path} has no samples: unpack it again")
+    if not np.isfinite(mono).all():
+        raise UserError(f"audio file {path} has samples that are NaN or infinite: replace it")
+    if rate != sample_rate:
+        import soxr
+
+        mono = soxr.resample(mono, rate, sample_rate)
+    return mono.astype(np.float32, copy=False)
+
+
+def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """Pad with zeros at the end, or cut, to exactly `samples` (paper, section 4.1: "padded to 5 s")."""
+    return np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))
+
+
+def waveforms(paths, seconds: float, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
+    """Decode clips into one float32 array (clips, samples) of `seconds` each; `pool` decodes in parallel."""
+    samples = round(seconds * SAMPLE_RATE)
+    decoded = (pool.map if pool else map)(decode, paths)
+    return np.stack([fit_length(waveform, samples) for waveform in decoded])
+
+
+def front_end(network: str) -> "torch.nn.Module":
+    """Front end that a network was made for: LogMel for cnn14, YamnetLogMel for yamnet."""
+    if network == "yamnet":
+        from .yamnet import YamnetLogMel
+
+        return YamnetLogMel()
+    return LogMel()
+
+
+def store_path(config: RunConfig, dataset: "Dataset") -> Path:
+    """File of the feature store, keyed by dataset fingerprint, front end and clip length."""
+    key = digest([STORE_VERSION, dataset.fingerprint, config.network, config.clip_seconds])
+    return cache_folder(config) / "features" / f"{config.network}-{key}.npy"
+
+
+def open_store(config: RunConfig, dataset: "Dataset", progress=None) -> np.ndarray:
+    """Log-mels of all clips, float16 (clips, frames, mels) in dB, in the order of `dataset.clips`, memory-mapped read-only.
+
+    Built on first use: in batches, decoding in parallel; safe against two builders at once (lock) and a kill in the
+    middle (temporary file, then rename). Rounding to float16 is off by at most FLOAT16_ERROR_DB. `progress`
+    (iterable, total=batches) may wrap the loop."""
+    path = store_path(config, dataset)
+    if not path.is_file():
+        from filelock import FileLock
+
+        _writable(path.parent)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.is_file():
+                _build(path, config, dataset, progress)
+    try:
+        store = np.load(path, mmap_mode="r")
+    except (ValueError, OSError) as error:
+        raise UserError(f"feature store {path} is damaged ({error}): delete it, it is made again") from None
+    if len(store) != len(dataset.clips):
+        raise UserError(f"feature store {path} has {len(store)} clips, not {len(dataset.clips)}: delete it")
+    return store
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere") from None
+
+
+def _build(path: Path, config: RunConfig, dataset: "Dataset", progress) -> None:
+    import torch
+
+    extractor = front_end(config.network).eval()
+    paths = list(dataset.clips["path"])
+    batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
+    temporary, store, row = path.with_suffix(".building"), None, 0
+    try:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool, torch.inference_mode():
+            for batch in progress(batches, total=len(batches)) if progress else batches:
+                audio = waveforms(batch, config.clip_seconds, pool)
+                levels = extractor(torch.from_numpy(audio)).squeeze(1).to(torch.float16).numpy()
+                if store is None:
+                    shape = (len(paths), *levels.shape[1:])
+                    store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
+                store[row : row + len(batch)] = levels
+                row += len(batch)
+        store.flush()
+        about = {"dataset": dataset.fingerprint, "network": config.network, "clip_seconds": config.clip_seconds}
+        path.with_suffix(".json").write_text(json.dumps(about | {"shape": shape, "error_db": FLOAT16_ERROR_DB}))
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"feature store {path} cannot be written ({error.strerror}): free some space") from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,47 @@
+"""The three optimizers of Table 4 and the learning-rate schedules."""
+
+import math
+
+import torch
+
+from .config import RunConfig
+
+
+def optimizer(config: RunConfig, groups: list[dict]) -> torch.optim.Optimizer:
+    """AdamW with amsgrad (equals PANN's Adam at weight decay 0) [ledger 4], SGD with Nesterov momentum [ledger 5] or Ranger
+    (RAdam + Lookahead, Wright 2019). `groups`: parameter groups, each with `params` and its peak `lr`."""
+    fused = all(p.is_cuda for group in groups for p in group["params"])
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(
+            groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=config.weight_decay, amsgrad=True,
+            fused=fused or None, foreach=None if fused else True,
+        )  # fmt: skip
+    if config.optimizer == "sgd":
+        nesterov = config.momentum > 0
+        return torch.optim.SGD(
+            groups, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay, foreach=True
+        )
+    from pytorch_optimizer import Ranger
+
+    # degenerated_to_sgd reproduces the original Ranger step for step; the package's default does not.
+    return Ranger(groups, weight_decay=config.weight_decay, degenerated_to_sgd=True)
+
+
+def rate_factor(schedule: str, step: int, steps: int, period: float) -> float:
+    """Factor on the learning rate at `step` of `steps` (0-based) [ledger 13].
+
+    cosine_restarts: (1 + cos(pi t / period)) / 2 with t counted from the last restart, every `period` steps (35 epochs);
+    half_cosine: one such period over all steps; cosine_7_16: cos(7 pi step / (16 steps)), FixMatch's; constant: 1."""
+    if schedule == "constant":
+        return 1.0
+    if schedule == "cosine_7_16":
+        return math.cos(7 * math.pi * step / (16 * steps))
+    if schedule == "half_cosine":
+        period = steps
+    return (1 + math.cos(math.pi * (step % period) / period)) / 2
+
+
+def set_rate(opt: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to `factor` times its peak (kept in the group as `peak_lr`)."""
+    for group in opt.param_groups:
+        group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor

@@ -1,0 +1,262 @@
+"""UrbanSound8K on disk: layouts, index, folds, splits, leak check."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .config import RunConfig, cache_folder, project_root
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+CLASSES = (
+    "air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling",
+    "engine_idling", "gun_shot", "jackhammer", "siren", "street_music",
+)  # fmt: skip
+FOLDS = tuple(range(1, 11))
+COLUMNS = ("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class")
+# The official folds share these five recordings, always with different classes (PAPER.md, section 5).
+KNOWN_SHARED = {106905: {1, 8}, 132016: {1, 4}, 176638: {1, 4}, 180937: {1, 9}, 77751: {2, 7}}
+KAGGLE = ("/kaggle/input/urbansound8k", "/kaggle/input/datasets/chrisfilo/urbansound8k")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The clips that are on disk. `clips` is sorted by file name, one row a clip: file, path, fsid (recording), class_id,
+    class_name, fold, salience (1 foreground, 2 background), start, end, duration (s). `missing`: fold -> clips
+    that the CSV names but the disk lacks."""
+
+    root: Path
+    clips: "pandas.DataFrame"
+    synthesised: bool
+    fingerprint: str
+    missing: dict[int, int]
+
+    def rows(self, folds) -> np.ndarray:
+        """Row numbers of all clips of the given folds, in order."""
+        return np.flatnonzero(self.clips["fold"].isin(list(folds)).to_numpy())
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers into Dataset.clips: labelled (trained on), validation, unlabelled (labels hidden from training)."""
+
+    labelled: np.ndarray
+    validation: np.ndarray
+    unlabelled: np.ndarray
+    labelled_folds: tuple[int, ...]
+    validation_folds: tuple[int, ...]
+    unlabelled_folds: tuple[int, ...]
+
+
+def open_dataset(config: RunConfig) -> Dataset:
+    """The dataset of a run: UrbanSound8K at `data_dir`, or the synthesised default, written on first use."""
+    if config.dataset == "synthetic":
+        from .synthetic import write_dataset
+
+        folder = (
+            cache_folder(config) / f"synthetic-{config.synthetic_clips}x{config.clip_seconds:g}s-{config.synthetic_seed}"
+        )
+        write_dataset(
+            folder,
+            clips_per_fold=config.synthetic_clips,
+            clip_seconds=config.clip_seconds,
+            seed=config.synthetic_seed,
+        )
+        dataset = load(folder)
+    else:
+        dataset = load(find_dataset(config.data_dir), config.allow_partial)
+    return by_index(dataset) if config.fold_assignment == "by_index" else dataset
+
+
+def find_dataset(data_dir: str = "") -> Path:
+    """Folder of UrbanSound8K: `data_dir`, else data/UrbanSound8K of the project, else Kaggle's two mounts."""
+    if data_dir:
+        return Path(data_dir).expanduser()
+    own = project_root() / "data" / "UrbanSound8K"
+    for candidate in (own, *map(Path, os.environ.get("ESC_KAGGLE_INPUT", ":".join(KAGGLE)).split(":"))):
+        if candidate.is_dir():
+            return candidate
+    raise UserError(
+        f"no UrbanSound8K in {own} nor on Kaggle's mounts: `make data` downloads it, or set data_dir (DATA= for make)"
+    )
+
+
+def load(root: Path | str, allow_partial: bool = False) -> Dataset:
+    """Index the dataset at `root`, in the official layout (audio/foldN, metadata/UrbanSound8K.csv) or Kaggle's (foldN and
+    UrbanSound8K.csv at the root). UserError where the folder, the CSV, a fold or a clip is missing or inconsistent;
+    `allow_partial` accepts missing clips and reports them in `missing`."""
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"no dataset folder {root}: unpack UrbanSound8K there, or give its folder as data_dir")
+    inner = root / "UrbanSound8K"
+    if not any((base / "UrbanSound8K.csv").is_file() for base in (root, root / "metadata")) and inner.is_dir():
+        root = inner
+    if (csv := root / "metadata" / "UrbanSound8K.csv").is_file():
+        audio = root / "audio"
+    elif (csv := root / "UrbanSound8K.csv").is_file():
+        audio = root
+    else:
+        raise UserError(f"no metadata/UrbanSound8K.csv or UrbanSound8K.csv in {root}: is it the folder of UrbanSound8K?")
+    clips = read_index(csv)
+    sizes, blocked = _sizes(audio)
+    if blocked:
+        raise UserError(f"folder {blocked} cannot be read: give yourself read permission (chmod u+rx)")
+    keys = ["fold" + str(fold) + "/" + file for fold, file in zip(clips["fold"], clips["file"], strict=True)]
+    clips["path"] = [str(audio / key) for key in keys]
+    there = np.array([key in sizes for key in keys], dtype=bool)
+    missing = clips.loc[~there].groupby("fold").size().to_dict()
+    if missing and not allow_partial:
+        total = ", ".join(f"fold {fold}: {count}" for fold, count in missing.items())
+        example = clips.loc[~there, "path"].iloc[0]
+        raise UserError(
+            f"{sum(missing.values())} of {len(clips)} clips are missing in {audio} ({total}; first: {example}): "
+            "unpack the archive again, or set allow_partial: true to go on with what is there"
+        )
+    if not there.any():
+        raise UserError(f"none of the {len(clips)} clips that {csv} names is in {audio}: unpack the archive again")
+    clips = clips[there].reset_index(drop=True)
+    marker = root / "DATASET.json"
+    synthesised = marker.is_file() and bool(json.loads(marker.read_text()).get("synthesised"))
+    identity = hashlib.sha256(csv.read_bytes())
+    identity.update(marker.read_bytes() if synthesised else b"")
+    for key in sorted(key for key, present in zip(keys, there, strict=True) if present):
+        identity.update(f"{key} {sizes[key]}\n".encode())
+    return Dataset(root, clips, synthesised, identity.hexdigest()[:16], {int(k): int(v) for k, v in missing.items()})
+
+
+def _sizes(audio: Path) -> tuple[dict[str, int], Path | None]:
+    sizes = {}
+    for fold in FOLDS:
+        folder = audio / f"fold{fold}"
+        try:
+            with os.scandir(folder) as entries:
+                sizes |= {f"fold{fold}/{e.name}": e.stat().st_size for e in entries if e.name.endswith(".wav")}
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            return sizes, folder
+    return sizes, None
+
+
+def read_index(csv: Path) -> "pandas.DataFrame":
+    """The CSV as a checked table sorted by file name. Accepts the copies in the wild: `class_name` for `class`, CRLF, no
+    header. UserError names the line where a value is impossible or disagrees with the file name."""
+    import pandas
+
+    try:
+        with csv.open(encoding="utf-8-sig") as lines:
+            first = lines.readline().strip()
+        header = 0 if "slice_file_name" in first else None
+        table = pandas.read_csv(csv, header=header, encoding="utf-8-sig", skipinitialspace=True)
+    except OSError as error:
+        raise UserError(f"{csv} cannot be read ({error.strerror}): check its permissions") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{csv} is not a CSV table ({' '.join(str(error).split())}): take the official one") from None
+    if header is None and table.shape[1] == len(COLUMNS):
+        table.columns = list(COLUMNS)
+    table = table.rename(columns={"class_name": "class"})
+    lacking = [name for name in COLUMNS if name not in table.columns]
+    if lacking:
+        raise UserError(f"{csv} lacks the columns {', '.join(lacking)}: it must have {', '.join(COLUMNS)}")
+    if table.empty:
+        raise UserError(f"{csv} lists no clips: take the official file")
+    first_line = 1 if header is None else 2
+    _check_rows(csv, table, first_line)
+    clips = pandas.DataFrame(
+        {
+            "file": table["slice_file_name"].astype(str),
+            "fsid": table["fsID"].astype("int64"),
+            "class_id": table["classID"].astype("int64"),
+            "class_name": [CLASSES[int(i)] for i in table["classID"]],
+            "fold": table["fold"].astype("int64"),
+            "salience": table["salience"].astype("int64"),
+            "start": table["start"].astype(float),
+            "end": table["end"].astype(float),
+        }
+    )
+    clips["duration"] = clips["end"] - clips["start"]
+    return clips.sort_values("file", kind="stable", ignore_index=True)
+
+
+def _check_rows(csv: Path, table: "pandas.DataFrame", first_line: int) -> None:
+    import pandas
+
+    def refuse(bad, why: str) -> None:
+        if bad.any():
+            at = int(np.flatnonzero(bad.to_numpy())[0])
+            row = table.iloc[at]
+            raise UserError(f"{csv}, line {at + first_line} ({row['slice_file_name']}): {why.format(**row)}")
+
+    for column in ("fsID", "start", "end", "salience", "fold", "classID"):
+        numbers = pandas.to_numeric(table[column], errors="coerce")
+        whole = numbers.isna() if column in ("start", "end") else numbers.isna() | (numbers % 1 != 0)
+        refuse(whole, f"{column} is '{{{column}}}', not a number: take the official CSV")
+        table[column] = numbers
+    refuse(~table["fold"].isin(FOLDS), "fold is {fold}, must be 1 to 10")
+    refuse(~table["classID"].isin(range(len(CLASSES))), "classID is {classID}, must be 0 to 9")
+    expected = table["classID"].map(lambda i: CLASSES[int(i)])
+    refuse(table["class"].astype(str).str.strip() != expected, "class '{class}' and classID {classID} disagree")
+    parts = table["slice_file_name"].astype(str).str.extract(r"^(\d+)-(\d+)-\d+-\d+\.wav$")
+    refuse(parts[0].isna(), "the file name is not fsID-classID-occurrence-slice.wav")
+    refuse(parts[1].astype(int) != table["classID"], "the file name and classID {classID} disagree")
+    refuse(parts[0].astype(int) != table["fsID"], "the file name and fsID {fsID} disagree")
+    refuse(table["end"] < table["start"], "it ends at {end} s before it starts at {start} s")
+    refuse(table["slice_file_name"].duplicated(), "the clip is listed twice: remove one of the lines")
+
+
+def by_index(dataset: Dataset) -> Dataset:
+    """Folds assigned by index over sorted names, as the PANN transfer project does: slices of one recording land in
+    different folds, so validation leaks [ledger 19]. A demonstration of what not to do."""
+    clips = dataset.clips.assign(fold=np.arange(len(dataset.clips)) % len(FOLDS) + 1)
+    return Dataset(dataset.root, clips, dataset.synthesised, dataset.fingerprint, dataset.missing)
+
+
+def split(config: RunConfig, dataset: Dataset) -> Split:
+    """Labelled : validation : unlabelled = 1 : 1 : 8 folds, or 9 : 1 : 0 for the 100% row [ledger 16, 18, 24].
+
+    Fold k trains and (k mod 10) + 1 validates; both rows of a pair validate on the same fold. UserError where a fold
+    that the run needs has no clips."""
+    valid = (config.validation_fold,)
+    rest = tuple(fold for fold in FOLDS if fold not in (config.train_fold, *valid))
+    if config.labelled == "all_but_one":
+        labelled, unlabelled = tuple(sorted((config.train_fold, *rest))), ()
+    else:
+        labelled, unlabelled = (config.train_fold,), rest
+    there = {int(fold) for fold in dataset.clips["fold"].unique()}
+    for name, folds in (("train_fold", (config.train_fold,)), ("validation fold", valid)):
+        if not there.issuperset(folds):
+            raise UserError(
+                f"{name} {folds[0]} has no clips in {dataset.root} (folds there: {', '.join(map(str, sorted(there)))}): "
+                "choose another fold, or complete the dataset"
+            )
+    labelled, unlabelled = (tuple(f for f in folds if f in there) for folds in (labelled, unlabelled))
+    if config.method == "fixmatch" and not unlabelled:
+        raise UserError(f"no unlabelled fold left in {dataset.root} for FixMatch: it needs at least three folds")
+    return Split(
+        dataset.rows(labelled), dataset.rows(valid), dataset.rows(unlabelled), labelled, valid, unlabelled
+    )  # fmt: skip
+
+
+def leak_check(dataset: Dataset) -> "pandas.DataFrame":
+    """Recordings that lie in more than one fold: columns fsid, folds, classes, clips. The official folds share five, with
+    different classes; any other is a leak and raises UserError, as does one of the five in other folds."""
+    groups = dataset.clips.groupby("fsid")
+    shared = groups.filter(lambda rows: rows["fold"].nunique() > 1).groupby("fsid")
+    table = shared.agg(
+        folds=("fold", lambda f: tuple(sorted(set(f)))),
+        classes=("class_name", lambda c: tuple(sorted(set(c)))),
+        clips=("file", "size"),
+    ).reset_index()
+    for row in table.itertuples():
+        if dataset.synthesised or set(row.folds) != KNOWN_SHARED.get(row.fsid):
+            raise UserError(
+                f"recording {row.fsid} lies in folds {row.folds}: folds leak, use the official folds of UrbanSound8K.csv"
+            )
+    return table

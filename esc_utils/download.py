@@ -174,8 +174,7 @@ def _require_checksum(path: Path, source: Source, keep: bool) -> None:
         )
     path.unlink()
     raise UserError(
-        f"{source.name} arrived damaged ({kind} {found}, must be {expected}) and was deleted: "
-        "run the same command again"
+        f"{source.name} arrived damaged ({kind} {found}, must be {expected}) and was deleted: run the same command again"
     )
 
 

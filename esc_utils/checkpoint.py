@@ -1,0 +1,59 @@
+"""Checkpoints that survive a kill: written atomically, recognised when damaged, the one before kept."""
+
+import hashlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import torch
+
+from .errors import UserError
+
+CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that readers and a kill see either the old or the new content (temporary, fsync, rename)."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error.strerror}): free some space or set outputs elsewhere") from None
+
+
+def save(folder: Path, state: dict) -> None:
+    """Save a state of tensors and plain values, after its SHA-256; the checkpoint before it is kept as the previous one."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getbuffer()
+    current = folder / CURRENT
+    if current.exists():
+        current.replace(folder / PREVIOUS)
+    write_atomic(current, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+
+
+def load(folder: Path, identity: str) -> dict | None:
+    """The newest sound checkpoint whose "identity" is this run's, or None; a damaged one is skipped with a warning."""
+    for path in (folder / CURRENT, folder / PREVIOUS):
+        if not path.is_file():
+            continue
+        digest, _, payload = path.read_bytes().partition(b"\n")
+        if hashlib.sha256(payload).hexdigest().encode() != digest:
+            warnings.warn(f"checkpoint {path} is damaged, going back to the one before it", stacklevel=2)
+            continue
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if state["identity"] == identity:
+            return state
+    return None
+
+
+def remove(folder: Path) -> None:
+    """Delete the checkpoints of a finished run."""
+    for name in (CURRENT, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)

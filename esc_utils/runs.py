@@ -1,0 +1,141 @@
+"""The run record: outputs/<profile>/runs/<experiment>/fold<k>_seed<s>/, written whole or not at all."""
+
+import io
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .config import RunConfig, outputs_folder
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA = 1
+
+
+class Record(BaseModel):
+    """metrics.json. Percentages are 0 to 100; `validation` and `transductive` as training.score writes them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int
+    experiment: str
+    profile: str
+    fold: int
+    seed: int
+    synthesised: bool
+    backbone: str
+    config: dict[str, Any]
+    validation: dict[str, Any]
+    transductive: dict[str, Any] | None
+    epochs: int
+    steps: int
+    seconds: float
+    clips_per_second: float
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, metrics (dict), history (one row an evaluated epoch), predictions (arrays)."""
+
+    folder: Path
+    metrics: dict
+    history: "pandas.DataFrame"
+    predictions: dict[str, np.ndarray]
+
+    @property
+    def name(self) -> str:
+        """Experiment, fold and seed, for titles."""
+        return f"{self.metrics['experiment']}, fold {self.metrics['fold']}, seed {self.metrics['seed']}"
+
+
+def folder(config: RunConfig) -> Path:
+    """Folder of the record of one run."""
+    return outputs_folder(config) / "runs" / config.experiment / f"fold{config.train_fold}_seed{config.seed}"
+
+
+@contextmanager
+def claim(path: Path):
+    """Hold a run's folder for this process; UserError where it cannot be written or another process trains there."""
+    from filelock import FileLock, Timeout
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"another process is training in {path}: wait for it, or give another outputs folder") from None
+    except PermissionError as error:
+        raise UserError(f"cannot write to {path} ({error.strerror}): set outputs to a folder of yours") from None
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        raise UserError(f"cannot write to {path} ({error.strerror}): set outputs elsewhere or free some space") from None
+
+
+def write(path: Path, record: dict, history: "pandas.DataFrame", predictions: dict[str, np.ndarray]) -> Run:
+    """Validate and write a record; metrics.json comes last, so a folder with it is complete."""
+    from .checkpoint import write_atomic
+
+    record = Record(**record).model_dump()
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **predictions)
+    write_atomic(path / "predictions.npz", buffer.getvalue())
+    write_atomic(path / "history.csv", history.to_csv(index=False, float_format="%.8g").encode())
+    write_atomic(path / "metrics.json", (json.dumps(record, indent=1) + "\n").encode())
+    return read(path)
+
+
+def complete(path: Path) -> bool:
+    """Whether a finished record lies in this folder."""
+    return (path / "metrics.json").is_file()
+
+
+def read_metrics(path: Path) -> dict:
+    """metrics.json of a run folder, validated."""
+    file = path / "metrics.json"
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        record = Record(**values)
+    except OSError as error:
+        raise UserError(f"no run record {file} ({error.strerror}): train the run first") from None
+    except (ValueError, TypeError, ValidationError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"run record {file} is damaged ({reason}): delete its folder and train again") from None
+    if record.schema_version != SCHEMA:
+        raise UserError(f"run record {file} has schema {record.schema_version}, not {SCHEMA}: train again")
+    return record.model_dump()
+
+
+def read(path: Path | str) -> Run:
+    """A finished run from its folder; UserError where a file is missing or damaged."""
+    import pandas
+
+    path = Path(path)
+    metrics = read_metrics(path)
+    try:
+        history = pandas.read_csv(path / "history.csv")
+        with np.load(path / "predictions.npz", allow_pickle=False) as arrays:
+            predictions = {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"run record {path} is damaged ({reason}): delete the folder and train again") from None
+    return Run(path, metrics, history, predictions)
+
+
+def find(outputs: Path | str, profile: str, experiment: str = "*") -> list[Path]:
+    """Folders of all finished runs of a profile, sorted by experiment, fold and seed."""
+    found = (Path(outputs) / profile / "runs").glob(f"{experiment}/fold*_seed*/metrics.json")
+    return sorted((file.parent for file in found), key=_order)
+
+
+def _order(path: Path) -> tuple:
+    fold, seed = path.name.removeprefix("fold").split("_seed")
+    return path.parent.name, int(fold), int(seed)

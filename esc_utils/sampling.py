@@ -1,0 +1,127 @@
+"""What each step draws: clips, SpecAugment stripes, mixup weights. A pure function of (seed, fold, epoch), on the CPU,
+so that a resumed run, another device or another number of workers draws the same."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .augment import SpecMasks, mixup_weights, views
+from .config import RunConfig
+
+LABELLED, UNLABELLED, MASKS, DROPOUT, START = range(5)  # independent random streams of a run
+
+
+def stream_seed(config: RunConfig, stream: int, number: int) -> int:
+    """63-bit seed of one random stream of a run, for epoch or pass `number`."""
+    words = np.random.SeedSequence([config.seed, config.train_fold, stream, number]).generate_state(2, np.uint32)
+    return (int(words[0]) << 31) ^ int(words[1])
+
+
+def shuffled(config: RunConfig, stream: int, count: int, first: int, length: int) -> np.ndarray:
+    """Positions `first` to `first + length` of an endless sequence of shuffled passes over `count` clips."""
+    passes = range(first // count, (first + length - 1) // count + 1)
+    order = [np.random.default_rng(stream_seed(config, stream, p)).permutation(count) for p in passes]
+    return np.concatenate(order)[first - passes[0] * count :][:length]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps of a run. `per_epoch`: steps between two lines of the history, one pass over the pool that the run draws
+    from; `period`: steps between warm restarts, as a float."""
+
+    steps: int
+    per_epoch: int
+    period: float
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the history, the last one possibly shorter."""
+        return -(-self.steps // self.per_epoch)
+
+
+def budget(config: RunConfig, labelled: int, pool: int) -> Budget:
+    """Steps of a run from its epochs [ledger 14]; labelled, pool: numbers of labelled and of unlabelled clips.
+
+    An unlabelled epoch is counted with mixup's 2 mu B clips a step for every row, so that rows with and without
+    FixMatch or mixup share one number of steps (Table 2); the history's epochs are true passes."""
+    per_pass = max(1, pool // (2 * config.mu * config.fixmatch_batch_size))
+    own = max(1, labelled // (config.batch_size * (2 if config.mixup else 1)))
+    per_epoch = own if config.epoch_of == "labelled" else per_pass
+    exact = config.epochs * config.epoch_scale * per_epoch
+    steps = max(1, round(exact))
+    if config.method == "fixmatch":
+        per_epoch = max(1, pool // unlabelled_batch(config))
+    return Budget(steps, per_epoch, steps * config.restart_every / config.epochs)
+
+
+def labelled_batch(config: RunConfig) -> int:
+    """Labelled clips loaded a step: twice the batch size where pairs are blended."""
+    size = config.fixmatch_batch_size if config.method == "fixmatch" else config.batch_size
+    return size * (2 if config.mixup and config.mixup_pairs == "within" else 1)
+
+
+def unlabelled_batch(config: RunConfig) -> int:
+    """Unlabelled clips loaded a step: mu B, or 2 mu B where pairs are blended (paper, section 4.3)."""
+    pairs = 2 if config.mixup and config.mixup_pairs == "within" else 1
+    return config.mu * config.fixmatch_batch_size * pairs
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One step: positions of clips in their pool, stripes of each view, mixup weights (None: no blending)."""
+
+    labelled: Tensor
+    labelled_masks: SpecMasks
+    weights: Tensor | None
+    unlabelled: Tensor | None = None
+    weak_masks: SpecMasks | None = None
+    strong_masks: SpecMasks | None = None
+    unlabelled_weights: Tensor | None = None
+    partner: Tensor | None = None  # crossed mixup: whom each labelled and unlabelled clip is blended with
+
+
+def draw_epoch(config: RunConfig, plan: Budget, epoch: int, labelled: int, pool: int, shape: tuple[int, int]) -> list[Draw]:
+    """All draws of one epoch; `shape` is (frames, mels) of a log-mel."""
+    first = epoch * plan.per_epoch
+    steps = min(plan.per_epoch, plan.steps - first)
+    generator = torch.Generator().manual_seed(stream_seed(config, MASKS, epoch))
+    augment = views(config)
+    fixmatch = config.method == "fixmatch"
+    label_view = augment[config.labelled_view if fixmatch else "strong"]
+    nl, nu = labelled_batch(config), unlabelled_batch(config)
+    own = shuffled(config, LABELLED, labelled, first * nl, steps * nl).reshape(steps, nl)
+    if fixmatch:  # one pass an epoch; the rest that does not fill a batch is another one each time
+        taken = min(plan.per_epoch * nu, pool) if pool >= nu else pool
+        order = np.resize(
+            np.random.default_rng(stream_seed(config, UNLABELLED, epoch)).permutation(pool)[:taken], steps * nu
+        )
+        others = order.reshape(steps, nu)
+    draws = []
+    for step in range(steps):
+        draw = {
+            "labelled": torch.from_numpy(own[step]),
+            "labelled_masks": label_view.draw(nl, *shape, generator),
+            "weights": _weights(config, nl, generator),
+        }
+        if fixmatch:
+            draw |= {
+                "unlabelled": torch.from_numpy(others[step]),
+                "weak_masks": augment["weak"].draw(nu, *shape, generator),
+                "strong_masks": augment["strong"].draw(nu, *shape, generator),
+                "unlabelled_weights": _weights(config, nu, generator),
+            }
+            if config.mixup_pairs == "crossed":
+                draw["partner"] = torch.randperm(nl + nu, generator=generator)
+        draws.append(Draw(**draw))
+    return draws
+
+
+def _weights(config: RunConfig, clips: int, generator: torch.Generator) -> Tensor | None:
+    if not config.mixup:
+        return None
+    if config.mixup_pairs == "crossed":  # Cances et al.: the larger share stays with the clip itself
+        weights = mixup_weights(clips, config.mixup_alpha, generator)
+        return torch.maximum(weights, 1 - weights)
+    return mixup_weights(clips // 2, config.mixup_alpha, generator)

@@ -1,0 +1,364 @@
+"""The supervised and the FixMatch loop: trains one run from its config, resumes where it was cut off, writes its record."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import checkpoint, provenance, runs
+from .config import RunConfig, digest
+from .errors import UserError
+from .evaluation import metrics
+from .features import open_store
+from .optim import optimizer, rate_factor, set_rate
+from .progress import Progress
+from .sampling import DROPOUT, START, Budget, budget, draw_epoch, labelled_batch, stream_seed, unlabelled_batch
+from .steps import fixmatch_step, supervised_step
+from .urbansound import CLASSES, Dataset, Split, open_dataset, split
+
+HISTORY = (
+    "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "mask_rate", "pseudo_accuracy",
+    "valid_loss", "valid_accuracy", "valid_auc",
+)  # fmt: skip
+EVAL_BATCH = 64
+BACKBONES = {
+    "pann": "PANN CNN14-16k (AudioSet)",
+    "synthesised": "narrow CNN14 pretrained on synthesised audio, in place of PANN",
+    "yamnet": "YAMNet (AudioSet), in place of PANN",
+}
+
+
+def run(config: RunConfig, quiet: bool = False) -> runs.Run:
+    """Train one run, or finish one that was cut off, and return its record; a finished record of the same config, code and
+    data is returned as it is. UserError for whatever a user can mend, with nothing half-written."""
+    dataset = open_dataset(config)
+    folds = split(config, dataset)
+    identity = digest([config.hash, provenance.code_hash(), dataset.fingerprint])
+    folder = runs.folder(config)
+    with runs.claim(folder):
+        if runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity:
+            return runs.read(folder)
+        return _Trainer(config, dataset, folds, folder, identity, quiet).train()
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA where it is; UserError where a device is asked for that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device: '{name}' is not a device: use auto, cpu, cuda or cuda:<number>") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices): use device: auto or cpu")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto`: bfloat16 where CUDA has it natively, float16 on older CUDA, float32 on the CPU (bfloat16 is slower there)."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+
+
+def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Module:
+    """The network of a run, from random start or with its pretrained weights, on the CPU."""
+    torch.manual_seed(stream_seed(config, START, 0))
+    if config.network == "yamnet":
+        from .yamnet import Yamnet, load_yamnet
+
+        model = Yamnet(classes)
+        load_yamnet(model, config.weights_path or None)
+        return model
+    from .model import WEIGHTS_FILE, Cnn14, load_pann
+
+    model = Cnn14(classes, width=config.width)
+    if config.pretrained:
+        root = Path(__file__).parent.parent / "data" / WEIGHTS_FILE
+        shipped = Path(__file__).parent / "assets" / "backbone.safetensors"
+        load_pann(model, config.weights_path or (root if config.backbone == "pann" else shipped))
+    return model
+
+
+class Clips:
+    """Log-mels of the store, by row number, as float32 (B, 1, frames, mels) on the device.
+
+    On CUDA the whole store is resident; on the CPU rows are copied from the memory map, which all processes share."""
+
+    def __init__(self, store: np.ndarray, device: torch.device):
+        self.store, self.device = store, device
+        self.shape = store.shape[1:]
+        self.resident = torch.from_numpy(np.ascontiguousarray(store)).to(device) if device.type == "cuda" else None
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        if self.resident is not None:
+            return self.resident[rows.to(self.device, non_blocking=True)].float().unsqueeze(1)
+        return torch.from_numpy(self.store[rows.numpy()]).float().unsqueeze(1)
+
+
+@torch.inference_mode()
+def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, autocast=None) -> np.ndarray:
+    """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode."""
+    was_training = model.training
+    model.eval()
+    parts = []
+    for batch in torch.from_numpy(np.asarray(rows)).split(EVAL_BATCH):
+        with autocast() if autocast else torch.autocast("cpu", enabled=False):
+            logits = model(clips[batch])
+        parts.append(logits.float().softmax(dim=1))
+    model.train(was_training)
+    return torch.cat(parts).cpu().numpy()
+
+
+def score(dataset: Dataset, rows: np.ndarray, prob: np.ndarray, folds: tuple[int, ...]) -> dict:
+    """Scores of predictions against the labels: folds, clips, recordings, accuracy, AUC, per class."""
+    of = dataset.clips.iloc[rows]
+    found = metrics(of["class_id"].to_numpy(), prob)
+    return {"folds": list(folds), "clips": len(rows), "recordings": int(of["fsid"].nunique()), "last": found}
+
+
+class _Trainer:
+    """State of one run. Training sees labels of `split.labelled` only; those of the unlabelled folds are read once, after
+    the last step, to write the audit."""
+
+    def __init__(self, config: RunConfig, dataset: Dataset, folds: Split, folder: Path, identity: str, quiet: bool):
+        self.config, self.dataset, self.folds, self.folder = config, dataset, folds, folder
+        self.identity, self.quiet = identity, quiet
+        torch.set_num_threads(config.threads or os.cpu_count() or 1)
+        self.device = choose_device(config.device)
+        self.dtype = choose_precision(config.precision, self.device)
+        self.clips = Clips(open_store(config, dataset), self.device)
+        self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
+        self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled))
+        self.model = build_model(config).to(self.device, memory_format=torch.channels_last).train()
+        self._prepare_start()
+        self.optimizer = optimizer(config, self._groups())
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema), use_buffers=True
+        ) if config.ema else None  # fmt: skip
+        self.epoch, self.seconds, self.history, self.best = 0, 0.0, [], None
+        rounds = self.plan.epochs if config.method == "fixmatch" else 0
+        self.confidence = torch.full((rounds, len(folds.unlabelled)), float("nan"))
+        self.pseudo = torch.full((rounds, len(folds.unlabelled)), -1, dtype=torch.int8)
+
+    def _prepare_start(self) -> None:
+        rows = self.folds.labelled
+        if hasattr(self.model, "set_statistics"):
+            self.model.set_statistics(self.clips[torch.from_numpy(rows)])
+        if self.config.head_start == "logistic":
+            from .head import start_from_logistic
+
+            self.model.eval()
+            with torch.inference_mode():
+                parts = [
+                    self.model.embed(self.model.normalise(self.clips[batch])).float().cpu()
+                    for batch in torch.from_numpy(rows).split(EVAL_BATCH)
+                ]
+            start_from_logistic(self.model, torch.cat(parts).numpy(), self.labels.cpu().numpy(), len(CLASSES))
+            self.model.train()
+
+    def _groups(self) -> list[dict]:
+        head = [p for name, p in self.model.named_parameters() if name.startswith("fc_transfer.")]
+        body = [p for name, p in self.model.named_parameters() if not name.startswith("fc_transfer.") and p.requires_grad]
+        rate = self.config.learning_rate
+        if not self.config.pretrained or self.config.backbone_rate == 1:
+            return [{"params": body + head, "lr": rate}]
+        return [{"params": body, "lr": rate * self.config.backbone_rate}, {"params": head, "lr": rate}]
+
+    def _autocast(self):
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    # ---- the loop -------------------------------------------------------------------------------------------------
+    def train(self) -> runs.Run:
+        self._resume()
+        progress = Progress(self.folder / "log.txt", self.plan.epochs, self.epoch, self.quiet)
+        try:
+            progress.say(self._opening())
+            while self.epoch < self.plan.epochs:
+                began = time.monotonic()
+                means = self._one_epoch()
+                self.epoch += 1
+                last = self.epoch == self.plan.epochs
+                spent = time.monotonic() - began
+                row = self._row(means, evaluate=last or self.epoch % self.config.evaluate_every == 0)
+                self.seconds += time.monotonic() - began
+                progress.epoch(self.epoch, row, self._clips_a_step() * means["steps"] / spent)
+                if row["valid_accuracy"] is not None:
+                    self.history.append(row)
+                    if not last:
+                        self._save()
+            record = self._record()
+        finally:
+            progress.close()
+        checkpoint.remove(self.folder)
+        return record
+
+    def _opening(self) -> str:
+        folds, plan = self.folds, self.plan
+        pools = (
+            f"{len(folds.labelled)} labelled, {len(folds.validation)} validation, {len(folds.unlabelled)} unlabelled clips"
+        )
+        start = f", resumed after epoch {self.epoch}" if self.epoch else ""
+        return f"{self.config.experiment}: {pools}; {plan.steps} steps in {plan.epochs} epochs on {self.device}{start}"
+
+    def _clips_a_step(self) -> int:
+        extra = unlabelled_batch(self.config) if self.config.method == "fixmatch" else 0
+        return labelled_batch(self.config) + extra
+
+    def _one_epoch(self) -> dict:
+        config, folds, plan = self.config, self.folds, self.plan
+        torch.manual_seed(stream_seed(config, DROPOUT, self.epoch))
+        draws = draw_epoch(config, plan, self.epoch, len(folds.labelled), len(folds.unlabelled), self.clips.shape)
+        labelled, unlabelled = torch.from_numpy(folds.labelled), torch.from_numpy(folds.unlabelled)
+        sums = torch.zeros(4, device=self.device)
+        if config.method == "fixmatch":
+            confidence = torch.full((len(unlabelled),), float("nan"), device=self.device)
+            pseudo = torch.full((len(unlabelled),), -1, dtype=torch.int8, device=self.device)
+        first = self.epoch * plan.per_epoch
+        for number, draw in enumerate(draws, start=first):
+            with self._autocast():
+                x, y = self.clips[labelled[draw.labelled]], self.labels[draw.labelled.to(self.device)]
+                if config.method == "fixmatch":
+                    found = fixmatch_step(self.model, config, draw, x, y, self.clips[unlabelled[draw.unlabelled]])
+                    at = draw.unlabelled.to(self.device)
+                    confidence[at], pseudo[at] = found.confidence, found.pseudo_labels.to(torch.int8)
+                else:
+                    found = supervised_step(self.model, config, draw, x, y)
+            self._update(number, found.loss)
+            sums += torch.stack([found.loss.detach(), found.supervised, found.unlabelled, found.mask_rate])
+        if config.method == "fixmatch":
+            self.confidence[self.epoch], self.pseudo[self.epoch] = confidence.cpu(), pseudo.cpu()
+        values = (sums / len(draws)).tolist()  # the epoch's only wait for the device
+        if not np.isfinite(values[0]):
+            raise UserError(f"the loss is {values[0]} in epoch {self.epoch + 1}: lower learning_rate, or precision: float32")
+        return dict(zip(("loss", "supervised_loss", "unlabelled_loss", "mask_rate"), values, strict=True)) | {
+            "steps": len(draws)
+        }
+
+    def _update(self, number: int, loss: torch.Tensor) -> None:
+        """One optimizer step, or a part of it with gradient accumulation [ledger 21]."""
+        config, plan = self.config, self.plan
+        self.scaler.scale(loss / config.accumulate).backward()
+        if (number + 1) % config.accumulate and number + 1 < plan.steps:
+            return
+        set_rate(self.optimizer, rate_factor(config.schedule, number, plan.steps, plan.period))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    # ---- evaluation and state -------------------------------------------------------------------------------------
+    def _evaluated(self) -> torch.nn.Module:
+        return self.model if self.average is None else self.average.module
+
+    def _row(self, means: dict, evaluate: bool) -> dict:
+        fixmatch = self.config.method == "fixmatch"
+        row = dict.fromkeys(HISTORY) | {k: v for k, v in means.items() if k in HISTORY}
+        row |= {"epoch": self.epoch, "step": min(self.epoch * self.plan.per_epoch, self.plan.steps)}
+        row["learning_rate"] = self.optimizer.param_groups[-1]["lr"]
+        if not fixmatch:
+            row |= {"unlabelled_loss": None, "mask_rate": None}
+        if evaluate:
+            rows = self.folds.validation
+            prob = predict(self._evaluated(), self.clips, rows, self._autocast)
+            truth = self.dataset.clips["class_id"].to_numpy()[rows]
+            found = metrics(truth, prob)
+            row["valid_loss"] = float(-np.log(np.maximum(prob[np.arange(len(rows)), truth], 1e-12)).mean())
+            row |= {"valid_accuracy": found["accuracy"], "valid_auc": found["auc_weighted"]}
+            if self.best is None or found["accuracy"] > self.best["accuracy"]:
+                self.best = found | {"epoch": self.epoch}
+        return row
+
+    def _state(self) -> dict:
+        return {
+            "identity": self.identity, "epoch": self.epoch, "seconds": self.seconds,
+            "history": self.history, "best": self.best, "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
+            "confidence": self.confidence[: self.epoch], "pseudo": self.pseudo[: self.epoch],
+        }  # fmt: skip
+
+    def _save(self) -> None:
+        checkpoint.save(self.folder, self._state())
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self.folder, self.identity)
+        if state is None:
+            return
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.history, self.best = state["history"], state["best"]
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.config.method == "fixmatch":
+            self.confidence[: self.epoch], self.pseudo[: self.epoch] = state["confidence"], state["pseudo"]
+
+    # ---- the record -----------------------------------------------------------------------------------------------
+    def _record(self) -> runs.Run:
+        import pandas
+
+        config, folds, dataset, model = self.config, self.folds, self.dataset, self._evaluated()
+        prob = predict(model, self.clips, folds.validation, self._autocast)
+        predictions = _named("valid", dataset, folds.validation, prob)
+        validation = score(dataset, folds.validation, prob, folds.validation_folds)
+        history = pandas.DataFrame(self.history, columns=list(HISTORY))
+        tail = history[["valid_accuracy", "valid_auc"]].tail(5).median()
+        validation |= {
+            "best": self.best,
+            "median_last5": {"accuracy": float(tail.iloc[0]), "auc_weighted": float(tail.iloc[1])},
+        }
+        transductive = None
+        if len(folds.unlabelled):
+            prob = predict(model, self.clips, folds.unlabelled, self._autocast)
+            predictions |= _named("unlabelled", dataset, folds.unlabelled, prob)
+            transductive = score(dataset, folds.unlabelled, prob, folds.unlabelled_folds)
+        if config.method == "fixmatch":
+            predictions |= {"pseudo_confidence": self.confidence.numpy(), "pseudo_label": self.pseudo.numpy()}
+            self._audit(history, predictions)
+        commit, dirty = provenance.commit()
+        record = {
+            "schema_version": runs.SCHEMA, "experiment": config.experiment, "profile": config.profile,
+            "fold": config.train_fold, "seed": config.seed, "synthesised": dataset.synthesised,
+            "backbone": BACKBONES[config.backbone] if config.pretrained else "random start",
+            "config": config.model_dump(), "validation": validation, "transductive": transductive,
+            "epochs": self.plan.epochs, "steps": self.plan.steps, "seconds": round(self.seconds, 2),
+            "clips_per_second": round(self._clips_a_step() * self.plan.steps / max(self.seconds, 1e-9), 1),
+            "provenance": {
+                "identity": self.identity, "commit": commit, "dirty": dirty, "config_hash": config.hash,
+                "code_hash": provenance.code_hash(), "dataset_fingerprint": dataset.fingerprint,
+                "dataset_missing": {str(k): v for k, v in dataset.missing.items()},
+                "versions": provenance.versions(), "device": _device_name(self.device),
+                "precision": str(self.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
+            },
+        }  # fmt: skip
+        return runs.write(self.folder, record, history, predictions)
+
+    def _audit(self, history, predictions: dict) -> None:
+        """Share of accepted pseudo-labels that are right, epoch by epoch: the hidden labels are read here only."""
+        hidden = predictions["unlabelled_label"]
+        accepted = predictions["pseudo_confidence"] >= np.float32(self.config.tau)  # NaN: not drawn
+        right = (predictions["pseudo_label"] == hidden) & accepted
+        share = right.sum(1) / np.where(accepted.sum(1) > 0, accepted.sum(1), np.nan)
+        history["pseudo_accuracy"] = share[history["epoch"].to_numpy() - 1]
+
+
+def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:
+    of = dataset.clips.iloc[rows]
+    return {
+        f"{name}_file": of["file"].to_numpy(dtype=str),
+        f"{name}_recording": of["fsid"].to_numpy(dtype=np.int64),
+        f"{name}_label": of["class_id"].to_numpy(dtype=np.int64),
+        f"{name}_prob": prob.astype(np.float32),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

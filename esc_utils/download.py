@@ -23,10 +23,10 @@ import requests
 from tqdm import tqdm
 
 from esc_utils.archive import unpack_tar
+from esc_utils.config import project_root
 from esc_utils.errors import UserError
 
 BASE_URL = "https://zenodo.org"
-DATA = Path(__file__).resolve().parent.parent / "data"
 GB = 1e9
 BLOCK = 1 << 16  # what a cut connection can lose at most
 TRIES = 3  # in a row that bring nothing new
@@ -65,7 +65,7 @@ SOURCES = {
 }
 
 
-def fetch(names: list[str], folder: Path = DATA, base_url: str = BASE_URL, wait: float = 2.0) -> dict[str, Path]:
+def fetch(names: list[str], folder: Path, base_url: str = BASE_URL, wait: float = 2.0) -> dict[str, Path]:
     """Make the named sources present under `folder`; returns where each lies (the unpacked folder for the dataset).
 
     wait: seconds before the first new try after a cut connection (doubled each time).
@@ -297,11 +297,11 @@ def _unpack(source: Source, archive: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m esc_utils.download", description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="?", default="all", choices=[*SOURCES, "all"])
-    parser.add_argument("--to", type=Path, default=DATA, metavar="DIR", help="default: data/ in the project")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="default: data/ in the project")
     parser.add_argument("--base-url", default=BASE_URL, help="a mirror with Zenodo's paths")
     args = parser.parse_args(argv)
     try:
-        fetch(list(SOURCES) if args.what == "all" else [args.what], args.to, args.base_url)
+        fetch(list(SOURCES) if args.what == "all" else [args.what], args.to or project_root() / "data", args.base_url)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

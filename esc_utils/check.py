@@ -186,7 +186,7 @@ def weights(setup: Setup) -> Iterator[Line]:
         from .download import SOURCES
 
         source = SOURCES["weights"]
-        path = given or setup.root / "data" / source.name
+        path = given or configuration.data_folder() / source.name
         if not path.is_file():
             raise UserError(f"no {path}: run `make data`, or put {source.name} there ({source.checksum})")
         if setup.quick:

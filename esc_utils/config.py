@@ -150,6 +150,17 @@ def project_root() -> Path:
     return root
 
 
+def working_root() -> Path:
+    """Where results and downloads go: the project, or the current folder where the project is read-only (Kaggle)."""
+    root = project_root()
+    return root if os.access(root, os.W_OK) else Path.cwd()
+
+
+def data_folder() -> Path:
+    """Where downloads go and are looked for."""
+    return working_root() / "data"
+
+
 def read_parameters(path: Path) -> dict:
     """One parameter file as a flat dict; UserError names the file where it is missing, not YAML or not flat."""
     try:
@@ -233,12 +244,12 @@ def from_notebook(variables: dict) -> RunConfig:
 
 
 def outputs_folder(config: RunConfig) -> Path:
-    """Folder of everything this profile writes: <outputs>/<profile>; `outputs` is taken relative to the project."""
-    return (project_root() / (config.outputs or "outputs")) / config.profile
+    """Folder of everything this profile writes: <outputs>/<profile>; `outputs` is taken relative to `working_root`."""
+    return (working_root() / (config.outputs or "outputs")) / config.profile
 
 
 def cache_folder(config: RunConfig) -> Path:
     """Folder of what can be made again (synthesised audio, feature stores), shared by all profiles."""
     if config.cache_dir:
-        return project_root() / config.cache_dir
-    return (project_root() / (config.outputs or "outputs")) / "cache"
+        return working_root() / config.cache_dir
+    return (working_root() / (config.outputs or "outputs")) / "cache"

@@ -23,7 +23,7 @@ import requests
 from tqdm import tqdm
 
 from esc_utils.archive import unpack_tar
-from esc_utils.config import project_root
+from esc_utils.config import data_folder
 from esc_utils.errors import UserError
 
 BASE_URL = "https://zenodo.org"
@@ -301,7 +301,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--base-url", default=BASE_URL, help="a mirror with Zenodo's paths")
     args = parser.parse_args(argv)
     try:
-        fetch(list(SOURCES) if args.what == "all" else [args.what], args.to or project_root() / "data", args.base_url)
+        fetch(list(SOURCES) if args.what == "all" else [args.what], args.to or data_folder(), args.base_url)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

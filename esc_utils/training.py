@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import checkpoint, provenance, runs
-from .config import RunConfig, digest
+from .config import RunConfig, data_folder, digest
 from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
@@ -78,9 +78,9 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
 
     model = Cnn14(classes, width=config.width)
     if config.pretrained:
-        root = Path(__file__).parent.parent / "data" / WEIGHTS_FILE
+        published = data_folder() / WEIGHTS_FILE
         shipped = Path(__file__).parent / "assets" / "backbone.safetensors"
-        load_pann(model, config.weights_path or (root if config.backbone == "pann" else shipped))
+        load_pann(model, config.weights_path or (published if config.backbone == "pann" else shipped))
     return model
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import RunConfig, cache_folder, project_root
+from .config import RunConfig, cache_folder, data_folder
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def find_dataset(data_dir: str = "") -> Path:
     """Folder of UrbanSound8K: `data_dir`, else data/UrbanSound8K of the project, else Kaggle's two mounts."""
     if data_dir:
         return Path(data_dir).expanduser()
-    own = project_root() / "data" / "UrbanSound8K"
+    own = data_folder() / "UrbanSound8K"
     for candidate in (own, *map(Path, os.environ.get("ESC_KAGGLE_INPUT", ":".join(KAGGLE)).split(":"))):
         if candidate.is_dir():
             return candidate

@@ -1,5 +1,8 @@
 """The one exception that means "the user can mend this", shown as a single line."""
 
+import sys
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """A mistake in the data, the parameters, the weights or the environment.
@@ -11,3 +14,13 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """IPython asks for this instead of printing its own traceback."""
         return [f"error: {self}"]
+
+
+@contextmanager
+def exit_with():
+    """For command lines: a UserError inside becomes one line on stderr and exit status 1."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

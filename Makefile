@@ -1,0 +1,47 @@
+# Everything installs itself into .venv; needs python3 (3.11 to 3.13), venv, make and the package registries.
+PYTHON  ?= python3
+PROFILE ?= quick
+DATA    ?=
+OUTPUTS ?= outputs
+JOBS    ?=
+BIN     := .venv/bin
+DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
+
+.PHONY: help install tables table1 table2 table3 table4 table5 report test lab data check lint clean
+help:
+	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
+	@echo "make table2 ... table5                              one table"
+	@echo "make test                                           all tests"
+	@echo "make lab                                            JupyterLab on the notebooks"
+	@echo "make data                                           download UrbanSound8K and PANN's weights"
+	@echo "make check                                          is this machine ready?"
+
+install: .venv/installed
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is not Python 3.11 to 3.13: set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into .venv (a minute or two) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+tables: install
+	@$(DRIVE)
+table1 table2 table3 table4 table5: install
+	@$(DRIVE) --tables $(@:table%=%)
+report: tables
+test: install
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest
+lint: install
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lab: install
+	@$(BIN)/jupyter lab --notebook-dir . --LabApp.default_url=/lab/tree/notebooks/01_data_exploration.ipynb
+data: install
+	@$(BIN)/python -m esc_utils.download all
+check: install
+	@$(BIN)/python -m esc_utils.check --profile $(PROFILE) --outputs "$(OUTPUTS)" $(if $(DATA),--data "$(DATA)")
+clean:
+	rm -rf outputs/$(PROFILE) outputs/cache .snakemake

@@ -1,0 +1,49 @@
+"""Which runs the tables of a profile need: an explicit list from params/tables.yaml, never a glob."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from . import config
+from .errors import UserError
+from .urbansound import FOLDS, find_dataset, load
+
+
+@dataclass(frozen=True, order=True)
+class Job:
+    """One training run."""
+
+    experiment: str
+    fold: int
+    seed: int
+
+
+def tables() -> dict:
+    """params/tables.yaml: tables, their rows, printed numbers and the claims."""
+    return yaml.safe_load((config.project_root() / "params" / "tables.yaml").read_text(encoding="utf-8"))
+
+
+def whole_folds(base: config.RunConfig) -> dict[int, int]:
+    """Training fold -> validation fold, for the folds that are whole on disk: (k mod 10) + 1 where all ten are there, the
+    next whole fold otherwise [ledger 16]."""
+    whole = list(FOLDS)
+    if base.dataset == "urbansound8k":
+        dataset = load(find_dataset(base.data_dir), base.allow_partial)
+        there = set(dataset.clips["fold"])
+        whole = [fold for fold in FOLDS if fold in there and not dataset.missing.get(fold)]
+    if len(whole) < 2:
+        raise UserError(f"only {len(whole)} of ten folds is whole: a run needs one to train on and one to validate on")
+    return {fold: whole[(i + 1) % len(whole)] for i, fold in enumerate(whole)}
+
+
+def jobs(table: dict, folds: list[int], seeds: list[int]) -> list[Job]:
+    """Runs of one table of params/tables.yaml, on those of its folds that are there."""
+    experiments = dict.fromkeys(row["experiment"] for row in table["rows"] if row.get("experiment"))
+    return [Job(e, fold, seed) for e in experiments for fold in table.get("folds", [1]) if fold in folds for seed in seeds]
+
+
+def parameter_files(profile: str, experiment: str) -> list[str]:
+    """Paths of the layers of a run, relative to the project, for papermill's -f."""
+    root = config.project_root()
+    return [str(Path(path).relative_to(root)) for path in config.layers_of(profile, experiment)]

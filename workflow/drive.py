@@ -1,0 +1,102 @@
+"""Start the workflow: check the machine, hold the lock, run Snakemake, say where the results are.
+
+python workflow/drive.py --profile quick [--data DIR] [--outputs DIR] [--tables 2,3] [--jobs N] [--dry-run]
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from esc_utils import config, plan, runs  # noqa: E402
+from esc_utils.errors import UserError  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--outputs", default="outputs")
+    parser.add_argument("--tables", default="")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--workflow-profile", default="default")
+    options = parser.parse_args()
+    try:
+        return drive(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def drive(options) -> int:
+    data = str(Path(options.data).expanduser().resolve()) if options.data else ""
+    known = sorted(int(number) for number in plan.tables()["tables"])
+    wanted = sorted({int(n) for n in options.tables.split(",")}) if options.tables else known
+    if not set(wanted) <= set(known):
+        raise UserError(f"no such table in --tables {options.tables}: choose from {', '.join(map(str, known))}")
+    places = {"outputs": options.outputs} | ({"data_dir": data} if data else {})
+    base = config.for_run(options.profile, "", **places)
+    plan.whole_folds(base)  # a missing dataset or fold is said here, in one line
+    folder = config.outputs_folder(base)
+    check = [sys.executable, "-m", "esc_utils.check", "--quick", "--profile", options.profile, "--outputs", options.outputs]
+    if subprocess.run([*check, *(["--data", data] if data else [])], cwd=ROOT).returncode:
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(ROOT / ".snakemake-driver.lock", timeout=0):
+            forget_half_runs(folder)
+            status = snakemake(options, data, wanted)
+    except Timeout:
+        raise UserError("another `make tables` is running in this checkout: wait for it to end, or stop it") from None
+    if status == 0 and not options.dry_run:
+        tell(folder, wanted, known)
+    return status
+
+
+def forget_half_runs(folder: Path) -> None:
+    """A rendered notebook whose record was deleted is no result: let the workflow make both again."""
+    for notebook in folder.glob("runs/*/*/notebook.ipynb"):
+        if not runs.complete(notebook.parent):
+            notebook.unlink()
+
+
+def snakemake(options, data: str, wanted: list[int]) -> int:
+    tables = ",".join(map(str, wanted))
+    values = [f"profile={options.profile}", f"outputs={options.outputs}", f"tables={tables}"]
+    words = [
+        sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--cores", str(options.jobs),
+        "--workflow-profile", f"workflow/profiles/{options.workflow_profile}", "--logger", "esc",
+        "--config", *values, *([f"data={data}"] if data else []),
+    ]  # fmt: skip
+    if options.dry_run:
+        words.append("--dry-run")
+    bin_folder = str(Path(sys.executable).parent)
+    environment = os.environ | {
+        "PATH": bin_folder + os.pathsep + os.environ.get("PATH", ""),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "workflow"), os.environ.get("PYTHONPATH", "")]).rstrip(":"),
+    }
+    unlock = [*words[:5], "--unlock", "--cores", "1", "--config", *values, *([f"data={data}"] if data else [])]
+    if any((ROOT / ".snakemake" / "locks").glob("*")):  # ours is held, so these are of a killed one
+        subprocess.run(unlock, cwd=ROOT, env=environment, capture_output=True)
+    return subprocess.run(words, cwd=ROOT, env=environment).returncode
+
+
+def tell(folder: Path, wanted: list[int], known: list[int]) -> None:
+    shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    print(f"\nTables     {', '.join(f'{shown}/tables/table{n}.md' for n in wanted)} (also .csv, .html)")
+    if wanted == known:
+        print(f"Report     {shown}/report/index.html (open it in a browser)")
+        print(f"Notebooks  {shown}/notebooks/, and one a run in {shown}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb")
+    else:
+        print(f"Notebooks  {shown}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Progress of a workflow in one line a job: which, how many of how many, how long still."""
+
+import sys
+import time
+from pathlib import Path
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+
+class LogHandler(LogHandlerBase):
+    """Prints job starts and ends to stdout; errors with the tail of the failed job's log."""
+
+    def __post_init__(self) -> None:
+        self.jobs: dict[int, tuple[str, float, list[str]]] = {}
+        self.total = self.done = 0
+        self.trained, self.to_train = [], 0
+        self.began = time.monotonic()
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = True
+    has_formatter = True
+    needs_rulegraph = False
+
+    def emit(self, record) -> None:
+        event = getattr(record, "event", None)
+        if event == LogEvent.RUN_INFO:
+            self._plan(record.stats)
+        elif event == LogEvent.JOB_INFO:
+            self._start(record)
+        elif event == LogEvent.JOB_FINISHED:
+            self._finish(record.job_id)
+        elif event == LogEvent.JOB_ERROR:
+            self._fail(record)
+        elif event in (LogEvent.ERROR, None) and record.levelname in ("ERROR", "CRITICAL"):
+            text = record.getMessage().strip()
+            if text and not text.startswith(("Exiting because", "Complete log", "At least one job")):
+                self._say(text)
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stdout, flush=True)
+
+    def _plan(self, stats: dict) -> None:
+        if not self.total:
+            self.total = stats.get("total", 0) - stats.get("all", 0)
+            self.to_train = stats.get("run", 0)
+            self._say(f"{self.total} jobs, {self.to_train} of them training runs")
+
+    def _start(self, record) -> None:
+        words = [record.rule_name, *(f"{value}" for value in record.wildcards.values())]
+        if record.rule_name == "run":
+            words = [record.wildcards["experiment"], f"fold {record.wildcards['fold']}, seed {record.wildcards['seed']}"]
+        self.jobs[record.jobid] = (" ".join(words), time.monotonic(), list(record.log or []))
+
+    def _finish(self, job: int) -> None:
+        if job not in self.jobs:
+            return
+        name, began, _ = self.jobs.pop(job)
+        if name == "all":
+            return
+        self.done += 1
+        passed = time.monotonic() - self.began
+        left = passed / self.done * max(0, self.total - self.done)
+        share = f"[{self.done}/{self.total}]"
+        self._say(f"{share:>9} {name:<44} {time.monotonic() - began:5.0f} s   about {_minutes(left)} left")
+
+    def _fail(self, record) -> None:
+        name, _, logs = self.jobs.get(record.jobid, (record.rule_name, 0.0, list(record.log or [])))
+        self._say(f"FAILED {name}")
+        for log in logs:
+            try:
+                with Path(log).open(encoding="utf-8", errors="replace") as lines:
+                    tail = [line.rstrip() for line in lines if line.strip()][-5:]
+            except OSError:
+                continue
+            for line in tail:
+                self._say(f"    {line}")
+            self._say(f"    (whole log: {log})")
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

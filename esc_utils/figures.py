@@ -1,0 +1,86 @@
+"""Every figure of the suite: pure functions, arrays in, matplotlib Figure out; and `save`.
+
+All functions take `synthesised=True` and then say "synthesised audio" in the title. Axes carry units; a class or a
+method has the same colour everywhere (`esc_utils.style`). Nothing here computes a headline number: what is drawn is
+counted from the arrays given, and tables take theirs from `evaluation`.
+"""
+
+import io
+import json
+from pathlib import Path
+
+from .figures_data import (
+    class_fold_counts,
+    clip_view,
+    durations,
+    example_grid,
+    recordings_per_fold,
+    salience,
+)
+from .figures_fixmatch import (
+    confidence_histograms,
+    pseudo_label_by_class,
+    pseudo_label_curves,
+    reliability,
+    threshold_comparison,
+    threshold_sweep,
+)
+from .figures_heatmap import mask_heatmap
+from .figures_runs import confusion_matrix, learning_curves, roc_curves
+from .figures_tables import claims_overview, fold_dots, forest, mean_roc
+from .figures_views import expected_share, masked_area, specaugment_table, views
+
+__all__ = [
+    "claims_overview", "class_fold_counts", "clip_view", "confidence_histograms", "confusion_matrix", "durations",
+    "example_grid", "expected_share", "fold_dots", "forest", "learning_curves", "mask_heatmap", "masked_area",
+    "mean_roc",
+    "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold", "reliability", "roc_curves", "salience",
+    "save", "specaugment_table", "threshold_comparison", "threshold_sweep", "views",
+]  # fmt: skip
+
+
+def save(
+    figure, folder, name: str, alt: str, caption: str, command: str = "", provenance: dict | None = None,
+    formats=("png", "svg"), dpi: int = 200,
+):  # fmt: skip
+    """Write a Figure and its description; return the picture, for the last line of a notebook cell to show.
+
+    Files: <name>.png (`dpi`), <name>.svg or .pdf where `formats` asks, and <name>.json with {alt, caption, command,
+    provenance}. Neither holds a time stamp: the same figure gives the same bytes. The PNG is always written, since
+    the report needs it, and is what is returned (an IPython Image of the figure's own width), so that a figure is
+    drawn once only.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = draw(figure, dpi)
+    (folder / f"{name}.png").write_bytes(drawn)
+    for kind in formats:
+        if kind != "png":
+            dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}}[kind]
+            _save_vector(figure, folder / f"{name}.{kind}", dated)
+    described = {"alt": alt, "caption": caption, "command": command, "provenance": provenance or {}}
+    (folder / f"{name}.json").write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    from IPython.display import Image
+
+    return Image(drawn, format="png", alt=alt, width=round(figure.get_figwidth() * 100))
+
+
+def draw(figure, dpi: float = 100) -> bytes:
+    """A Figure as PNG bytes. It lays out and draws once, where `Figure.savefig` draws twice."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    usual, drawn = figure.get_dpi(), io.BytesIO()
+    figure.set_dpi(dpi)
+    FigureCanvasAgg(figure).print_png(drawn, metadata={"Software": None})
+    figure.set_dpi(usual)
+    return drawn.getvalue()
+
+
+def _save_vector(figure, path: Path, metadata: dict) -> None:
+    import matplotlib
+
+    from .style import RC
+
+    with matplotlib.rc_context({key: RC[key] for key in ("svg.hashsalt", "svg.fonttype")}):
+        figure.savefig(path, metadata=metadata)

@@ -1,0 +1,233 @@
+"""Figures of the pseudo-label audit (notebooks 04 and 06). Arrays in, Figure out; counted in `esc_utils.pseudo`.
+
+Everywhere: confidence, pseudo (epochs, clips); labels (clips,) hidden from training; tau the threshold; epochs
+(epochs,) their numbers, 1, 2, ... when not given.
+"""
+
+import numpy as np
+
+from . import pseudo as counting
+from . import style
+
+
+def _numbers(state, epochs):
+    return np.arange(1, len(state) + 1) if epochs is None else np.asarray(epochs)
+
+
+@style.figure
+def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pseudo-labels over the epochs"):
+    """Mask rate, accuracy of the accepted pseudo-labels, their product, and the accuracy without a threshold."""
+    from .figures_runs import _epoch_axis
+
+    state = counting.states(confidence, pseudo, labels, tau)
+    numbers, share = _numbers(state, epochs), counting.shares(state)
+    free = counting.shares(counting.states(confidence, pseudo, labels, 0.0))["accuracy"]
+    figure = style.new(7.0, 3.5, title)
+    axes = figure.add_subplot()
+    lines = (
+        (share["accuracy"], "right, of the accepted", style.RIGHT, "-"),
+        (free, "right, of all drawn (no threshold)", style.MUTED, ":"),
+        (share["accepted"], "accepted, of all drawn (mask rate)", style.ACCENT, "--"),
+        (share["right"], "accepted and right, of all drawn", "#009E73", "-."),
+    )
+    few = "o" if len(numbers) <= 15 else None
+    for values, label, colour, dashes in lines:
+        final = f"{100 * values[-1]:.1f}" if np.isfinite(values[-1]) else "\N{EN DASH}"
+        axes.plot(numbers, 100 * values, color=colour, linestyle=dashes, marker=few, markersize=3.5,
+                  label=f"{label}: {final}", linewidth=2)  # fmt: skip
+    _epoch_axis(axes, numbers)
+    axes.set(xlabel="epoch", ylabel="unlabelled clips [%]", ylim=(0, 102))
+    axes.grid()
+    figure.legend(loc="outside lower center", ncols=2, title=f"tau = {tau:g}; the number is the last epoch's")
+    return figure
+
+
+@style.figure
+def pseudo_label_by_class(
+    confidence, pseudo, labels, tau, classes, recordings=None, epochs=None, title="Pseudo-labels by true class"
+):
+    """One panel a class: accepted share (area) and accuracy of the accepted (line) over the epochs, hidden labels.
+
+    recordings: (clips,) fsID; when given, each panel says how many of the class's recordings were ever accepted from.
+    """
+    from .figures_runs import _epoch_axis
+
+    state = counting.states(confidence, pseudo, labels, tau)
+    numbers, labels = _numbers(state, epochs), np.asarray(labels)
+    heard = recordings is not None and counting.recordings_of_accepted(state, labels, recordings, len(classes))
+    rows, columns = style.panel_grid(len(classes), 5)
+    figure = style.new(7.0, 1.2 + 1.6 * rows, title)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    single = len(numbers) == 1
+    area = line = None
+    for index, (axes, name) in enumerate(zip(panels.flat, classes, strict=False)):
+        axes.set_title(style.spoken(name), fontsize=8.5)
+        own = state[:, labels == index]
+        if not own.shape[1]:
+            axes.text(0.5, 0.5, "no clips", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
+            continue
+        share = counting.shares(own)
+        if single:
+            area = axes.bar(numbers, 100 * share["accepted"], width=0.5, color="#C9D3DC")
+        else:
+            area = axes.fill_between(numbers, 100 * share["accepted"], color="#C9D3DC", linewidth=0)
+        (line,) = axes.plot(numbers, 100 * share["accuracy"], color=style.colour_of(index), linewidth=2,
+                            marker="o" if len(numbers) <= 15 else None, markersize=3)  # fmt: skip
+        if heard:
+            axes.text(
+                0.03, 0.03, f"{heard[index][0]} of {heard[index][1]} rec.", transform=axes.transAxes, fontsize=7.5
+            )
+    for axes in panels.flat:
+        axes.set_ylim(0, 104)
+        axes.grid(axis="y")
+        _epoch_axis(axes, numbers)
+    for axes in panels.flat[len(classes) :]:
+        axes.set_visible(False)
+    figure.supxlabel("epoch", fontsize=9.5)
+    figure.supylabel("clips of the class [%]", fontsize=9.5)
+    if area is not None:
+        keys = [area, line]
+        names = ["accepted (mask rate)", "right, of the accepted (line in the class's colour)"]
+        figure.legend(keys, names, loc="outside lower center", ncols=2)
+    return figure
+
+
+@style.figure
+def confidence_histograms(
+    confidence, pseudo, labels, tau, epochs=None, bins=25, title="Confidence of the weak view against tau"
+):
+    """Confidence of right and wrong pseudo-labels at an early, a middle and a late epoch, and what tau lets through."""
+    state = counting.states(confidence, pseudo, labels, tau)
+    numbers, share = _numbers(state, epochs), counting.shares(state)
+    picks = sorted({0, (len(state) - 1) // 2, len(state) - 1})
+    figure = style.new(7.0, 3.2, title)
+    panels = figure.subplots(1, len(picks), sharey=True, squeeze=False)[0]
+    edges = np.linspace(0, 1, bins + 1)
+    for axes, at in zip(panels, picks, strict=True):
+        values, hit = np.asarray(confidence[at], float), np.asarray(pseudo[at]) == np.asarray(labels)
+        drawn = state[at] != counting.NOT_DRAWN
+        kinds = [values[drawn & hit], values[drawn & ~hit]]
+        weights = [np.full(kind.size, 100 / max(1, drawn.sum())) for kind in kinds]
+        axes.hist(kinds, edges, weights=weights, stacked=True, color=[style.RIGHT, style.WRONG],
+                  label=["right", "wrong"], edgecolor="white", linewidth=0.3)  # fmt: skip
+        axes.axvline(tau, color="black", linewidth=1.5, linestyle="--", label=f"tau = {tau:g}")
+        accuracy = f"{share['accuracy'][at]:.0%}" if np.isfinite(share["accuracy"][at]) else "\N{EN DASH}"
+        accepted = f"{share['accepted'][at]:.0%}" if np.isfinite(share["accepted"][at]) else "\N{EN DASH}"
+        axes.set_title(f"epoch {numbers[at]:g}\n{accepted} accepted, {accuracy} of it right", fontsize=8.5,
+                       fontweight="normal")  # fmt: skip
+        axes.set(xlim=(0, 1), xlabel="confidence (largest softmax)")
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+        axes.grid(axis="y")
+    panels[0].set_ylabel("drawn clips [%]")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@style.figure
+def reliability(confidence, right, tau, bins=10, title="Reliability of the pseudo-labels"):
+    """Accuracy against confidence, for all pseudo-labels and for those that tau accepts, with ECE and counts.
+
+    confidence: (clips,) 0..1, NaN where not drawn; right: (clips,) bool. Equal bins: 0..1 before, tau..1 after.
+    """
+    confidence, right = np.asarray(confidence), np.asarray(right, bool)
+    accepted = confidence >= confidence.dtype.type(tau)
+    figure = style.new(7.0, 4.4, title)
+    panels = figure.subplots(2, 2, sharex="col", height_ratios=(3.2, 1))
+    sets = (
+        ("before the threshold", np.isfinite(confidence), 0.0),
+        (f"after it, tau = {tau:g}", accepted, min(tau, 0.999)),
+    )
+    for column, (name, chosen, low) in enumerate(sets):
+        edges = np.linspace(low, 1, bins + 1)
+        found = counting.calibration(confidence[chosen], right[chosen], edges)
+        above, below = panels[:, column]
+        width, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
+        gap = found["confidence"] - found["accuracy"]
+        above.bar(middle, 100 * found["accuracy"], width * 0.94, color=style.RIGHT, label="accuracy of the bin")
+        above.bar(middle, 100 * gap, width * 0.94, bottom=100 * found["accuracy"], color="none", edgecolor=style.WRONG,
+                  hatch="////", linewidth=0.8, label="gap to its confidence")  # fmt: skip
+        above.plot([low, 1], [100 * low, 100], color="black", linestyle="--", linewidth=1, label="perfectly calibrated")
+        ece = f"{100 * found['ece']:.1f} points" if np.isfinite(found["ece"]) else "undefined"
+        above.set_title(f"{name}\nECE {ece}, {chosen.sum():,} clips", fontsize=9, fontweight="normal")
+        above.set(ylim=(0, 102), xlim=(low, 1))
+        above.grid(axis="y")
+        below.bar(middle, found["count"], width * 0.94, color=style.TRAIN)
+        below.set_xlabel("confidence (largest softmax)")
+        below.grid(axis="y")
+    panels[0, 0].set_ylabel("right [%]")
+    panels[1, 0].set_ylabel("clips")
+    figure.align_ylabels(panels[:, 0])
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+@style.figure
+def threshold_sweep(confidence, right, tau, title="What another threshold would have accepted"):
+    """Coverage, accuracy and net yield (right minus wrong) of the accepted pseudo-labels for every tau.
+
+    confidence, right: (clips,) of one epoch, as the finished run left them; nothing is trained again.
+    """
+    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
+    taus, accepted, good = sweep(confidence, right)
+    accuracy, net = counting._ratio(good, accepted), 2 * good - accepted
+    figure = style.new(7.0, 3.5, title)
+    axes = figure.add_subplot()
+    axes.plot(taus, 100 * accuracy, color=style.RIGHT, linewidth=2, label="right, of the accepted")
+    axes.plot(taus, 100 * accepted, color=style.ACCENT, linestyle="--", linewidth=2, label="accepted, of all drawn")
+    axes.plot(taus, 100 * net, color="#009E73", linestyle="-.", linewidth=2, label="net: accepted right less wrong")
+    best = int(np.argmax(net))
+    axes.plot(taus[best], 100 * net[best], "D", color="white", markeredgecolor="#009E73", markeredgewidth=1.8,
+              markersize=7, zorder=4, label=f"best net: {100 * net[best]:.1f} at tau = {taus[best]:.2f}")  # fmt: skip
+    axes.axvline(tau, color="black", linestyle=":", linewidth=1.5, label=f"tau of this run = {tau:g}")
+    axes.set(xlabel="threshold tau", ylabel="unlabelled clips [%]", xlim=(0, 1))
+    axes.grid()
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def sweep(confidence, right, steps=200):
+    """Thresholds (steps,) over 0..1 with the shares (0..1 of the clips drawn) accepted, and accepted and right."""
+    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
+    drawn = np.isfinite(confidence)
+    taus = np.linspace(0, 1, steps + 1)[:-1]
+    order = np.argsort(confidence[drawn])
+    ranked, hits = confidence[drawn][order], np.r_[0, np.cumsum(right[drawn][order])]
+    below = np.searchsorted(ranked, taus, side="left")
+    total = max(1, len(ranked))
+    return taus, (len(ranked) - below) / total, (hits[-1] - hits[below]) / total
+
+
+@style.figure
+def threshold_comparison(runs, title="The same labels under each threshold"):
+    """Mask rate, accuracy of the accepted, and accepted-and-right over the epochs, one line per run.
+
+    runs: list of (label, experiment, confidence, pseudo, labels, tau); the experiment gives the line its colour.
+    """
+    from .figures_runs import _epoch_axis
+
+    figure = style.new(7.0, 3.3, title)
+    panels = figure.subplots(1, 3, sharey=True)
+    heads = (
+        ("accepted", "Accepted\n(mask rate)"),
+        ("accuracy", "Right,\nof the accepted"),
+        ("right", "Accepted\nand right"),
+    )
+    span = [1]
+    for label, experiment, confidence, pseudo, labels, tau in runs:
+        share = counting.shares(counting.states(confidence, pseudo, labels, tau))
+        numbers = np.arange(1, len(share["accepted"]) + 1)
+        span.extend(numbers)
+        look = style.method(experiment) | {"markersize": 4, "markevery": max(1, len(numbers) // 8)}
+        for axes, (key, _) in zip(panels, heads, strict=True):
+            axes.plot(numbers, 100 * share[key], label=label, **look)
+    for axes, (_, name) in zip(panels, heads, strict=True):
+        axes.set_title(name, fontsize=9)
+        axes.set(xlabel="epoch", ylim=(0, 102))
+        _epoch_axis(axes, span)
+        axes.grid()
+    panels[0].set_ylabel("unlabelled clips drawn [%]")
+    handles, names = panels[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure

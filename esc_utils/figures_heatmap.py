@@ -1,0 +1,132 @@
+"""The confidence-mask heat map of notebook 04: clips x epochs, accepted right, accepted wrong, rejected. Figure out."""
+
+import numpy as np
+
+from . import pseudo as counting
+from . import style
+
+IMAGE_ROWS = 640  # thousands of clips are averaged to this many rows, each class apart
+LEAST_SHARE = 0.045  # of the height, so that the label of a small class has room
+
+
+@style.figure
+def mask_heatmap(
+    confidence, pseudo, labels, classes, tau, epochs=None, title="Which pseudo-labels passed the threshold"
+):
+    """Every unlabelled clip a row, every epoch a column, coloured by the state of its pseudo-label.
+
+    confidence, pseudo: (epochs, clips); labels: (clips,) hidden from training; tau: threshold, which need not be the
+    run's own. Clips are grouped by true class and sorted by the epoch of their first acceptance, never accepted last.
+    Where a class has more clips than rows, a row is the mean colour of neighbouring clips. Above: shares over all
+    clips; right: by class at the last epoch. A small class is drawn a little taller than its share.
+    """
+    labels = np.asarray(labels)
+    state = counting.states(confidence, pseudo, labels, tau)
+    numbers = np.arange(1, len(state) + 1) if epochs is None else np.asarray(epochs)
+    present = [c for c in range(len(classes)) if np.any(labels == c)]
+    picture, bounds = _picture(state, labels, present)
+    figure = style.new(7.0, 6.9, title)
+    grid = figure.add_gridspec(2, 2, width_ratios=(5.2, 1.5), height_ratios=(1, 6))
+    main = figure.add_subplot(grid[1, 0])
+    above = figure.add_subplot(grid[0, 0])
+    side = figure.add_subplot(grid[1, 1], sharey=main)
+    edge = (numbers[0] - 0.5, numbers[-1] + 0.5)
+    main.imshow(picture, aspect="auto", extent=(*edge, len(picture), 0), interpolation="nearest")
+    _class_labels(main, classes, labels, present, bounds)
+    _over_time(above, state, numbers, edge)
+    _by_class(side, state, labels, present, bounds)
+    main.set(xlabel="epoch", ylabel="unlabelled clips, by true class (clips); first accepted on top")
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
+
+    main.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    keys = [
+        Patch(facecolor=colour, edgecolor="#8C8C8C", linewidth=0.6, label=name) for name, colour in style.STATES.items()
+    ]
+    figure.legend(handles=keys, loc="outside lower center", ncols=4, handlelength=1.2, columnspacing=1.4)
+    return figure
+
+
+def order(state, labels, present) -> list[np.ndarray]:
+    """Clips (indices) of each class in `present`: by first accepted epoch, then by how often accepted and right."""
+    accepted = (state == counting.RIGHT) | (state == counting.WRONG)
+    first = np.where(accepted.any(axis=0), accepted.argmax(axis=0), len(state))
+    good, bad = np.sum(state == counting.RIGHT, axis=0), np.sum(state == counting.WRONG, axis=0)
+    ranked = np.lexsort((-bad, -good, first))
+    return [ranked[labels[ranked] == c] for c in present]
+
+
+def _picture(state, labels, present):
+    """RGB rows (rows, epochs, 3) and the row at which each class starts, closed by the number of rows."""
+    from matplotlib.colors import to_rgb
+
+    palette = np.array([to_rgb(colour) for colour in style.STATES.values()], dtype=np.float32)
+    groups = order(state, labels, present)
+    sizes = np.array([len(group) for group in groups], float)
+    shares = np.maximum(sizes / sizes.sum(), LEAST_SHARE)
+    heights = np.maximum(1, np.round(IMAGE_ROWS * shares / shares.sum())).astype(int)
+    blocks = []
+    for group, height in zip(groups, heights, strict=True):
+        cells = palette[state[:, group].T]  # (clips, epochs, 3)
+        low = np.arange(height) * len(group) // height
+        high = np.maximum(low + 1, np.arange(1, height + 1) * len(group) // height)
+        total = np.concatenate([np.zeros_like(cells[:1]), np.cumsum(cells, axis=0)])
+        blocks.append((total[high] - total[low]) / (high - low)[:, None, None])
+    return np.clip(np.concatenate(blocks), 0, 1), np.r_[0, np.cumsum(heights)]
+
+
+def _class_labels(axes, classes, labels, present, bounds):
+    from matplotlib.patches import Rectangle
+
+    middles = (bounds[1:] + bounds[:-1]) / 2
+    names = [f"{style.spoken(classes[c])} ({np.sum(labels == c)})" for c in present]
+    axes.set_yticks(middles, names)
+    axes.tick_params(axis="y", length=0, pad=9)
+    for c, start, stop in zip(present, bounds[:-1], bounds[1:], strict=True):
+        stripe = Rectangle((-0.022, start + 1), 0.014, stop - start - 2, transform=axes.get_yaxis_transform(),
+                           facecolor=style.colour_of(c), clip_on=False)  # fmt: skip
+        axes.add_patch(stripe)
+        if stop < bounds[-1]:
+            axes.axhline(stop, color="white", linewidth=2.2)
+            axes.axhline(stop, color="#4D4D4D", linewidth=0.5)
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(style.LINE)
+
+
+def _over_time(axes, state, numbers, edge):
+    shares = [100 * np.mean(state == kind, axis=1) for kind in range(4)]
+    left, right = (
+        np.r_[edge[0], numbers[:-1] + np.diff(numbers) / 2],
+        np.r_[numbers[:-1] + np.diff(numbers) / 2, edge[1]],
+    )
+    bottom = np.zeros(len(numbers))
+    for share, colour in zip(shares, style.STATES.values(), strict=True):
+        axes.bar(left, share, right - left, bottom=bottom, align="edge", color=colour, linewidth=0)
+        bottom = bottom + share
+    axes.set(xlim=edge, ylim=(0, 100), ylabel="clips [%]")
+    axes.set_yticks([0, 50, 100])
+    axes.tick_params(labelbottom=False, length=2)
+
+
+def _by_class(axes, state, labels, present, bounds):
+    """The last epoch, by class: shares as bars, coverage and accuracy as numbers."""
+    last = state[-1]
+    for c, start, stop in zip(present, bounds[:-1], bounds[1:], strict=True):
+        own = last[labels == c]
+        left, height = 0.0, (stop - start) * 0.78
+        for kind, colour in enumerate(style.STATES.values()):
+            share = 100 * np.mean(own == kind)
+            axes.barh((start + stop) / 2, share, height, left=left, color=colour, linewidth=0)
+            left += share
+        right, wrong = np.sum(own == counting.RIGHT), np.sum(own == counting.WRONG)
+        accuracy = f"{right / (right + wrong):.0%}" if right + wrong else "\N{EN DASH}"
+        axes.text(
+            1.06, (start + stop) / 2, f"{accuracy:<8}", transform=axes.get_yaxis_transform(), va="center", fontsize=8
+        )
+    head = {"transform": axes.transAxes, "fontsize": 8, "color": style.MUTED, "va": "bottom", "linespacing": 1.1}
+    for x, words in ((0.0, "last epoch"), (1.06, "right,\nof the\naccepted")):
+        axes.text(x, 1.008, words, **head).set_in_layout(False)
+    axes.set(xlim=(0, 100), xlabel="clips [%]")
+    axes.set_xticks([0, 50, 100])
+    axes.tick_params(axis="y", left=False, labelleft=False)
+    axes.spines["left"].set_visible(False)

@@ -1,0 +1,210 @@
+"""Figures of notebooks 05 and 06: folds, mean ROC, ours beside the paper's, claims. Arrays in, Figure out."""
+
+import numpy as np
+
+from . import style
+from .figures_runs import FPR_GRID, one_vs_rest, weighted_mean
+
+METRICS = (("accuracy", "accuracy [%]"), ("auc", "ROC AUC, weighted [%]"))
+
+
+@style.figure
+def fold_dots(folds, paper=None, title="Every fold, their mean and deviation"):
+    """One dot per row and fold, mean and standard deviation as a bar, the paper's mean as an open diamond.
+
+    folds: DataFrame with row (label), experiment, fold, accuracy, auc (%). paper: {row: (accuracy, auc)}, None for a
+    number that was not printed. Rows appear in the order of their first line; each says how many folds it has.
+    """
+    rows = list(dict.fromkeys(folds["row"]))
+    figure = style.new(7.0, 1.5 + 0.62 * len(rows), title)
+    panels = figure.subplots(1, 2, sharey=True)
+    for metric, (axes, (column, unit)) in enumerate(zip(panels, METRICS, strict=True)):
+        for at, row in enumerate(rows):
+            own = folds[folds["row"] == row].sort_values("fold")
+            look = style.method(own["experiment"].iloc[0])
+            values = own[column].to_numpy(float)
+            offset = np.interp(own["fold"], (1, 10), (-0.22, 0.22))
+            axes.scatter(values, at + offset, s=16, color=look["color"], alpha=0.6, linewidths=0, marker=look["marker"])
+            values = values[np.isfinite(values)]
+            if values.size:
+                spread = values.std(ddof=1) if values.size > 1 else 0.0
+                axes.errorbar(values.mean(), at + 0.36, xerr=spread, color=look["color"], marker="|", markersize=9,
+                              markeredgewidth=2.4, elinewidth=2, capsize=0)  # fmt: skip
+            printed = (paper or {}).get(row, (None, None))[metric]
+            if printed is not None:
+                axes.plot(
+                    printed, at + 0.36, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4
+                )
+        axes.set_xlabel(unit)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    counts = [folds.loc[folds["row"] == row, "fold"].nunique() for row in rows]
+    panels[0].set_yticks(
+        range(len(rows)), [f"{_wrap(row, 28)}\n{n} of 10 folds" for row, n in zip(rows, counts, strict=True)]
+    )
+    panels[0].set_ylim(len(rows) - 0.4, -0.5)
+    _paper_key(figure, bool(paper), "one fold", "mean \N{PLUS-MINUS SIGN} standard deviation")
+    return figure
+
+
+def _wrap(text: str, width: int = 24) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
+
+
+def _paper_key(figure, paper: bool, dot: str, bar: str):
+    from matplotlib.lines import Line2D
+
+    keys = [Line2D([], [], color=style.MUTED, marker="o", linestyle="none", markersize=4, label=dot)] if dot else []
+    keys.append(
+        Line2D([], [], color=style.MUTED, marker="|", markersize=9, markeredgewidth=2.4, linewidth=2, label=bar)
+    )
+    if paper:
+        keys.append(Line2D([], [], color="black", marker="D", markerfacecolor="white", linestyle="none", markersize=6,
+                           label="the paper's number"))  # fmt: skip
+    figure.legend(handles=keys, loc="outside lower center", ncols=3)
+
+
+@style.figure
+def mean_roc(rows, class_index=None, class_name="", title=""):
+    """Mean ROC of every row with a band of one standard deviation over its folds.
+
+    rows: list of (label, experiment, [(labels (clips,), prob (clips, classes)) of each fold]). class_index: that class
+    against the rest; None: classes averaged by their clips first [ledger 20]. Folds without the class are left out.
+    """
+    chosen = (
+        "weighted mean of the classes" if class_index is None else style.spoken(class_name or f"class {class_index}")
+    )
+    figure = style.new(7.0, 4.2, title or f"Mean ROC over the folds: {chosen}")
+    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    left.plot([0, 1], [0, 1], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
+    right.axis("off")
+    right.text(0.17, 0, "AUC [%], mean \N{PLUS-MINUS SIGN} deviation", fontsize=8.5, color=style.MUTED, va="top")
+    line_at = 1.8  # the list on the right counts in lines of text
+    for label, experiment, folds in rows:
+        curves, areas = fold_curves(folds, class_index)
+        look = style.method(experiment)
+        line = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 2}
+        words = f"{_wrap(label)}\nno fold has this class"
+        if len(curves):
+            mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1 if len(curves) > 1 else 0)
+            left.fill_between(FPR_GRID, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=look["color"],
+                              alpha=0.16, linewidth=0)  # fmt: skip
+            left.plot(FPR_GRID, mean, **line)
+            deviation = 100 * areas.std(ddof=1) if len(areas) > 1 else 0.0
+            area = f"{100 * areas.mean():.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}"
+            words = f"{_wrap(label)}\n{area}, n = {len(areas)} folds"
+        lines = words.count("\n") + 1
+        right.plot([0, 0.13], [line_at + 0.45] * 2, **line)
+        right.text(0.17, line_at, words, va="top", fontsize=8.5, linespacing=1.15)
+        line_at += lines + 0.8
+    right.set(xlim=(0, 1), ylim=(max(line_at, 20), -0.5))
+    left.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.015, 1.01), ylim=(-0.01, 1.015))
+    left.set_aspect("equal")
+    left.grid()
+    return figure
+
+
+def fold_curves(folds, class_index=None) -> tuple[np.ndarray, np.ndarray]:
+    """ROC of every fold on FPR_GRID, (folds, points), and its AUC, (folds,); undefined ones are left out."""
+    curves, areas = [], []
+    for labels, prob in folds:
+        found = one_vs_rest(labels, prob)
+        if class_index is None:
+            tpr, area = weighted_mean(labels, found)
+        elif found[class_index]:
+            tpr, area = np.interp(FPR_GRID, *found[class_index][:2]), found[class_index][2]
+        else:
+            continue
+        if np.isfinite(area):
+            curves.append(tpr)
+            areas.append(area)
+    return np.array(curves), np.array(areas)
+
+
+@style.figure
+def forest(table, title="Ours beside the paper"):
+    """Every row: our number with its interval, and the paper's printed one as an open diamond.
+
+    table: DataFrame with row, experiment, paper_accuracy, paper_auc, accuracy, accuracy_low, accuracy_high, auc,
+    auc_low, auc_high (%), NaN where there is none; optionally group (a heading wherever it changes).
+    """
+    lines, headings, at, group = [], [], 0.0, None
+    for entry in table.to_dict("records"):
+        if entry.get("group") and entry["group"] != group:
+            group = entry["group"]
+            headings.append((at, group))
+            at += 0.8
+        lines.append((at, entry))
+        at += 1.0
+    figure = style.new(7.0, 1.3 + 0.36 * at, title)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (metric, unit) in zip(panels, METRICS, strict=True):
+        for place, entry in lines:
+            _forest_row(axes, place, entry, metric)
+        for place, _ in headings:
+            axes.axhline(place - 0.45, color=style.LINE, linewidth=0.8)
+        axes.set_xlabel(unit)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    ticks = [(place, _wrap(entry["row"], 34)) for place, entry in lines] + headings
+    panels[0].set_yticks([place for place, _ in ticks], [name for _, name in ticks])
+    for label, _ in zip(panels[0].get_yticklabels()[len(lines) :], headings, strict=True):
+        label.set_fontweight("bold")
+    panels[0].set_ylim(at - 0.4, -0.7)
+    _paper_key(figure, True, "", "ours, with its 95 % interval")
+    return figure
+
+
+def _forest_row(axes, place, entry, metric):
+    ours, low, high = (_number(entry.get(key)) for key in (metric, f"{metric}_low", f"{metric}_high"))
+    look = style.method(str(entry.get("experiment") or ""))
+    if np.isfinite(ours):
+        reach = [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
+        axes.errorbar(ours, place, xerr=reach, color=look["color"], marker=look["marker"], markersize=6, elinewidth=2.2)
+    printed = _number(entry.get(f"paper_{metric}"))
+    if np.isfinite(printed):
+        axes.plot(printed, place, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4)
+
+
+def _number(value) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+@style.figure
+def claims_overview(claims, title="The paper's claims, on these runs"):
+    """One line a claim: verdict as colour, mark and word, our difference with its interval, the paper's difference.
+
+    claims: list of dicts with key, text, verdict (supported, contradicted, undecided), and optionally difference, low,
+    high and paper (percentage points).
+    """
+    marks = {"supported": "\N{CHECK MARK}", "contradicted": "\N{MULTIPLICATION X}", "undecided": "?"}
+    figure = style.new(7.0, 1.3 + 0.52 * len(claims), title)
+    words, axes = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
+    words.axis("off")
+    words.set_xlim(0, 1)
+    for at, claim in enumerate(claims):
+        colour = style.VERDICTS[claim["verdict"]]
+        words.text(0.0, at, f"({claim['key']})", va="center", fontsize=9, fontweight="bold")
+        words.text(0.08, at, _wrap(claim["text"], 40), va="center", fontsize=8.5, linespacing=1.1)
+        words.text(0.99, at, f"{marks[claim['verdict']]} {claim['verdict']}", va="center", ha="right", fontsize=8.5,
+                   color=colour, fontweight="bold")  # fmt: skip
+        ours, low, high, printed = (_number(claim.get(key)) for key in ("difference", "low", "high", "paper"))
+        if np.isfinite(ours):
+            reach = (
+                [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
+            )
+            axes.errorbar(ours, at, xerr=reach, color=colour, marker="o", markersize=6, elinewidth=2.2)
+        if np.isfinite(printed):
+            axes.plot(printed, at, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4)
+    axes.axvline(0, color=style.MUTED, linewidth=1)
+    axes.set(xlabel="difference in accuracy [points]", ylim=(max(len(claims), 1) - 0.4, -0.6))
+    axes.tick_params(axis="y", left=False, labelleft=False)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    _paper_key(figure, True, "", "ours, with its 95 % interval")
+    return figure

@@ -103,9 +103,7 @@ def salience(class_id, salience, classes):
     axes.set(xlabel="clips of the class [%]", xlim=(0, 100))
     from matplotlib.patches import Patch
 
-    keys = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name) for name, colour, hatch in shades.values()
-    ]
+    keys = [Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name) for name, colour, hatch in shades.values()]
     figure.legend(handles=keys, loc="outside lower right", ncols=2)
     return figure
 

@@ -74,16 +74,14 @@ def pseudo_label_by_class(
         (line,) = axes.plot(numbers, 100 * share["accuracy"], color=style.colour_of(index), linewidth=2,
                             marker="o" if len(numbers) <= 15 else None, markersize=3)  # fmt: skip
         if heard:
-            axes.text(
-                0.03, 0.03, f"{heard[index][0]} of {heard[index][1]} rec.", transform=axes.transAxes, fontsize=7.5
-            )
+            axes.text(0.03, 0.03, f"{heard[index][0]} of {heard[index][1]} rec.", transform=axes.transAxes, fontsize=7.5)
     for axes in panels.flat:
         axes.set_ylim(0, 104)
         axes.grid(axis="y")
         _epoch_axis(axes, numbers)
     for axes in panels.flat[len(classes) :]:
         axes.set_visible(False)
-    figure.supxlabel("epoch", fontsize=9.5)
+    panels[-1, columns // 2].set_xlabel("epoch")
     figure.supylabel("clips of the class [%]", fontsize=9.5)
     if area is not None:
         keys = [area, line]
@@ -124,78 +122,62 @@ def confidence_histograms(
 
 
 @style.figure
-def reliability(confidence, right, tau, bins=10, title="Reliability of the pseudo-labels"):
+def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
     """Accuracy against confidence, for all pseudo-labels and for those that tau accepts, with ECE and counts.
 
-    confidence: (clips,) 0..1, NaN where not drawn; right: (clips,) bool. Equal bins: 0..1 before, tau..1 after.
+    calibration: {"before", "after"} as `evaluation.calibration` gives it; its bins are the ones drawn.
     """
-    confidence, right = np.asarray(confidence), np.asarray(right, bool)
-    accepted = confidence >= confidence.dtype.type(tau)
     figure = style.new(7.0, 4.4, title)
     panels = figure.subplots(2, 2, sharex="col", height_ratios=(3.2, 1))
-    sets = (
-        ("before the threshold", np.isfinite(confidence), 0.0),
-        (f"after it, tau = {tau:g}", accepted, min(tau, 0.999)),
-    )
-    for column, (name, chosen, low) in enumerate(sets):
-        edges = np.linspace(low, 1, bins + 1)
-        found = counting.calibration(confidence[chosen], right[chosen], edges)
+    for column, (key, name) in enumerate((("before", "before the threshold"), ("after", f"after it, tau = {tau:g}"))):
+        found = calibration[key]
+        bins = found["bins"]
         above, below = panels[:, column]
-        width, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
-        gap = found["confidence"] - found["accuracy"]
-        above.bar(middle, 100 * found["accuracy"], width * 0.94, color=style.RIGHT, label="accuracy of the bin")
-        above.bar(middle, 100 * gap, width * 0.94, bottom=100 * found["accuracy"], color="none", edgecolor=style.WRONG,
-                  hatch="////", linewidth=0.8, label="gap to its confidence")  # fmt: skip
+        width, middle = (bins["high"] - bins["low"]) * 0.94, (bins["high"] + bins["low"]) / 2
+        low = 0.0 if key == "before" else float(bins["low"][bins["high"] > tau + 1e-9].min()) if tau < 1 else 0.9
+        above.bar(middle, 100 * bins["accuracy"], width, color=style.RIGHT, label="accuracy of the bin")
+        above.bar(middle, 100 * (bins["confidence"] - bins["accuracy"]), width, bottom=100 * bins["accuracy"],
+                  color="none", edgecolor=style.WRONG, hatch="////", linewidth=0.8,
+                  label="gap to its confidence")  # fmt: skip
         above.plot([low, 1], [100 * low, 100], color="black", linestyle="--", linewidth=1, label="perfectly calibrated")
-        ece = f"{100 * found['ece']:.1f} points" if np.isfinite(found["ece"]) else "undefined"
-        above.set_title(f"{name}\nECE {ece}, {chosen.sum():,} clips", fontsize=9, fontweight="normal")
+        ece = "undefined" if found["ece"] is None else f"{found['ece']:.1f} points"
+        above.set_title(f"{name}\nECE {ece}, {found['clips']:,} clips", fontsize=9, fontweight="normal")
         above.set(ylim=(0, 102), xlim=(low, 1))
-        above.grid(axis="y")
-        below.bar(middle, found["count"], width * 0.94, color=style.TRAIN)
+        below.bar(middle, bins["clips"], width, color=style.TRAIN)
         below.set_xlabel("confidence (largest softmax)")
-        below.grid(axis="y")
+        for axes in (above, below):
+            axes.grid(axis="y")
     panels[0, 0].set_ylabel("right [%]")
     panels[1, 0].set_ylabel("clips")
-    figure.align_ylabels(panels[:, 0])
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
 
 
 @style.figure
-def threshold_sweep(confidence, right, tau, title="What another threshold would have accepted"):
-    """Coverage, accuracy and net yield (right minus wrong) of the accepted pseudo-labels for every tau.
+def threshold_sweep(found, tau, title="What another threshold would have accepted"):
+    """Coverage, accuracy and yield (right less wrong) of the accepted pseudo-labels for every tau.
 
-    confidence, right: (clips,) of one epoch, as the finished run left them; nothing is trained again.
+    found: as `evaluation.tau_yield` gives it. Hindsight over stored confidences; nothing is trained again.
     """
-    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
-    taus, accepted, good = sweep(confidence, right)
-    accuracy, net = counting._ratio(good, accepted), 2 * good - accepted
+    table, best = found["table"], found["best"]
+    total = (table["accepted"] / table["coverage"]).max()
     figure = style.new(7.0, 3.5, title)
     axes = figure.add_subplot()
-    axes.plot(taus, 100 * accuracy, color=style.RIGHT, linewidth=2, label="right, of the accepted")
-    axes.plot(taus, 100 * accepted, color=style.ACCENT, linestyle="--", linewidth=2, label="accepted, of all drawn")
-    axes.plot(taus, 100 * net, color="#009E73", linestyle="-.", linewidth=2, label="net: accepted right less wrong")
-    best = int(np.argmax(net))
-    axes.plot(taus[best], 100 * net[best], "D", color="white", markeredgecolor="#009E73", markeredgewidth=1.8,
-              markersize=7, zorder=4, label=f"best net: {100 * net[best]:.1f} at tau = {taus[best]:.2f}")  # fmt: skip
+    gain = 100 * table["yield"] / total
+    axes.plot(table["tau"], 100 * table["accuracy"], color=style.RIGHT, linewidth=2, label="right, of the accepted")
+    axes.plot(table["tau"], 100 * table["coverage"], color=style.ACCENT, linestyle="--", linewidth=2,
+              label="accepted, of all drawn")  # fmt: skip
+    axes.plot(table["tau"], gain, color="#009E73", linestyle="-.", linewidth=2, label="yield: accepted right less wrong")
+    if best is not None:
+        top = 100 * best["yield"] / total
+        axes.plot(best["tau"], top, "D", color="white", markeredgecolor="#009E73", markeredgewidth=1.8, markersize=7,
+                  zorder=4, label=f"best yield: {top:.1f} at tau = {best['tau']:.2f}")  # fmt: skip
     axes.axvline(tau, color="black", linestyle=":", linewidth=1.5, label=f"tau of this run = {tau:g}")
-    axes.set(xlabel="threshold tau", ylabel="unlabelled clips [%]", xlim=(0, 1))
+    axes.set(xlabel="threshold tau", ylabel="unlabelled clips [%]", xlim=(0.1, 1))
     axes.grid()
     figure.legend(loc="outside lower center", ncols=3)
     return figure
-
-
-def sweep(confidence, right, steps=200):
-    """Thresholds (steps,) over 0..1 with the shares (0..1 of the clips drawn) accepted, and accepted and right."""
-    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
-    drawn = np.isfinite(confidence)
-    taus = np.linspace(0, 1, steps + 1)[:-1]
-    order = np.argsort(confidence[drawn])
-    ranked, hits = confidence[drawn][order], np.r_[0, np.cumsum(right[drawn][order])]
-    below = np.searchsorted(ranked, taus, side="left")
-    total = max(1, len(ranked))
-    return taus, (len(ranked) - below) / total, (hits[-1] - hits[below]) / total
 
 
 @style.figure

@@ -10,9 +10,7 @@ LEAST_SHARE = 0.045  # of the height, so that the label of a small class has roo
 
 
 @style.figure
-def mask_heatmap(
-    confidence, pseudo, labels, classes, tau, epochs=None, title="Which pseudo-labels passed the threshold"
-):
+def mask_heatmap(confidence, pseudo, labels, classes, tau, epochs=None, title="Which pseudo-labels passed the threshold"):
     """Every unlabelled clip a row, every epoch a column, coloured by the state of its pseudo-label.
 
     confidence, pseudo: (epochs, clips); labels: (clips,) hidden from training; tau: threshold, which need not be the
@@ -40,9 +38,7 @@ def mask_heatmap(
     from matplotlib.ticker import MaxNLocator
 
     main.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    keys = [
-        Patch(facecolor=colour, edgecolor="#8C8C8C", linewidth=0.6, label=name) for name, colour in style.STATES.items()
-    ]
+    keys = [Patch(facecolor=colour, edgecolor="#8C8C8C", linewidth=0.6, label=name) for name, colour in style.STATES.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=4, handlelength=1.2, columnspacing=1.4)
     return figure
 
@@ -120,11 +116,9 @@ def _by_class(axes, state, labels, present, bounds):
             left += share
         right, wrong = np.sum(own == counting.RIGHT), np.sum(own == counting.WRONG)
         accuracy = f"{right / (right + wrong):.0%}" if right + wrong else "\N{EN DASH}"
-        axes.text(
-            1.06, (start + stop) / 2, f"{accuracy:<8}", transform=axes.get_yaxis_transform(), va="center", fontsize=8
-        )
+        axes.text(1.06, (start + stop) / 2, accuracy, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
     head = {"transform": axes.transAxes, "fontsize": 8, "color": style.MUTED, "va": "bottom", "linespacing": 1.1}
-    for x, words in ((0.0, "last epoch"), (1.06, "right,\nof the\naccepted")):
+    for x, words in ((0.0, "last epoch"), (1.06, "right")):
         axes.text(x, 1.008, words, **head).set_in_layout(False)
     axes.set(xlim=(0, 100), xlabel="clips [%]")
     axes.set_xticks([0, 50, 100])

@@ -28,7 +28,7 @@ def learning_curves(history, title="Learning curves"):
         _curve(panels[0, 0], history, column, label="training" if alone and column == "loss" else label, color=colour,
                linestyle=dashes)  # fmt: skip
     panels[0, 0].set(ylabel="loss [nats]", title="Loss")
-    panels[0, 0].set_ylim(0, panels[0, 0].get_ylim()[1])
+    _from_zero(panels[0, 0])
     panels[0, 0].legend(loc="upper right")
     for axes, column, label in ((panels[0, 1], "valid_accuracy", "Accuracy"), (panels[1, 0], "valid_auc", "AUC")):
         _curve(axes, history, column, color=style.VALID)
@@ -36,13 +36,18 @@ def learning_curves(history, title="Learning curves"):
         _mark_ends(axes, history, column)
     _curve(panels[1, 1], history.assign(learning_rate=1e4 * history["learning_rate"]), "learning_rate", color=style.INK)
     panels[1, 1].set(ylabel="learning rate [1e-4]", title="Learning rate")
-    panels[1, 1].set_ylim(0, panels[1, 1].get_ylim()[1])
+    _from_zero(panels[1, 1])
     for axes in panels.flat:
         axes.grid()
     for axes in panels[1]:
         axes.set_xlabel("epoch")
         _epoch_axis(axes, history["epoch"])
     return figure
+
+
+def _from_zero(axes):
+    tops = [np.nanmax(line.get_ydata()) for line in axes.lines]
+    axes.set_ylim(0, 1.08 * max(tops, default=1.0) or 1.0)
 
 
 def _has(history, column: str) -> bool:
@@ -139,9 +144,7 @@ def one_vs_rest(labels, prob):
 
 def weighted_mean(labels, curves):
     """Mean ROC on FPR_GRID, classes weighted by their clips [ledger 20]: (tpr on the grid, weighted AUC)."""
-    weights = np.array(
-        [0 if curve is None else np.sum(np.asarray(labels) == i) for i, curve in enumerate(curves)], float
-    )
+    weights = np.array([0 if curve is None else np.sum(np.asarray(labels) == i) for i, curve in enumerate(curves)], float)
     if not weights.sum():
         return np.full(FPR_GRID.shape, np.nan), np.nan
     weights /= weights.sum()
@@ -166,9 +169,7 @@ def roc_curves(labels, prob, classes, title="ROC curves, one class against the r
     order = sorted(range(len(classes)), key=lambda i: -curves[i][2] if curves[i] else 1)
     for index in order:
         if curves[index]:
-            left.plot(
-                *curves[index][:2], color=style.colour_of(index), linestyle=style.DASHES[index % 10], linewidth=1.3
-            )
+            left.plot(*curves[index][:2], color=style.colour_of(index), linestyle=style.DASHES[index % 10], linewidth=1.3)
     left.plot(FPR_GRID, mean_tpr, color="white", linewidth=4.2)
     left.plot(FPR_GRID, mean_tpr, color="black", linewidth=2.4)
     left.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.015, 1.01), ylim=(-0.01, 1.015))
@@ -187,9 +188,7 @@ def _auc_list(axes, labels, curves, order, classes, mean_auc):
     for row, index in enumerate(order):
         clips = int(np.sum(labels == index))
         if curves[index]:
-            axes.plot(
-                [0, 0.13], [row, row], color=style.colour_of(index), linestyle=style.DASHES[index % 10], linewidth=2
-            )
+            axes.plot([0, 0.13], [row, row], color=style.colour_of(index), linestyle=style.DASHES[index % 10], linewidth=2)
         axes.text(0.17, row, f"{style.spoken(classes[index])} ({clips})", va="center", fontsize=9)
         value = f"{100 * curves[index][2]:.1f}" if curves[index] else "\N{EN DASH}"
         axes.text(1.0, row, value, va="center", ha="right", fontsize=9)

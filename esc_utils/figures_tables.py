@@ -32,9 +32,7 @@ def fold_dots(folds, paper=None, title="Every fold, their mean and deviation"):
                               markeredgewidth=2.4, elinewidth=2, capsize=0)  # fmt: skip
             printed = (paper or {}).get(row, (None, None))[metric]
             if printed is not None:
-                axes.plot(
-                    printed, at + 0.36, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4
-                )
+                axes.plot(printed, at + 0.36, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4)
         axes.set_xlabel(unit)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
@@ -57,9 +55,7 @@ def _paper_key(figure, paper: bool, dot: str, bar: str):
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], color=style.MUTED, marker="o", linestyle="none", markersize=4, label=dot)] if dot else []
-    keys.append(
-        Line2D([], [], color=style.MUTED, marker="|", markersize=9, markeredgewidth=2.4, linewidth=2, label=bar)
-    )
+    keys.append(Line2D([], [], color=style.MUTED, marker="|", markersize=9, markeredgewidth=2.4, linewidth=2, label=bar))
     if paper:
         keys.append(Line2D([], [], color="black", marker="D", markerfacecolor="white", linestyle="none", markersize=6,
                            label="the paper's number"))  # fmt: skip
@@ -73,9 +69,7 @@ def mean_roc(rows, class_index=None, class_name="", title=""):
     rows: list of (label, experiment, [(labels (clips,), prob (clips, classes)) of each fold]). class_index: that class
     against the rest; None: classes averaged by their clips first [ledger 20]. Folds without the class are left out.
     """
-    chosen = (
-        "weighted mean of the classes" if class_index is None else style.spoken(class_name or f"class {class_index}")
-    )
+    chosen = "weighted mean of the classes" if class_index is None else style.spoken(class_name or f"class {class_index}")
     figure = style.new(7.0, 4.2, title or f"Mean ROC over the folds: {chosen}")
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     left.plot([0, 1], [0, 1], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
@@ -195,15 +189,14 @@ def claims_overview(claims, title="The paper's claims, on these runs"):
                    color=colour, fontweight="bold")  # fmt: skip
         ours, low, high, printed = (_number(claim.get(key)) for key in ("difference", "low", "high", "paper"))
         if np.isfinite(ours):
-            reach = (
-                [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
-            )
+            reach = [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
             axes.errorbar(ours, at, xerr=reach, color=colour, marker="o", markersize=6, elinewidth=2.2)
         if np.isfinite(printed):
             axes.plot(printed, at, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4)
     axes.axvline(0, color=style.MUTED, linewidth=1)
     axes.set(xlabel="difference in accuracy [points]", ylim=(max(len(claims), 1) - 0.4, -0.6))
-    axes.tick_params(axis="y", left=False, labelleft=False)
+    axes.set_yticks(range(len(claims)), [f"({claim['key']})" for claim in claims])
+    axes.tick_params(axis="y", left=False, labelleft=True)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     _paper_key(figure, True, "", "ours, with its 95 % interval")

@@ -1,10 +1,12 @@
 """Counting stored pseudo-labels: what was accepted, when, and whether it was right. Arrays in, arrays out.
 
 Everywhere: confidence (epochs, clips), NaN where a clip was not drawn; pseudo (epochs, clips), -1 where not drawn;
-labels (clips,) hidden from training; tau the threshold. Stored confidence is float16, so tau is too.
+labels (clips,) hidden from training; tau the threshold. Tables of the same audit are made in `evaluation`.
 """
 
 import numpy as np
+
+from .evaluation import accepted
 
 RIGHT, WRONG, REJECTED, NOT_DRAWN = range(4)
 
@@ -12,9 +14,8 @@ RIGHT, WRONG, REJECTED, NOT_DRAWN = range(4)
 def states(confidence, pseudo, labels, tau) -> np.ndarray:
     """State of every pseudo-label, (epochs, clips) int8: RIGHT, WRONG (accepted), REJECTED or NOT_DRAWN."""
     confidence, pseudo = np.atleast_2d(np.asarray(confidence)), np.atleast_2d(np.asarray(pseudo))
-    accepted = confidence >= confidence.dtype.type(tau)
     right = pseudo == np.asarray(labels)[None, :]
-    state = np.where(accepted, np.where(right, RIGHT, WRONG), REJECTED)
+    state = np.where(accepted(confidence, tau), np.where(right, RIGHT, WRONG), REJECTED)
     return np.where(np.isnan(confidence) | (pseudo < 0), NOT_DRAWN, state).astype(np.int8)
 
 
@@ -46,30 +47,10 @@ def last_drawn(confidence, pseudo) -> tuple[np.ndarray, np.ndarray]:
     return np.where(never, np.nan, confidence[last, clips]), np.where(never, -1, pseudo[last, clips])
 
 
-def calibration(confidence, right, edges) -> dict[str, np.ndarray | float]:
-    """Reliability diagram and expected calibration error.
-
-    confidence: (n,) 0..1; right: (n,) bool; edges: (bins + 1,). Returns `count`, `confidence` (mean) and `accuracy` of
-    each bin (NaN where empty) and `ece`, the sum over bins of count / n * |accuracy - confidence| (Guo et al. 2017,
-    eq. 3).
-    """
-    confidence, right = np.asarray(confidence, float), np.asarray(right, float)
-    there = np.isfinite(confidence)
-    confidence, right = confidence[there], right[there]
-    place = np.clip(np.digitize(confidence, edges[1:-1]), 0, len(edges) - 2)
-    count = np.bincount(place, minlength=len(edges) - 1)
-    mean = _ratio(np.bincount(place, confidence, len(edges) - 1), count)
-    accuracy = _ratio(np.bincount(place, right, len(edges) - 1), count)
-    gap = np.abs(np.nan_to_num(accuracy - mean))
-    ece = float(np.sum(count * gap) / count.sum()) if count.sum() else float("nan")
-    return {"count": count, "confidence": mean, "accuracy": accuracy, "ece": ece}
-
-
 def recordings_of_accepted(state, labels, recordings, classes: int) -> list[tuple[int, int]]:
     """Per class: recordings that at least one accepted pseudo-label ever came from, and recordings there are."""
     labels, recordings = np.asarray(labels), np.asarray(recordings)
     ever = np.any((state == RIGHT) | (state == WRONG), axis=0)
     return [
-        (len(np.unique(recordings[ever & (labels == c)])), len(np.unique(recordings[labels == c])))
-        for c in range(classes)
+        (len(np.unique(recordings[ever & (labels == c)])), len(np.unique(recordings[labels == c]))) for c in range(classes)
     ]

@@ -1,0 +1,268 @@
+"""Every plotting function: a Figure with labelled axes, also where classes are missing, values NaN, epochs few."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from esc_utils import evaluation, figures, pseudo, style
+from esc_utils.urbansound import CLASSES
+
+MEL_HZ = np.geomspace(50, 8000, 64)
+
+
+def clips(n=300, missing=()):
+    draw = np.random.default_rng(0)
+    class_id = draw.choice([c for c in range(10) if c not in missing], n)
+    return {
+        "class_id": class_id,
+        "fold": draw.integers(1, 11, n),
+        "fsid": class_id * 100 + draw.integers(0, 9, n),
+        "salience": draw.integers(1, 3, n),
+        "duration": np.where(draw.random(n) < 0.8, 4.0, draw.uniform(0.05, 4, n)),
+    }
+
+
+def scores(n=200, missing=()):
+    draw = np.random.default_rng(1)
+    labels = draw.choice([c for c in range(10) if c not in missing], n)
+    logits = draw.normal(size=(n, 10))
+    logits[np.arange(n), labels] += 2
+    prob = np.exp(logits)
+    return labels, prob / prob.sum(axis=1, keepdims=True)
+
+
+def pseudo_labels(epochs=5, m=120, missing=(), drawn=0.9):
+    draw = np.random.default_rng(2)
+    labels = draw.choice([c for c in range(10) if c not in missing], m)
+    confidence = draw.uniform(0.1, 1, (epochs, m)).astype(np.float16)
+    named = np.where(draw.random((epochs, m)) < confidence, labels, (labels + 1) % 10).astype(np.int8)
+    out = draw.random((epochs, m)) >= drawn
+    confidence[out], named[out] = np.nan, -1
+    return confidence, named, labels
+
+
+def history(epochs=6, fixmatch=True):
+    at = np.arange(1, epochs + 1)
+    columns = {"epoch": at, "step": at * 10, "learning_rate": 5e-4 / at, "loss": 2 / at, "supervised_loss": 1 / at}
+    columns |= {"unlabelled_loss": 1 / at if fixmatch else np.nan, "valid_loss": 2.5 / at}
+    columns |= {"valid_accuracy": 50 + at, "valid_auc": 80 + at, "mask_rate": 0.5, "pseudo_accuracy": np.nan}
+    return pd.DataFrame(columns)
+
+
+def folds_table():
+    rows = [("CNN14 10%", "cnn14_10", 10), ("PANN 10% (stand-in: a narrow network)", "pann_10", 7), ("alone", "own", 1)]
+    return pd.DataFrame(
+        [
+            {"row": row, "experiment": name, "fold": k, "accuracy": 60.0 + k, "auc": 90.0 + k / 2}
+            for row, name, folds in rows
+            for k in range(1, folds + 1)
+        ]
+    )
+
+
+def paper_table():
+    ours = {"accuracy": 70.0, "accuracy_low": 65.0, "accuracy_high": 74.0, "auc": 93.0, "auc_low": np.nan}
+    pann = {"group": "Table 2", "row": "PANN", "experiment": "pann_table2", "paper_accuracy": 74.55, "paper_auc": 95.5}
+    other = {"group": "Table 5", "row": "ResNet", "experiment": None, "paper_accuracy": 76.2, "paper_auc": np.nan}
+    return pd.DataFrame([pann | ours, other | dict.fromkeys(ours, np.nan)])
+
+
+CLAIMS = [
+    {"key": "a", "text": "PANN above CNN14", "verdict": "supported", "difference": 20, "low": 15, "high": 25, "paper": 35},
+    {"key": "c", "text": "without mixup, lower", "verdict": "contradicted", "difference": 4.0, "low": None, "high": None},
+    {"key": "h", "text": "70 epochs suffice", "verdict": "undecided"},
+]
+
+
+def mels(n=3, frames=60):
+    values = np.random.default_rng(3).normal(-50, 10, (n, frames, 64)).astype(np.float16)
+    values[:, 40:] = -100  # digital silence
+    return values
+
+
+def masks(n=2, frames=60):
+    return np.random.default_rng(4).random((n, frames, 64)) < 0.2
+
+
+def cases(missing=(), epochs=5, drawn=0.9):
+    """Name -> call of every plotting function."""
+    c, (labels, prob) = clips(missing=missing), scores(missing=missing)
+    confidence, named, truth = pseudo_labels(epochs, missing=missing, drawn=drawn)
+    last, guess = pseudo.last_drawn(confidence, named)
+    both = {"weak": np.linspace(0, 0.1, 50), "strong": np.linspace(0.1, 0.6, 50)}
+    roc = [("PANN 10%", "pann_10", [scores(missing=missing)] * 3), ("nothing", "cnn14_10", [])]
+    return {
+        "class_fold_counts": lambda **k: figures.class_fold_counts(c["class_id"], c["fold"], CLASSES, **k),
+        "recordings_per_fold": lambda **k: figures.recordings_per_fold(c["class_id"], c["fold"], c["fsid"], CLASSES, **k),
+        "durations": lambda **k: figures.durations(c["class_id"], c["duration"], CLASSES, window=5, **k),
+        "salience": lambda **k: figures.salience(c["class_id"], c["salience"], CLASSES, **k),
+        "example_grid": lambda **k: figures.example_grid(mels(), CLASSES[:3], mel_hz=MEL_HZ, **k),
+        "clip_view": lambda **k: figures.clip_view(np.zeros(9600), 16000, mels(1)[0], "a clip", **k),
+        "views": lambda **k: figures.views(mels(1)[0], masks(), masks(), mel_hz=MEL_HZ, **k),
+        "masked_area": lambda **k: figures.masked_area(both["weak"], both["strong"], 0.05, 0.4, **k),
+        "learning_curves": lambda **k: figures.learning_curves(history(epochs), **k),
+        "confusion_matrix": lambda **k: figures.confusion_matrix(labels, prob.argmax(1), CLASSES, **k),
+        "roc_curves": lambda **k: figures.roc_curves(labels, prob, CLASSES, **k),
+        "pseudo_label_curves": lambda **k: figures.pseudo_label_curves(confidence, named, truth, 0.75, **k),
+        "pseudo_label_by_class": lambda **k: figures.pseudo_label_by_class(
+            confidence, named, truth, 0.75, CLASSES, recordings=truth * 10, **k
+        ),
+        "mask_heatmap": lambda **k: figures.mask_heatmap(confidence, named, truth, CLASSES, 0.75, **k),
+        "confidence_histograms": lambda **k: figures.confidence_histograms(confidence, named, truth, 0.75, **k),
+        "reliability": lambda **k: figures.reliability(evaluation.calibration(last, guess, truth, 0.75), 0.75, **k),
+        "threshold_sweep": lambda **k: figures.threshold_sweep(evaluation.tau_yield(last, guess, truth), 0.75, **k),
+        "threshold_comparison": lambda **k: figures.threshold_comparison(
+            [("tau = .75", "fixmatch_tau075", confidence, named, truth, 0.75)], **k
+        ),
+        "fold_dots": lambda **k: figures.fold_dots(folds_table(), {"CNN14 10%": (69.83, None)}, **k),
+        "mean_roc": lambda **k: figures.mean_roc(roc, **k),
+        "mean_roc_class": lambda **k: figures.mean_roc(roc, class_index=6, class_name="gun_shot", **k),
+        "forest": lambda **k: figures.forest(paper_table(), **k),
+        "claims_overview": lambda **k: figures.claims_overview(CLAIMS, **k),
+    }  # fmt: skip
+
+
+def words(figure) -> str:
+    from matplotlib.text import Text
+
+    return " | ".join(text.get_text() for text in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("name", cases())
+def test_returns_a_labelled_figure_that_pyplot_does_not_hold(name):
+    import matplotlib.pyplot as plt
+
+    figure = cases()[name]()
+    assert isinstance(figure, Figure) and not plt.get_fignums()
+    shown = [axes for axes in figure.axes if axes.get_visible() and axes.axison]
+    super_labels = [label.get_text() for label in (figure._supxlabel, figure._supylabel) if label]
+    assert any(axes.get_xlabel() for axes in shown) or super_labels, "no x label"
+    assert any(axes.get_ylabel() or axes.get_yticklabels() for axes in shown)
+    assert "synthesised" not in words(figure)
+
+
+@pytest.mark.parametrize("name", cases())
+def test_synthesised_audio_is_said_in_the_title(name):
+    assert cases()[name](synthesised=True).get_suptitle().endswith("synthesised audio")
+
+
+@pytest.mark.parametrize("name", cases())
+@pytest.mark.filterwarnings("error")
+def test_a_missing_class_and_a_single_epoch_draw_without_a_warning(name):
+    assert len(figures.draw(cases(missing=(6,), epochs=1)[name](), 40)) > 1000
+
+
+@pytest.mark.parametrize("name", ["mask_heatmap", "pseudo_label_curves", "confidence_histograms", "reliability"])
+@pytest.mark.filterwarnings("error")
+def test_nothing_drawn_draws_without_a_warning(name):
+    assert len(figures.draw(cases(epochs=2, drawn=0.0)[name](), 40)) > 1000
+
+
+@pytest.mark.filterwarnings("error")
+def test_supervised_history_has_no_unlabelled_curve():
+    assert "unlabelled" not in words(figures.learning_curves(history(fixmatch=False)))
+    assert "training, unlabelled" in words(figures.learning_curves(history()))
+
+
+def test_the_style_leaves_global_state_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    cases()["roc_curves"]()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_save_writes_picture_and_description_and_the_same_bytes_again(tmp_path):
+    for folder in ("one", "two"):
+        shown = figures.save(
+            cases()["learning_curves"](), tmp_path / folder, "curves", "alt text", "caption", "make tables",
+            {"commit": "abc"}, formats=("png", "svg", "pdf"), dpi=80,
+        )  # fmt: skip
+    assert shown.data == (tmp_path / "one" / "curves.png").read_bytes() and shown.alt == "alt text"
+    for name in ("curves.png", "curves.svg", "curves.pdf", "curves.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    described = json.loads((tmp_path / "one" / "curves.json").read_text())
+    assert described == {
+        "alt": "alt text", "caption": "caption", "command": "make tables", "provenance": {"commit": "abc"},
+    }  # fmt: skip
+    assert Image.open(tmp_path / "one" / "curves.png").size == (560, 368)
+
+
+def test_colours_are_apart_and_steady():
+    from matplotlib.colors import to_rgb
+
+    colours = np.array([to_rgb(style.colour_of(c)) for c in range(10)])
+    gaps = np.linalg.norm(colours[:, None] - colours[None], axis=-1)[np.triu_indices(10, 1)]
+    assert gaps.min() > 0.2
+    assert style.method("fixmatch_tau075") == style.method("fixmatch_tau075") != style.method("pann_10")
+    assert style.method("a sensitivity run") == style.method("a sensitivity run")
+    grey = np.array([to_rgb(c) for c in style.STATES.values()]) @ [0.2126, 0.7152, 0.0722]
+    assert np.diff(grey).min() > 0.1, "the four states must stay in order without colour"
+
+
+def test_expected_masked_share_matches_drawing():
+    """The exact mean of the law against 4,000 draws of the augmentation itself."""
+    import torch
+
+    from esc_utils.augment import SpecAugment
+
+    for law in ((8, 1, 32, 1), (35, 2, 64, 2)):
+        generator = torch.Generator().manual_seed(0)
+        augment = SpecAugment(*law)
+        ones = torch.ones(4000, 1, 501, 64)
+        share = (augment(ones, augment.draw(4000, 501, 64, generator)) == 0).float().mean(dim=(1, 2, 3))
+        error = float(share.std()) / 4000**0.5
+        assert abs(float(share.mean()) - figures.expected_share(*law)) < 4 * error
+
+
+def test_states_and_shares_by_hand():
+    confidence = np.array([[0.9, 0.9, 0.5, np.nan]], np.float32)
+    named, labels = np.array([[1, 2, 3, -1]]), np.array([1, 1, 3, 3])
+    state = pseudo.states(confidence, named, labels, 0.75)
+    assert state.tolist() == [[pseudo.RIGHT, pseudo.WRONG, pseudo.REJECTED, pseudo.NOT_DRAWN]]
+    share = pseudo.shares(state)
+    assert share["accepted"][0] == pytest.approx(2 / 3) and share["accuracy"][0] == 0.5
+    assert share["right"][0] == pytest.approx(1 / 3)
+    assert pseudo.recordings_of_accepted(state, labels, np.array([7, 7, 8, 9]), 4)[1] == (1, 1)
+    assert pseudo.recordings_of_accepted(state, labels, np.array([7, 7, 8, 9]), 4)[3] == (0, 2)
+
+
+def test_last_drawn_takes_each_clips_own_last_epoch():
+    confidence = np.array([[0.4, 0.5, np.nan], [0.6, np.nan, np.nan]])
+    last, named = pseudo.last_drawn(confidence, np.array([[1, 2, -1], [3, -1, -1]]))
+    np.testing.assert_array_equal(last, [0.6, 0.5, np.nan])
+    assert named.tolist() == [3, 2, -1]
+
+
+def test_heatmap_orders_clips_by_first_acceptance_within_their_class():
+    from esc_utils.figures_heatmap import IMAGE_ROWS, _picture, order
+
+    labels = np.array([0, 0, 0, 1])
+    state = np.array([[2, 0, 2, 0], [2, 0, 1, 0], [2, 0, 0, 0]], np.int8)
+    groups = order(state, labels, [0, 1])
+    assert [group.tolist() for group in groups] == [[1, 2, 0], [3]]
+    picture, bounds = _picture(state, labels, [0, 1])
+    assert picture.shape[1:] == (3, 3) and abs(bounds[-1] - IMAGE_ROWS) <= 2
+    assert bounds[1] / bounds[-1] == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_small_class_keeps_room_for_its_label():
+    from esc_utils.figures_heatmap import LEAST_SHARE, _picture
+
+    labels = np.r_[np.zeros(5000, int), np.ones(3, int)]
+    picture, bounds = _picture(np.zeros((4, 5003), np.int8), labels, [0, 1])
+    assert (bounds[2] - bounds[1]) / len(picture) > LEAST_SHARE * 0.9
+
+
+def test_weighted_mean_auc_is_scikit_learns():
+    from sklearn.metrics import roc_auc_score
+
+    from esc_utils.figures_runs import one_vs_rest, weighted_mean
+
+    labels, prob = scores(400)
+    _, area = weighted_mean(labels, one_vs_rest(labels, prob))
+    assert area == pytest.approx(roc_auc_score(labels, prob, multi_class="ovr", average="weighted"), abs=1e-12)

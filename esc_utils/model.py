@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_utils.errors import UserError
+from .errors import UserError
+from .features import LogMel
 
 WEIGHTS_FILE = "Cnn14_16k_mAP=0.438.pth"
 WHERE = f"run `make data`, or put {WEIGHTS_FILE} (Zenodo record 3987831, sha256 e2ee543a…5058e6) there by hand"
@@ -26,7 +27,7 @@ OTHER_RATES = {129: "8 kHz", 513: "32 kHz"}  # frequency bins of PANN's other ch
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions, each with batch norm and ReLU, then average pooling: (B, in, t, f) -> (B, out, t/2, f/2)."""
+    """Two 3x3 convolutions, each with batch norm and ReLU, average pooling: (B, in, t, f) -> (B, out, t/2, f/2)."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()
@@ -139,9 +140,9 @@ def _read_published(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(_numpy_globals()):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # A byte that is no opcode (damage) and a global that is not on the list (code) come as the same exception.
-        reason = next((line.strip() for line in str(error).splitlines() if "global" in line.lower()), "")
-        if "Unsupported global" in reason or "Unsupported class" in reason or "not allowed" in reason:
+        # Damage (a byte that is no opcode) and code (a global that is not on the list) come as the same exception.
+        reason = next((line.strip() for line in str(error).splitlines() if "unsupported" in line.lower()), "")
+        if "global" in reason.lower() or "class" in reason.lower():
             raise UserError(f"{path} holds more than weights and was refused: {reason}") from error
         raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {WHERE}") from error
     except Exception as error:  # a cut file raises EOFError, RuntimeError, KeyError, ...: it depends on where it is cut
@@ -176,16 +177,13 @@ def _numpy_globals() -> list:
     ]
 
 
-def front_end_tensors(window: int = 512, mels: int = 64, sample_rate: int = 16000) -> dict[str, Tensor]:
-    """Our front end in the form PANN stores it: mel matrix (bins, mels) and DFT kernels (bins, 1, window)."""
-    from torchaudio.functional import melscale_fbanks
-
-    n = torch.arange(window, dtype=torch.float64)
-    bins = window // 2 + 1
-    hann = torch.hann_window(window, periodic=True, dtype=torch.float64)
-    angle = 2 * torch.pi * torch.outer(torch.arange(bins, dtype=torch.float64), n) / window
-    mel = melscale_fbanks(bins, 50.0, 8000.0, mels, sample_rate, norm="slaney", mel_scale="slaney")
-    values = (mel, (hann * angle.cos())[:, None], (-hann * angle.sin())[:, None])
+def front_end_tensors() -> dict[str, Tensor]:
+    """Our own front end in the form PANN stores its: mel matrix (bins, mels) and DFT kernels (bins, 1, window)."""
+    ours = LogMel().mel
+    window = ours.spectrogram.window.double()
+    n = torch.arange(len(window), dtype=torch.float64)
+    angle = 2 * torch.pi * torch.outer(n[: len(n) // 2 + 1], n) / len(n)
+    values = (ours.mel_scale.fb, (window * angle.cos())[:, None], (-window * angle.sin())[:, None])
     return {key: value.float() for key, value in zip(FRONT_END, values, strict=True)}
 
 

@@ -1,0 +1,99 @@
+"""What the parity tests share: independent implementations, sounds, and checkpoints in the form PANN published."""
+
+import importlib
+import math
+import os
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import nn
+
+SAMPLES = 80_000  # 5 s at 16 kHz
+PANN_16K = {"sample_rate": 16000, "window_size": 512, "hop_size": 160, "mel_bins": 64, "fmin": 50, "fmax": 8000}
+
+
+def panns_models(home: Path):
+    """The module panns_inference.models. Its package fetches a label file into $HOME when there is none: we put one."""
+    labels = home / "panns_data" / "class_labels_indices.csv"
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    labels.write_text("index,mid,display_name\n0,/m/09x0r,Speech\n")
+    with mock.patch.dict(os.environ, HOME=str(home), USERPROFILE=str(home)):
+        return importlib.import_module("panns_inference.models")
+
+
+def reference_front_end(**changes) -> nn.Module:
+    """torchlibrosa's log-mel at PANN's 16 kHz settings: (B, samples) -> (B, 1, frames, 64)."""
+    from torchlibrosa.stft import LogmelFilterBank, Spectrogram
+
+    s = PANN_16K | changes
+    spectrogram = Spectrogram(s["window_size"], s["hop_size"], s["window_size"], "hann", True, "reflect", True)
+    mel = (s["sample_rate"], s["window_size"], s["mel_bins"], s["fmin"], s["fmax"])
+    return nn.Sequential(spectrogram, LogmelFilterBank(*mel, ref=1.0, amin=1e-10, top_db=None))
+
+
+def padded(wave: np.ndarray) -> np.ndarray:
+    return np.pad(wave, (0, SAMPLES - len(wave))).astype(np.float32)
+
+
+def sounds(seed: int = 0) -> dict[str, np.ndarray]:
+    """Tones, clicks, noise, silence and short clips, each zero-padded to 5 s."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(SAMPLES) / 16000
+    noise = rng.standard_normal(SAMPLES)
+    clicks = np.zeros(SAMPLES)
+    clicks[rng.integers(0, SAMPLES, 12)] = rng.uniform(-1, 1, 12)
+    return {
+        "tone": padded(0.5 * np.sin(2 * math.pi * 440 * t)),
+        "chord": padded(sum(0.2 * np.sin(2 * math.pi * f * t + f) for f in (61.0, 997.3, 3120.7, 7777.0))),
+        "sweep": padded(0.7 * np.sin(2 * math.pi * (100 + 700 * t) * t)),
+        "clicks": padded(clicks),
+        "noise": padded(0.1 * noise),
+        "full scale": padded(np.sign(noise)),
+        "quiet": padded(1e-4 * noise),
+        "silence": padded(np.zeros(0)),
+        "siren": padded(0.3 * np.sin(2 * math.pi * 900 * t + 120 * np.sin(2 * math.pi * 2 * t)) + 0.01 * noise),
+        "bark": padded((noise * np.exp(-((t % 0.7) * 18)))[: 2 * 16000]),
+        **{f"{seconds} s": padded(0.3 * noise[: int(seconds * 16000)]) for seconds in (0.05, 0.3, 1.0, 4.0)},
+    }
+
+
+def randomise(model: nn.Module, seed: int = 0) -> None:
+    """Random values in every tensor that a fresh network leaves at zero or one, so that none can hide."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(tensor, low, high):
+        tensor.data.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            uniform(layer.weight, 0.8, 1.6)
+            uniform(layer.bias, -0.2, 0.2)
+            mean, spread = ((-60, -30), (300, 500)) if name == "bn0" else ((-0.2, 0.2), (0.5, 1.5))
+            uniform(layer.running_mean, *mean)
+            uniform(layer.running_var, *spread)
+        elif isinstance(layer, nn.Linear):
+            uniform(layer.bias, -0.1, 0.1)
+
+
+def published_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Backbone of our `model` + torchlibrosa's front end + an AudioSet head: the 84 entries of PANN's file."""
+    spectrogram, logmel = reference_front_end()
+    size = model.fc1.out_features
+    tensors = {f"spectrogram_extractor.{k}": v for k, v in spectrogram.state_dict().items()}
+    tensors |= {f"logmel_extractor.{k}": v for k, v in logmel.state_dict().items()}
+    tensors |= {k: v for k, v in model.state_dict().items() if not k.startswith("fc_transfer")}
+    return tensors | {"fc_audioset.weight": torch.zeros(527, size), "fc_audioset.bias": torch.zeros(527)}
+
+
+def save_published(path: Path, tensors: dict, legacy: bool = True) -> Path:
+    """PANN's training state: the sampler holds index arrays; files of 2020 are in torch's format before zip."""
+    sampler = {
+        "indexes_per_class": [np.arange(5), np.arange(3, dtype=np.int32)],
+        "queue": [3, 1, 2],
+        "pointers_of_classes": [0, 2, np.int64(1)],
+    }
+    checkpoint = {"iteration": 440000, "model": tensors, "sampler": sampler}
+    torch.save(checkpoint, path, _use_new_zipfile_serialization=not legacy)
+    return path

@@ -28,9 +28,15 @@ def reference_front_end(**changes) -> nn.Module:
     from torchlibrosa.stft import LogmelFilterBank, Spectrogram
 
     s = PANN_16K | changes
-    spectrogram = Spectrogram(s["window_size"], s["hop_size"], s["window_size"], "hann", True, "reflect", True)
-    mel = (s["sample_rate"], s["window_size"], s["mel_bins"], s["fmin"], s["fmax"])
-    return nn.Sequential(spectrogram, LogmelFilterBank(*mel, ref=1.0, amin=1e-10, top_db=None))
+    window = s["window_size"]
+    spectrogram = Spectrogram(
+        n_fft=window, hop_length=s["hop_size"], win_length=window, window="hann", center=True, pad_mode="reflect"
+    )
+    logmel = LogmelFilterBank(
+        sr=s["sample_rate"], n_fft=window, n_mels=s["mel_bins"], fmin=s["fmin"], fmax=s["fmax"],
+        ref=1.0, amin=1e-10, top_db=None,
+    )  # fmt: skip
+    return nn.Sequential(spectrogram, logmel).eval()
 
 
 def padded(wave: np.ndarray) -> np.ndarray:
@@ -68,13 +74,29 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
 
     for name, layer in model.named_modules():
         if isinstance(layer, nn.BatchNorm2d):
-            uniform(layer.weight, 0.8, 1.6)
-            uniform(layer.bias, -0.2, 0.2)
+            uniform(layer.weight, 0.5, 2.0)
+            uniform(layer.bias, -0.5, 0.5)
             mean, spread = ((-60, -30), (300, 500)) if name == "bn0" else ((-0.2, 0.2), (0.5, 1.5))
             uniform(layer.running_mean, *mean)
             uniform(layer.running_var, *spread)
         elif isinstance(layer, nn.Linear):
             uniform(layer.bias, -0.1, 0.1)
+
+
+@torch.no_grad()
+def settle(model: nn.Module, inputs: torch.Tensor) -> None:
+    """Running statistics of every batch norm := those of `inputs`, as in a trained network; leaves it in eval mode.
+
+    Without this the signal fades from layer to layer, and the embedding of a random network hardly depends on its input.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momentum = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 1.0
+    model.train()(inputs)
+    for layer, value in zip(layers, momentum, strict=True):
+        layer.momentum = value
+    model.eval()
 
 
 def published_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from oracles import published_tensors, randomise, reference_front_end, save_published
+from oracles import published_tensors, randomise, reference_front_end, save_published, settle
 from safetensors.torch import save_file
 
 from esc_utils.errors import UserError
@@ -109,6 +109,24 @@ def test_a_backbone_of_ours(tmp_path, source):
         load_pann(Cnn14(3, width=NARROW), tmp_path / "cut.safetensors")
 
 
+@torch.no_grad()
+def test_every_tensor_of_the_backbone_matters():
+    """Shifted by one place, each changes the embedding by more than the 1e-4 that parity allows."""
+    model = narrow()
+    torch.manual_seed(0)
+    x = torch.randn(2, 1, 64, 64) * 20 - 40
+    settle(model, x)
+    whole = model.embed(model.normalise(x))
+    for name, tensor in model.state_dict().items():
+        if name.startswith("fc_transfer.") or tensor.ndim == 0:
+            continue
+        kept = tensor.clone()
+        tensor.copy_(tensor.roll(1, 0 if tensor.shape[0] > 1 else 1))
+        change = (model.embed(model.normalise(x)) - whole).norm() / whole.norm()
+        tensor.copy_(kept)
+        assert change > 1e-4, name
+
+
 def test_missing_file_says_how_to_get_it(tmp_path):
     with pytest.raises(UserError, match=r"make data.*Cnn14_16k_mAP=0.438.pth.*3987831"):
         load_pann(Cnn14(10, width=NARROW), tmp_path / "none.pth")
@@ -144,9 +162,7 @@ def test_everything_that_does_not_fit_is_listed(tmp_path, source):
 
 @pytest.mark.parametrize(("rate", "window", "name"), [(32000, 1024, "32 kHz"), (8000, 256, "8 kHz")])
 def test_another_sample_rate_is_named(tmp_path, source, rate, window, name):
-    spectrogram, logmel = reference_front_end(
-        sample_rate=rate, window_size=window, hop_size=window // 3, fmax=rate // 2
-    )
+    spectrogram, logmel = reference_front_end(sample_rate=rate, window_size=window, hop_size=window // 3, fmax=rate // 2)
     tensors = published_tensors(source)
     tensors |= {f"spectrogram_extractor.{k}": v for k, v in spectrogram.state_dict().items()}
     tensors |= {f"logmel_extractor.{k}": v for k, v in logmel.state_dict().items()}

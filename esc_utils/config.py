@@ -37,7 +37,7 @@ class RunConfig(BaseModel):
     dataset: Literal["synthetic", "urbansound8k"]
     data_dir: str
     allow_partial: bool
-    synthetic_clips: Annotated[int, Field(ge=10)]
+    synthetic_clips: Count
     synthetic_seed: Annotated[int, Field(ge=0)]
     clip_seconds: Annotated[float, Field(ge=0.31, le=60)]
 

@@ -65,7 +65,7 @@ def open_dataset(config: RunConfig) -> Dataset:
         )
         write_dataset(
             folder,
-            clips_per_fold=config.synthetic_clips,
+            clips_per_class=config.synthetic_clips,
             clip_seconds=config.clip_seconds,
             seed=config.synthetic_seed,
         )

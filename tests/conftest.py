@@ -1,0 +1,40 @@
+"""Shared fixtures: a tiny synthesised dataset, configs on it, and the real clips where they are at hand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL = ROOT.parent / "shared" / "us8k-real"
+REAL_MISSING = "the real UrbanSound8K clips are not beside the checkout (../shared/us8k-real)"
+
+
+@pytest.fixture(scope="session")
+def tiny_outputs(tmp_path_factory) -> Path:
+    """Outputs folder whose cache (tiny dataset, feature store) all tests of a session share."""
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture
+def tiny(tmp_path, tiny_outputs):
+    """Factory of RunConfigs of the tiny profile: tiny("pann_10", tau=0.5) writes under the test's own folder."""
+    from esc_utils import config
+
+    def make(experiment: str = "cnn14_10", **overrides):
+        layers = [*config.layers_of("quick", experiment), ROOT / "tests" / "tiny.yaml"]
+        own = {"profile": "quick", "outputs": str(tmp_path), "cache_dir": str(tiny_outputs / "cache")}
+        return config.load(layers, own | overrides)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_clips(tmp_path_factory) -> Path:
+    """Folder with the 2,985 real clips in the official layout; skips where they are missing."""
+    if not (REAL / "unpack.py").is_file():
+        pytest.skip(REAL_MISSING)
+    folder = tmp_path_factory.mktemp("us8k")
+    subprocess.run([sys.executable, str(REAL / "unpack.py"), str(folder)], check=True, capture_output=True)
+    return folder

@@ -1,0 +1,159 @@
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from esc_utils import checkpoint, evaluation, runs, training
+from esc_utils.errors import UserError
+from esc_utils.urbansound import open_dataset, split
+
+TIMES = {"seconds", "clips_per_second"}
+
+
+def comparable(folder):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["config"] = {k: v for k, v in metrics["config"].items() if k != "outputs"}
+    metrics["provenance"].pop("commit"), metrics["provenance"].pop("dirty")
+    kept = {k: v for k, v in metrics.items() if k not in TIMES}
+    return kept, (folder / "history.csv").read_bytes(), (folder / "predictions.npz").read_bytes()
+
+
+EXPERIMENTS = ["cnn14_10", "pann_10", "pann_100", "fixmatch_tau075", "fixmatch_tau095_nomixup", "fixmatch_tau075_accum",
+               "fixmatch_tau075_sgd", "fixmatch_tau075_ranger"]  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_kind_of_row_trains_and_leaves_a_valid_record(tiny, experiment):
+    knobs = tiny(experiment)
+    run = training.run(knobs, quiet=True)
+    assert runs.read(run.folder).metrics == run.metrics
+    dataset = open_dataset(knobs)
+    parts = split(knobs, dataset)
+    last = run.metrics["validation"]["last"]
+    again = evaluation.metrics(run.predictions["valid_label"], run.predictions["valid_prob"])
+    assert last["accuracy"] == pytest.approx(again["accuracy"])
+    assert last["auc_weighted"] == pytest.approx(again["auc_weighted"], abs=0.01)
+    assert run.metrics["validation"]["clips"] == len(parts.validation)
+    assert run.history["step"].iloc[-1] == run.metrics["steps"]
+    if knobs.method == "fixmatch":
+        confidence = run.predictions["pseudo_confidence"]
+        assert confidence.shape == (run.metrics["epochs"], len(parts.unlabelled))
+        rate = np.nanmean(confidence[-1] >= knobs.tau, where=~np.isnan(confidence[-1]))
+        assert run.history["mask_rate"].iloc[-1] == pytest.approx(rate, abs=0.02)
+    assert not list(run.folder.glob("*.pt"))
+
+
+def test_hidden_labels_do_not_touch_training(tiny, monkeypatch):
+    """The same run with every hidden label (unlabelled and validation folds) changed predicts the same, bit for bit."""
+    honest = training.run(tiny("fixmatch_tau075", seed=1), quiet=True)
+
+    def scrambled(config):
+        dataset = open_dataset(config)
+        parts = split(config, dataset)
+        clips = dataset.clips.copy()
+        hidden = np.concatenate([parts.unlabelled, parts.validation])
+        clips.loc[hidden, "class_id"] = (clips.loc[hidden, "class_id"] + 3) % 10
+        return type(dataset)(dataset.root, clips, True, "scrambled", {})
+
+    original = training.open_store
+    monkeypatch.setattr(training, "open_store", lambda config, _: original(config, open_dataset(config)))
+    monkeypatch.setattr(training, "open_dataset", scrambled)
+    scrambled_run = training.run(
+        tiny("fixmatch_tau075", seed=1, outputs=str(honest.folder.parents[3] / "other")), quiet=True
+    )
+    assert np.array_equal(honest.predictions["valid_prob"], scrambled_run.predictions["valid_prob"])
+    assert np.array_equal(honest.predictions["unlabelled_prob"], scrambled_run.predictions["unlabelled_prob"])
+    assert not np.array_equal(honest.predictions["unlabelled_label"], scrambled_run.predictions["unlabelled_label"])
+
+
+def test_same_command_twice_gives_the_same_record(tiny, tmp_path):
+    one = training.run(tiny("fixmatch_tau075", outputs=str(tmp_path / "a")), quiet=True)
+    two = training.run(tiny("fixmatch_tau075", outputs=str(tmp_path / "b")), quiet=True)
+    assert comparable(one.folder) == comparable(two.folder)
+
+
+@pytest.mark.parametrize("experiment", ["pann_10", "fixmatch_tau075", "fixmatch_tau075_accum", "fixmatch_tau075_ranger"])
+@pytest.mark.parametrize("damage", [False, True])
+def test_interrupted_run_ends_the_same(tiny, tmp_path, monkeypatch, experiment, damage):
+    change = {"ema": 0.9} if experiment == "pann_10" else {}
+    whole = training.run(tiny(experiment, outputs=str(tmp_path / "whole"), **change), quiet=True)
+    knobs = tiny(experiment, outputs=str(tmp_path / "cut"), **change)
+    save, saved = checkpoint.save, []
+
+    def cut(folder, state):
+        save(folder, state)
+        saved.append(state["epoch"])
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.checkpoint, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(knobs, quiet=True)
+    monkeypatch.setattr(training.checkpoint, "save", save)
+    folder = runs.folder(knobs)
+    assert not runs.complete(folder)
+    if damage:
+        content = bytearray((folder / checkpoint.CURRENT).read_bytes())
+        content[len(content) // 2] ^= 255
+        (folder / checkpoint.CURRENT).write_bytes(content)
+        with pytest.warns(UserWarning, match="damaged"):
+            training.run(knobs, quiet=True)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            training.run(knobs, quiet=True)
+    assert comparable(folder) == comparable(whole.folder)
+    assert "resumed after epoch" in (folder / "log.txt").read_text()
+
+
+def test_finished_run_is_not_trained_again_and_a_changed_one_is(tiny):
+    knobs = tiny("pann_10")
+    first = training.run(knobs, quiet=True)
+    stamp = (first.folder / "metrics.json").stat().st_mtime_ns
+    training.run(knobs, quiet=True)
+    assert (first.folder / "metrics.json").stat().st_mtime_ns == stamp
+    training.run(tiny("pann_10", learning_rate=1e-3), quiet=True)
+    assert (first.folder / "metrics.json").stat().st_mtime_ns != stamp
+
+
+def test_two_processes_in_one_folder(tiny):
+    knobs = tiny("pann_10")
+    with runs.claim(runs.folder(knobs)), pytest.raises(UserError, match="another process is training"):
+        training.run(knobs, quiet=True)
+
+
+def test_gradient_accumulation_halves_the_optimizer_steps(tiny, monkeypatch):
+    counted = []
+    original = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: (counted.append(1), original(self, *a, **k))[1])
+    one = training.run(tiny("fixmatch_tau075"), quiet=True).metrics["steps"]
+    plain = len(counted)
+    counted.clear()
+    two = training.run(tiny("fixmatch_tau075_accum"), quiet=True).metrics["steps"]
+    assert one == two == plain  # equal iterations
+    assert len(counted) == -(-plain // 2)  # ledger 21
+
+
+def test_diverged_run_is_one_line_and_leaves_no_record(tiny):
+    knobs = tiny("cnn14_10", learning_rate=1e30, optimizer="sgd")
+    with pytest.raises(UserError, match="learning_rate"):
+        training.run(knobs, quiet=True)
+    assert not runs.complete(runs.folder(knobs))
+
+
+def test_missing_device_says_what_to_use(tiny):
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is here")
+    with pytest.raises(UserError, match="device: auto or cpu"):
+        training.run(tiny("cnn14_10", device="cuda"), quiet=True)
+    with pytest.raises(UserError, match="not a device"):
+        training.run(tiny("cnn14_10", device="gpu!"), quiet=True)
+
+
+def test_logistic_head_start_beats_a_random_head(tiny):
+    knobs = {"epochs": 1, "restart_every": 1, "learning_rate": 1e-9}
+    started = training.run(tiny("pann_10", head_start="logistic", **knobs), quiet=True)
+    random = training.run(tiny("pann_10", **knobs), quiet=True)
+    assert started.metrics["validation"]["last"]["accuracy"] > random.metrics["validation"]["last"]["accuracy"]

@@ -1,0 +1,90 @@
+import numpy as np
+import pandas
+import pytest
+
+from esc_utils import config, urbansound
+from esc_utils.errors import UserError
+
+
+@pytest.fixture
+def dataset(tiny):
+    return urbansound.open_dataset(tiny())
+
+
+def test_synthesised_default_is_indexed_like_the_real_set(dataset):
+    assert dataset.synthesised
+    assert list(dataset.clips["file"]) == sorted(dataset.clips["file"])
+    assert set(dataset.clips["fold"]) == set(range(1, 11))
+    assert set(dataset.clips["class_name"]) == set(urbansound.CLASSES)
+    assert urbansound.leak_check(dataset).empty
+
+
+def test_splits_are_disjoint_and_cover_everything(dataset, tiny):
+    for fold in range(1, 11):
+        parts = urbansound.split(tiny(train_fold=fold), dataset)
+        rows = np.concatenate([parts.labelled, parts.validation, parts.unlabelled])
+        assert sorted(rows) == list(range(len(dataset.clips)))
+        assert parts.validation_folds == (fold % 10 + 1,)
+        assert len(parts.unlabelled_folds) == 8
+        recordings = [set(dataset.clips["fsid"].iloc[part]) for part in (parts.labelled, parts.validation, parts.unlabelled)]
+        assert not (recordings[0] & recordings[1] or recordings[0] & recordings[2] or recordings[1] & recordings[2])
+
+
+def test_all_but_one_holds_out_the_same_fold(dataset, tiny):
+    nine = urbansound.split(tiny("pann_100", train_fold=4), dataset)
+    one = urbansound.split(tiny("pann_10", train_fold=4), dataset)
+    assert np.array_equal(nine.validation, one.validation)
+    assert len(nine.labelled_folds) == 9
+    assert not len(nine.unlabelled)
+
+
+def test_by_index_leaks_recordings(dataset, tiny):
+    leaky = urbansound.open_dataset(tiny(fold_assignment="by_index"))
+    assert leaky.clips.groupby("fsid")["fold"].nunique().max() > 1
+    with pytest.raises(UserError, match="leak"):
+        urbansound.leak_check(leaky)
+
+
+@pytest.mark.parametrize("layout", ["official", "kaggle", "parent"])
+def test_layouts(tmp_path, layout):
+    root = tmp_path / ("UrbanSound8K" if layout == "parent" else "")
+    audio, meta = (root, root) if layout == "kaggle" else (root / "audio", root / "metadata")
+    (audio / "fold3").mkdir(parents=True)
+    meta.mkdir(parents=True, exist_ok=True)
+    (audio / "fold3" / "7-3-0-0.wav").write_bytes(b"x")
+    header = ",".join(urbansound.COLUMNS)
+    (meta / "UrbanSound8K.csv").write_text(f"{header}\n7-3-0-0.wav,7,0.0,2.5,1,3,3,dog_bark\n")
+    found = urbansound.load(tmp_path)
+    assert len(found.clips) == 1
+    assert found.clips["duration"][0] == 2.5
+    assert not found.synthesised
+
+
+@pytest.mark.real
+def test_real_clips(real_clips):
+    with pytest.raises(UserError, match=r"5747 of 8732 clips are missing.*allow_partial"):
+        urbansound.load(real_clips)
+    found = urbansound.load(real_clips, allow_partial=True)
+    assert found.clips.groupby("fold").size().to_dict() == {1: 873, 2: 888, 3: 387, 10: 837}
+    assert found.missing[3] == 925 - 387
+    assert urbansound.leak_check(found).empty  # the five shared recordings lie in folds that are not here
+
+
+@pytest.mark.real
+def test_whole_index_has_the_five_known_shared_recordings(real_clips):
+    clips = urbansound.read_index(real_clips / "metadata" / "UrbanSound8K.csv")
+    whole = urbansound.Dataset(real_clips, clips, False, "", {})
+    table = urbansound.leak_check(whole)
+    assert set(table["fsid"]) == set(urbansound.KNOWN_SHARED)
+    assert clips.groupby("fold").size().tolist() == [873, 888, 925, 990, 936, 823, 838, 806, 816, 837]
+    moved = clips.copy()
+    moved.loc[moved.index[moved["fsid"] == moved["fsid"].mode()[0]][0], "fold"] = 11 - moved["fold"].iloc[0]
+    with pytest.raises(UserError, match="folds leak"):
+        urbansound.leak_check(urbansound.Dataset(real_clips, pandas.DataFrame(moved), False, "", {}))
+
+
+def test_missing_dataset_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("ESC_KAGGLE_INPUT", str(tmp_path / "none"))
+    monkeypatch.setattr(urbansound, "project_root", lambda: tmp_path)
+    with pytest.raises(UserError, match="make data"):
+        urbansound.open_dataset(config.for_run("paper", "pann_10"))

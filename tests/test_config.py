@@ -67,7 +67,7 @@ def test_later_layers_win(tmp_path):
         ({"mixup": "yes"}, ["mixup"]),
         ({"valid_fold": 1}, ["valid_fold", "train_fold"]),
         ({"method": "fixmatch", "labelled": "all_but_one"}, ["unlabelled"]),
-        ({"restart_every": 90}, ["restart_every", "epochs"]),
+        ({"restart_every": 400}, ["restart_every", "epochs"]),
         ({"mixup_pairs": "crossed"}, ["crossed"]),
         ({"precision": "float16", "device": "cpu"}, ["float16"]),
     ],

@@ -28,7 +28,7 @@ PLACES = (
 class RunConfig(BaseModel):
     """All parameters of one run. `params/base.yaml` holds every value with its unit, source and ledger number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     profile: str
     experiment: str
@@ -46,7 +46,7 @@ class RunConfig(BaseModel):
     labelled: Literal["one_fold", "all_but_one"]
     fold_assignment: Literal["official", "by_index"]
     seed: Annotated[int, Field(ge=0)]
-    seeds: list[Annotated[int, Field(ge=0)]]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
     pretrained: bool
     backbone: Literal["pann", "synthesised", "yamnet"]

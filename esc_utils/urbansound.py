@@ -123,12 +123,19 @@ def load(root: Path | str, allow_partial: bool = False) -> Dataset:
         raise UserError(f"none of the {len(clips)} clips that {csv} names is in {audio}: unpack the archive again")
     clips = clips[there].reset_index(drop=True)
     marker = root / "DATASET.json"
-    synthesised = marker.is_file() and bool(json.loads(marker.read_text()).get("synthesised"))
+    synthesised = marker.is_file() and _says_synthesised(marker)
     identity = hashlib.sha256(csv.read_bytes())
     identity.update(marker.read_bytes() if synthesised else b"")
     for key in sorted(key for key, present in zip(keys, there, strict=True) if present):
         identity.update(f"{key} {sizes[key]}\n".encode())
     return Dataset(root, clips, synthesised, identity.hexdigest()[:16], {int(k): int(v) for k, v in missing.items()})
+
+
+def _says_synthesised(marker: Path) -> bool:
+    try:
+        return bool(json.loads(marker.read_text(encoding="utf-8"))["synthesised"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{marker} is damaged ({error}): delete the folder, a synthesised dataset is made again") from None
 
 
 def _sizes(audio: Path) -> tuple[dict[str, int], Path | None]:

@@ -2,7 +2,7 @@
 
 All functions take `synthesised=True` and then say "synthesised audio" in the title. Axes carry units; a class or a
 method has the same colour everywhere (`esc_utils.style`). Nothing here computes a headline number: what is drawn is
-counted from the arrays given, and tables take theirs from `evaluation`.
+counted from the arrays given, and tables take theirs from `audit`.
 """
 
 import io

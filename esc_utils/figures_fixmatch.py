@@ -125,7 +125,7 @@ def confidence_histograms(
 def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
     """Accuracy against confidence, for all pseudo-labels and for those that tau accepts, with ECE and counts.
 
-    calibration: {"before", "after"} as `evaluation.calibration` gives it; its bins are the ones drawn.
+    calibration: {"before", "after"} as `audit.calibration` gives it; its bins are the ones drawn.
     """
     figure = style.new(7.0, 4.4, title)
     panels = figure.subplots(2, 2, sharex="col", height_ratios=(3.2, 1))
@@ -158,7 +158,7 @@ def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
 def threshold_sweep(found, tau, title="What another threshold would have accepted"):
     """Coverage, accuracy and yield (right less wrong) of the accepted pseudo-labels for every tau.
 
-    found: as `evaluation.tau_yield` gives it. Hindsight over stored confidences; nothing is trained again.
+    found: as `audit.tau_yield` gives it. Hindsight over stored confidences; nothing is trained again.
     """
     table, best = found["table"], found["best"]
     total = (table["accepted"] / table["coverage"]).max()

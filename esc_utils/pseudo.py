@@ -1,12 +1,12 @@
 """Counting stored pseudo-labels: what was accepted, when, and whether it was right. Arrays in, arrays out.
 
 Everywhere: confidence (epochs, clips), NaN where a clip was not drawn; pseudo (epochs, clips), -1 where not drawn;
-labels (clips,) hidden from training; tau the threshold. Tables of the same audit are made in `evaluation`.
+labels (clips,) hidden from training; tau the threshold. Tables of the same audit are made in `audit`.
 """
 
 import numpy as np
 
-from .evaluation import accepted
+from .audit import accepted
 
 RIGHT, WRONG, REJECTED, NOT_DRAWN = range(4)
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from esc_utils import evaluation, figures, pseudo, style
+from esc_utils import audit, figures, pseudo, style
 from esc_utils.urbansound import CLASSES
 
 MEL_HZ = np.geomspace(50, 8000, 64)
@@ -113,8 +113,8 @@ def cases(missing=(), epochs=5, drawn=0.9):
         ),
         "mask_heatmap": lambda **k: figures.mask_heatmap(confidence, named, truth, CLASSES, 0.75, **k),
         "confidence_histograms": lambda **k: figures.confidence_histograms(confidence, named, truth, 0.75, **k),
-        "reliability": lambda **k: figures.reliability(evaluation.calibration(last, guess, truth, 0.75), 0.75, **k),
-        "threshold_sweep": lambda **k: figures.threshold_sweep(evaluation.tau_yield(last, guess, truth), 0.75, **k),
+        "reliability": lambda **k: figures.reliability(audit.calibration(last, guess, truth, 0.75), 0.75, **k),
+        "threshold_sweep": lambda **k: figures.threshold_sweep(audit.tau_yield(last, guess, truth), 0.75, **k),
         "threshold_comparison": lambda **k: figures.threshold_comparison(
             [("tau = .75", "fixmatch_tau075", confidence, named, truth, 0.75)], **k
         ),

@@ -1,0 +1,257 @@
+"""Parametrised families of sound: what the synthesised dataset and the backbone's broad corpus are rendered from.
+
+A *sound class* is a tuple of layers, a layer a dict of regions: `(low, high)` is a range to draw from (log-uniform for
+the keys of `LOG`), a list holds alternatives. `draw` picks one *recording* out of a class (its timbre, tempo, device);
+`render` makes one clip of it, with its own events, phases and noise. Regions are wide and overlap, so a handful of
+recordings says little about a class.
+"""
+
+import numpy as np
+
+TABLE = 2048  # samples of a wave table (one period)
+PARTIALS = 100
+LOG = {"f0", "rate", "pitch_rate", "attack", "hold", "decay", "low", "high"}
+
+# Every key of a layer, at the value it has where a class says nothing.
+DEFAULTS = {
+    "level": 0.0,  # dB against the first layer
+    "noise": (0.0, 0.1),  # share of noise in the source, the rest is a harmonic stack
+    "f0": (100.0, 400.0),  # Hz
+    "tilt": (-12.0, -4.0),  # dB per octave, of the harmonics and of the noise
+    "ragged": (1.0, 6.0),  # dB, spread of the single harmonics
+    "chord": [(1.0,)],  # frequency ratios sounding together
+    "voices": [1],  # independent copies, a babble
+    "pitch": ["drift"],  # drift, sine, triangle, saw, twotone, steps
+    "pitch_rate": (0.5, 2.0),  # sweeps or steps per second
+    "span": (0.0, 0.05),  # octaves the pitch covers
+    "glide": (0.0, 0.0),  # octaves the pitch moves within one event
+    "envelope": ["am"],  # am, events
+    "rate": (1.0, 8.0),  # Hz: amplitude modulation, or events per second
+    "depth": (0.0, 0.2),  # of the amplitude modulation
+    "jitter": (0.0, 0.1),  # of the events' times and strengths, as a fraction
+    "attack": (0.002, 0.02),  # s
+    "hold": (0.05, 0.2),  # s
+    "decay": (0.02, 0.1),  # s
+    "low": (60.0, 150.0),  # Hz, band of the noise
+    "high": (2000.0, 7000.0),
+    "formants": [0, 1],  # number of resonances
+    "formant_low": (300.0, 3000.0),  # Hz, where resonances lie
+    "formant_gain": (6.0, 20.0),  # dB
+    "formant_q": (2.0, 8.0),
+}
+
+# UrbanSound8K's ten classes in the order of their class numbers; caricatures, not recordings, of the real sounds.
+URBAN = {
+    "air_conditioner": (
+        {"noise": (0.55, 0.95), "f0": (45, 240), "tilt": (-9, -2), "rate": (0.7, 12), "depth": (0, 0.4),
+         "low": (50, 300), "high": (900, 6500), "formants": [0, 1, 2, 3]},
+    ),
+    "car_horn": (
+        {"f0": (250, 620), "tilt": (-8, -1), "chord": [(1.0,), (1.0, 1.19), (1.0, 1.26), (1.0, 1.33), (1.0, 1.5)],
+         "envelope": ["events"], "rate": (0.7, 4), "jitter": (0, 0.4), "hold": (0.1, 0.9), "decay": (0.02, 0.12),
+         "formants": [1, 2], "noise": (0, 0.2)},
+    ),
+    "children_playing": (
+        {"f0": (210, 520), "tilt": (-12, -4), "voices": [1, 2, 3, 4], "pitch": ["drift", "steps", "sine"],
+         "pitch_rate": (1, 6), "span": (0.1, 0.9), "glide": (-0.5, 0.5), "envelope": ["events"], "rate": (1.8, 6.5),
+         "jitter": (0.3, 0.8), "attack": (0.01, 0.05), "hold": (0.05, 0.25), "decay": (0.02, 0.12),
+         "noise": (0.05, 0.5), "formants": [2, 3], "formant_low": (600, 3800)},
+    ),
+    "dog_bark": (
+        {"f0": (140, 800), "tilt": (-10, -3), "glide": (-1.0, 0.1), "envelope": ["events"], "rate": (0.8, 5),
+         "jitter": (0.1, 0.6), "attack": (0.004, 0.03), "hold": (0.02, 0.14), "decay": (0.015, 0.1),
+         "noise": (0.1, 0.65), "formants": [1, 2, 3], "formant_low": (400, 2600), "voices": [1, 1, 1, 2]},
+    ),
+    "drilling": (
+        {"noise": (0.3, 0.85), "f0": (70, 480), "tilt": (-6, 2), "span": (0, 0.3), "rate": (9, 60), "depth": (0, 0.7),
+         "low": (300, 2500), "high": (4000, 7800), "formants": [0, 1, 2], "formant_low": (800, 5000)},
+    ),
+    "engine_idling": (
+        {"noise": (0.2, 0.75), "f0": (22, 110), "tilt": (-12, -4), "span": (0, 0.15), "rate": (4, 30),
+         "depth": (0.1, 0.8), "low": (40, 200), "high": (700, 5000), "formants": [0, 1, 2, 3]},
+    ),
+    "gun_shot": (
+        {"noise": (0.7, 1.0), "f0": (60, 300), "tilt": (-8, 0), "envelope": ["events"], "rate": (0.5, 5),
+         "jitter": (0.1, 0.7), "attack": (0.0005, 0.006), "hold": (0.001, 0.02), "decay": (0.02, 0.25),
+         "low": (50, 500), "formants": [0, 1, 2]},
+    ),
+    "jackhammer": (
+        {"noise": (0.4, 0.95), "f0": (50, 250), "tilt": (-7, 1), "envelope": ["events"], "rate": (6, 32),
+         "jitter": (0.02, 0.3), "attack": (0.0005, 0.006), "hold": (0.001, 0.01), "decay": (0.006, 0.05),
+         "low": (60, 1200), "high": (3000, 7500), "formants": [1, 2, 3], "formant_low": (300, 4500)},
+    ),
+    "siren": (
+        {"f0": (380, 1300), "tilt": (-16, -4), "pitch": ["sine", "triangle", "saw", "twotone"],
+         "pitch_rate": (0.25, 6), "span": (0.2, 1.3), "noise": (0, 0.3), "depth": (0, 0.5)},
+    ),
+    "street_music": (
+        {"f0": (130, 720), "tilt": (-15, -3), "voices": [1, 2, 3], "pitch": ["steps"], "pitch_rate": (1.5, 9),
+         "span": (0.3, 1.6), "chord": [(1.0,), (1.0, 2.0), (1.0, 1.26, 1.5), (1.0, 1.19, 1.5), (1.0, 1.5)],
+         "envelope": ["am", "events"], "depth": (0, 0.6), "rate": (1.5, 9), "hold": (0.03, 0.3), "decay": (0.05, 0.4),
+         "noise": (0, 0.25), "formants": [0, 1, 2]},
+        {"level": (-25, 0), "noise": (0.7, 1.0), "envelope": ["events"], "rate": (1.5, 7), "attack": (0.001, 0.004),
+         "hold": (0.002, 0.02), "decay": (0.02, 0.12), "low": (50, 2500)},
+    ),
+}  # fmt: skip
+
+
+def draw(sound: tuple[dict, ...], rng: np.random.Generator) -> dict:
+    """One recording of a sound class: every region narrowed to a value, plus the device it was recorded with.
+
+    Returns {"layers": [...], "device": ..., "background": ...}, all that the slices of the recording share.
+    """
+    return {
+        "layers": [_draw_layer(DEFAULTS | layer, rng) for layer in sound],
+        "device": {
+            "low_cut": float(np.exp(rng.uniform(np.log(30), np.log(250)))),  # Hz
+            "high_cut": float(np.exp(rng.uniform(np.log(2800), np.log(9000)))),
+            "curve": rng.normal(0.0, 4.0, size=9),  # dB at nine points, evenly spaced in octaves
+        },
+        "background": {"tilt": rng.uniform(-9.0, 0.0), "rate": rng.uniform(0.2, 3.0), "depth": rng.uniform(0.0, 0.5)},
+    }
+
+
+def _pick(key: str, region, rng: np.random.Generator):
+    if isinstance(region, list):
+        return region[rng.integers(len(region))]
+    if not isinstance(region, tuple):
+        return region
+    low, high = region
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))) if key in LOG else rng.uniform(low, high))
+
+
+def _draw_layer(layer: dict, rng: np.random.Generator) -> dict:
+    values = {key: _pick(key, region, rng) for key, region in layer.items()}
+    values["partials"] = rng.standard_normal(PARTIALS)
+    count = values["formants"]
+    centre = np.exp(rng.uniform(*np.log(layer["formant_low"]), size=count))
+    values["resonances"] = [
+        (f, f / _pick("formant_q", layer["formant_q"], rng), _pick("formant_gain", layer["formant_gain"], rng))
+        for f in centre
+    ]
+    return values
+
+
+def render(
+    recording: dict, samples: int, sample_rate: int, rng: np.random.Generator, snr: float, distractor: dict | None = None
+) -> np.ndarray:
+    """One clip of a recording: (samples,) float32, peak at most 1.
+
+    `snr` in dB is the level of the sound against its background noise, the sound measured where it is loudest (the
+    loudest twentieth of the clip), so a short shot is not drowned. `distractor`, another recording, plays 6 to 14 dB
+    below the sound. The device's frequency response colours everything.
+    """
+    sound = _mix_layers(recording["layers"], samples, sample_rate, rng)
+    if distractor is not None:
+        other = _mix_layers(distractor["layers"], samples, sample_rate, rng)
+        sound += other / _loudness(other) * _loudness(sound) * 10 ** (-rng.uniform(6.0, 14.0) / 20)
+    background, time = recording["background"], np.arange(samples) / sample_rate
+    noise = rng.standard_normal(samples)
+    noise *= 1 - background["depth"] * (0.5 + 0.5 * np.sin(2 * np.pi * (background["rate"] * time + rng.random())))
+    frequency = np.fft.rfftfreq(samples, 1 / sample_rate)
+    spectrum = np.fft.rfft(noise) * _tilt(frequency, background["tilt"])
+    noise = np.fft.irfft(spectrum, samples)
+    sound = sound / _loudness(sound) + noise / np.sqrt(np.mean(noise**2)) * 10 ** (-snr / 20)
+    coloured = np.fft.irfft(np.fft.rfft(sound) * _device_response(recording["device"], frequency), samples)
+    gain = 10 ** (-rng.uniform(1.0, 24.0) / 20)
+    return (coloured / np.abs(coloured).max() * gain).astype(np.float32)
+
+
+def _mix_layers(layers: list[dict], samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    total = np.zeros(samples)
+    for layer in layers:
+        for _ in range(layer["voices"]):
+            wave = _voice(layer, samples, sample_rate, rng)
+            total += wave / _loudness(wave) * 10 ** (layer["level"] / 20)
+    return total
+
+
+def _voice(p: dict, samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Harmonic stack and band noise under one envelope, through the layer's resonances."""
+    time = np.arange(samples) / sample_rate
+    envelope, octaves = _envelope(p, time, rng)
+    octaves = octaves + _pitch(p, time, rng) + rng.normal(0.0, 0.02)
+    if p["voices"] > 1:
+        octaves = octaves + rng.uniform(-0.4, 0.4)
+    f0 = p["f0"] * 2.0**octaves
+    tone = np.zeros(samples)
+    for ratio in p["chord"]:
+        partials = int(np.clip(0.47 * sample_rate / (ratio * f0.max()), 1, PARTIALS))
+        tone += _wave_table(p, partials, rng)[_phase(f0 * ratio, sample_rate, rng)]
+    frequency = np.fft.rfftfreq(samples, 1 / sample_rate)
+    band = _tilt(frequency, p["tilt"] / 2) / (1 + (p["low"] / (frequency + 1)) ** 4) / (1 + (frequency / p["high"]) ** 8)
+    hiss = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * band, samples)
+    source = (1 - p["noise"]) * tone / np.std(tone) + p["noise"] * hiss / np.std(hiss)
+    spectrum = np.fft.rfft(source * envelope)
+    for centre, width, gain in p["resonances"]:
+        spectrum *= 1 + (10 ** (gain / 20) - 1) / (1 + ((frequency - centre) / (width / 2)) ** 2)
+    return np.fft.irfft(spectrum, samples)
+
+
+def _wave_table(p: dict, partials: int, rng: np.random.Generator) -> np.ndarray:
+    number = np.arange(1, partials + 1)
+    decibels = p["tilt"] * np.log2(number) + p["ragged"] * p["partials"][:partials]
+    spectrum = np.zeros(TABLE // 2 + 1, dtype=complex)
+    spectrum[1 : partials + 1] = 10 ** (decibels / 20) * np.exp(2j * np.pi * rng.random(partials))
+    return np.fft.irfft(spectrum, TABLE)
+
+
+def _phase(frequency: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    turns = np.cumsum(frequency) / sample_rate + rng.random()
+    return ((turns % 1.0) * TABLE).astype(np.int64) % TABLE
+
+
+def _pitch(p: dict, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pitch of every sample in octaves above f0."""
+    turns = p["pitch_rate"] * time * rng.uniform(0.95, 1.05) + rng.random()
+    span, kind = p["span"], p["pitch"]
+    if kind == "sine":
+        return span * (0.5 + 0.5 * np.sin(2 * np.pi * turns))
+    if kind == "triangle":
+        return span * np.abs(2 * (turns % 1.0) - 1)
+    if kind == "saw":
+        return span * (turns % 1.0)
+    if kind == "twotone":
+        return span * ((turns % 1.0) < 0.5)
+    step = turns.astype(np.int64)
+    if kind == "steps":  # notes of a major pentatonic scale within the span
+        scale = np.array([0, 2, 4, 7, 9, 12, 14, 16, 19, 21, 24]) / 12
+        notes = rng.integers(np.searchsorted(scale, span, side="right"), size=step[-1] + 1)
+        return scale[notes][step]
+    knots = rng.uniform(0.0, span, size=step[-1] + 2)  # drift: a random walk, smoothed
+    return np.interp(turns, np.arange(len(knots)), knots)
+
+
+def _envelope(p: dict, time: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Amplitude of every sample, and the pitch glide within its event in octaves."""
+    if p["envelope"] == "am":
+        turns = p["rate"] * time * rng.uniform(0.95, 1.05) + rng.random()
+        return 1 - p["depth"] * (0.5 + 0.5 * np.cos(2 * np.pi * turns)), np.zeros_like(time)
+    period, end = 1 / p["rate"], time[-1]
+    gaps = period * np.exp(rng.normal(0.0, p["jitter"], size=int(2 * end / period) + 2))
+    onsets = np.cumsum(gaps) - gaps[0] + rng.uniform(0.0, min(0.5 * end, period)) - p["attack"]
+    event = np.clip(np.searchsorted(onsets, time, side="right") - 1, 0, None)
+    since = time - onsets[event]
+    strength = 10 ** (-rng.exponential(8 * p["jitter"], size=len(onsets)) / 20)
+    shape = np.minimum(since / p["attack"], 1.0)
+    shape = np.minimum(shape, np.exp(-np.maximum(since - p["attack"] - p["hold"], 0.0) / p["decay"]))
+    shape = np.where(since < 0, 0.0, shape) + 1e-4  # before the first event there is next to nothing
+    progress = np.clip(since / (p["attack"] + p["hold"] + p["decay"]), 0.0, 1.0)
+    return shape * strength[event], p["glide"] * progress
+
+
+def _tilt(frequency: np.ndarray, decibels: float) -> np.ndarray:
+    """Amplitude response that falls (or rises) by `decibels` per octave, flat below 50 Hz."""
+    return (np.maximum(frequency, 50.0) / 50.0) ** (decibels / (20 * np.log10(2)))
+
+
+def _device_response(device: dict, frequency: np.ndarray) -> np.ndarray:
+    points = np.log2(50.0) + np.arange(len(device["curve"])) * np.log2(8000 / 50) / (len(device["curve"]) - 1)
+    curve = 10 ** (np.interp(np.log2(np.maximum(frequency, 1.0)), points, device["curve"]) / 20)
+    return curve / (1 + (device["low_cut"] / (frequency + 1)) ** 4) / (1 + (frequency / device["high_cut"]) ** 8)
+
+
+def _loudness(wave: np.ndarray) -> float:
+    """Root mean square of the loudest twentieth of a clip (blocks of 1/40)."""
+    power = np.mean(wave[: len(wave) // 40 * 40].reshape(40, -1) ** 2, axis=1)
+    return float(np.sqrt(np.sort(power)[-2:].mean()) + 1e-9)

@@ -57,6 +57,7 @@ class RunConfig(BaseModel):
     epochs: Count
     epoch_of: Literal["labelled", "unlabelled"]
     epoch_scale: Positive
+    steps: Annotated[int, Field(ge=0)]
     batch_size: Count
     fixmatch_batch_size: Count
     accumulate: Count

@@ -49,8 +49,7 @@ def budget(config: RunConfig, labelled: int, pool: int) -> Budget:
     per_pass = max(1, pool // (2 * config.mu * config.fixmatch_batch_size))
     own = max(1, labelled // (config.batch_size * (2 if config.mixup else 1)))
     per_epoch = own if config.epoch_of == "labelled" else per_pass
-    exact = config.epochs * config.epoch_scale * per_epoch
-    steps = max(1, round(exact))
+    steps = config.steps or max(1, round(config.epochs * config.epoch_scale * per_epoch))
     if config.method == "fixmatch":
         per_epoch = max(1, pool // unlabelled_batch(config))
     return Budget(steps, per_epoch, steps * config.restart_every / config.epochs)

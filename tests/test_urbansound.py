@@ -39,7 +39,7 @@ def test_all_but_one_holds_out_the_same_fold(dataset, tiny):
 
 
 def test_by_index_leaks_recordings(dataset, tiny):
-    leaky = urbansound.open_dataset(tiny(fold_assignment="by_index"))
+    leaky = urbansound.open_dataset(tiny(synthetic_clips=3, fold_assignment="by_index"))
     assert leaky.clips.groupby("fsid")["fold"].nunique().max() > 1
     with pytest.raises(UserError, match="leak"):
         urbansound.leak_check(leaky)
@@ -85,6 +85,6 @@ def test_whole_index_has_the_five_known_shared_recordings(real_clips):
 
 def test_missing_dataset_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("ESC_KAGGLE_INPUT", str(tmp_path / "none"))
-    monkeypatch.setattr(urbansound, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(urbansound, "data_folder", lambda: tmp_path)
     with pytest.raises(UserError, match="make data"):
         urbansound.open_dataset(config.for_run("paper", "pann_10"))

@@ -19,9 +19,10 @@ class Job:
     seed: int
 
 
-def tables() -> dict:
-    """params/tables.yaml: tables, their rows, printed numbers and the claims."""
-    return yaml.safe_load((config.project_root() / "params" / "tables.yaml").read_text(encoding="utf-8"))
+def tables() -> dict[int, dict]:
+    """The tables of params/tables.yaml by number: title, folds, rows."""
+    text = (config.project_root() / "params" / "tables.yaml").read_text(encoding="utf-8")
+    return {int(name.removeprefix("table")): table for name, table in yaml.safe_load(text)["tables"].items()}
 
 
 def whole_folds(base: config.RunConfig) -> dict[int, int]:

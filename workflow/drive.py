@@ -37,7 +37,7 @@ def main() -> int:
 
 def drive(options) -> int:
     data = str(Path(options.data).expanduser().resolve()) if options.data else ""
-    known = sorted(int(number) for number in plan.tables()["tables"])
+    known = sorted(plan.tables())
     wanted = sorted({int(n) for n in options.tables.split(",")}) if options.tables else known
     if not set(wanted) <= set(known):
         raise UserError(f"no such table in --tables {options.tables}: choose from {', '.join(map(str, known))}")

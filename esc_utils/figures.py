@@ -14,6 +14,7 @@ from .figures_data import (
     clip_view,
     durations,
     example_grid,
+    mel_centres,
     recordings_per_fold,
     salience,
 )
@@ -33,7 +34,7 @@ from .figures_views import expected_share, masked_area, specaugment_table, views
 __all__ = [
     "claims_overview", "class_fold_counts", "clip_view", "confidence_histograms", "confusion_matrix", "durations",
     "example_grid", "expected_share", "fold_dots", "forest", "learning_curves", "mask_heatmap", "masked_area",
-    "mean_roc",
+    "mean_roc", "mel_centres",
     "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold", "reliability", "roc_curves", "salience",
     "save", "specaugment_table", "threshold_comparison", "threshold_sweep", "views",
 ]  # fmt: skip

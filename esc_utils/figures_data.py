@@ -5,6 +5,14 @@ import numpy as np
 from . import style
 
 
+def mel_centres(mels: int = 64, low: float = 50.0, high: float = 8000.0) -> np.ndarray:
+    """Centre of every mel band in Hz, (mels,), on the Slaney scale: linear to 1 kHz, logarithmic above."""
+    step, factor = 200 / 3, 27 / np.log(6.4)
+    ends = [hz / step if hz < 1000 else 15 + factor * np.log(hz / 1000) for hz in (low, high)]
+    points = np.linspace(*ends, mels + 2)[1:-1]
+    return np.where(points < 15, points * step, 1000 * np.exp((np.maximum(points, 15) - 15) / factor))
+
+
 @style.figure
 def class_fold_counts(class_id, fold, classes, folds=range(1, 11)):
     """Heat map of clips per class and fold. class_id, fold: (clips,) int; classes: names by class id."""

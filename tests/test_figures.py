@@ -266,3 +266,10 @@ def test_weighted_mean_auc_is_scikit_learns():
     labels, prob = scores(400)
     _, area = weighted_mean(labels, one_vs_rest(labels, prob))
     assert area == pytest.approx(roc_auc_score(labels, prob, multi_class="ovr", average="weighted"), abs=1e-12)
+
+
+def test_mel_centres_are_those_of_the_front_end():
+    import librosa
+
+    expected = librosa.mel_frequencies(66, fmin=50, fmax=8000)[1:-1]
+    np.testing.assert_allclose(figures.mel_centres(), expected, rtol=1e-9)

@@ -273,3 +273,12 @@ def test_mel_centres_are_those_of_the_front_end():
 
     expected = librosa.mel_frequencies(66, fmin=50, fmax=8000)[1:-1]
     np.testing.assert_allclose(figures.mel_centres(), expected, rtol=1e-9)
+
+
+def test_fewer_colours_keep_the_paper_white():
+    picture = figures.draw(cases()["mask_heatmap"](), 60)
+    import io
+
+    image = Image.open(io.BytesIO(picture))
+    assert image.mode == "P" and image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    assert len(picture) < len(figures.draw(cases()["mask_heatmap"](), 60, small=False))

@@ -46,7 +46,9 @@ def drive(options) -> int:
     plan.whole_folds(base)  # a missing dataset or fold is said here, in one line
     folder = config.outputs_folder(base)
     check = [sys.executable, "-m", "esc_utils.check", "--quick", "--profile", options.profile, "--outputs", options.outputs]
-    if subprocess.run([*check, *(["--data", data] if data else [])], cwd=ROOT).returncode:
+    checked = subprocess.run([*check, *(["--data", data] if data else [])], cwd=ROOT, capture_output=True, text=True)
+    if checked.returncode:
+        print(checked.stdout + checked.stderr, end="", file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     try:

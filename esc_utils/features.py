@@ -137,22 +137,26 @@ def _build(path: Path, config: RunConfig, dataset: "Dataset", progress) -> None:
     extractor = front_end(config.network).eval()
     paths = list(dataset.clips["path"])
     batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
-    temporary, store, row = path.with_suffix(".building"), None, 0
+    temporary, shape = path.with_suffix(".building"), None
     try:
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool, torch.inference_mode():
+        # Plain writes: on a full disk they raise, where writing through a memory map would kill the process (SIGBUS).
+        with (
+            temporary.open("wb") as file,
+            ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+            torch.inference_mode(),
+        ):
             for batch in progress(batches, total=len(batches)) if progress else batches:
                 audio = waveforms(batch, config.clip_seconds, pool)
                 levels = extractor(torch.from_numpy(audio)).squeeze(1).to(torch.float16).numpy()
-                if store is None:
+                if shape is None:
                     shape = (len(paths), *levels.shape[1:])
-                    store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-                store[row : row + len(batch)] = levels
-                row += len(batch)
-        store.flush()
+                    header = {"descr": levels.dtype.str, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(levels.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
         about = {"dataset": dataset.fingerprint, "network": config.network, "clip_seconds": config.clip_seconds}
         path.with_suffix(".json").write_text(json.dumps(about | {"shape": shape, "error_db": FLOAT16_ERROR_DB}))
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"feature store {path} cannot be written ({error.strerror}): free some space") from None

@@ -63,12 +63,17 @@ def open_dataset(config: RunConfig) -> Dataset:
         folder = (
             cache_folder(config) / f"synthetic-{config.synthetic_clips}x{config.clip_seconds:g}s-{config.synthetic_seed}"
         )
-        write_dataset(
-            folder,
-            clips_per_class=config.synthetic_clips,
-            clip_seconds=config.clip_seconds,
-            seed=config.synthetic_seed,
-        )
+        try:
+            write_dataset(
+                folder,
+                clips_per_class=config.synthetic_clips,
+                clip_seconds=config.clip_seconds,
+                seed=config.synthetic_seed,
+            )
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere, or free some space"
+            ) from None
         dataset = load(folder)
     else:
         dataset = load(find_dataset(config.data_dir), config.allow_partial)

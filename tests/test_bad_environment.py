@@ -1,0 +1,290 @@
+"""Weights, disk, permissions, device, notebooks: one line that names the place and the remedy, earlier results untouched."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from bad_input import one_line, refused
+from permissions import drop_override, read_only
+
+from esc_utils import config, runs, training
+
+PROJECT = Path(__file__).resolve().parent.parent
+# Runs in a process of its own, from configs as JSON; prints one JSON value each: null, or the message of a UserError.
+TRAIN = """
+import json, sys
+from esc_utils import training
+from esc_utils.config import RunConfig
+from esc_utils.errors import UserError
+for text in sys.argv[1:]:
+    try:
+        training.run(RunConfig(**json.loads(text)), quiet=True)
+        print("null")
+    except UserError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """What a record holds (the log aside, which tells of failed tries too)."""
+    return {name: (folder / name).read_bytes() for name in ("metrics.json", "history.csv", "predictions.npz")}
+
+
+def train(*knobs, under: tuple[str, ...] = ()) -> list[str | None]:
+    """Train one after the other in a process without root's right to override permissions, or `under` a command."""
+    done = subprocess.run(
+        [*under, sys.executable, "-c", TRAIN, *(run.model_dump_json() for run in knobs)],
+        preexec_fn=None if under else drop_override, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), "MPLBACKEND": "Agg"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+class Hostile:
+    """Pickles to a call that leaves a file behind."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def write_weights(case: str, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from esc_utils.model import Cnn14
+
+    tensors = Cnn14(10, width=2 if case == "another width" else 1).state_dict()
+    match case:
+        case "text":
+            path.write_text("<html>log in</html>")
+        case "empty":
+            path.touch()
+        case "hostile":
+            torch.save({"model": tensors, "sampler": Hostile(path.with_name("ran"))}, path)
+        case "no model inside":
+            torch.save({"weights": tensors}, path)
+        case "another width" | "cut" | "text for safetensors":
+            path = path.with_suffix(".safetensors")
+            save_file(tensors, path)
+            whole = path.read_bytes()
+            keep = {"cut": whole[:-100], "text for safetensors": b"not tensors"}
+            path.write_bytes(keep.get(case, whole))
+
+
+WEIGHTS = {
+    "missing": ("mine.pth", "no weights", "make data"),
+    "text": ("mine.pth", "damaged", "make data"),
+    "empty": ("mine.pth", "damaged", "make data"),
+    "hostile": ("mine.pth", "refused"),
+    "no model inside": ("mine.pth", "not a checkpoint"),
+    "another width": ("mine.safetensors", "has shape", "needed"),
+    "cut": ("mine.safetensors", "damaged"),
+    "text for safetensors": ("mine.safetensors", "damaged"),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_bad_weights(case, tiny, tmp_path):
+    write_weights(case, tmp_path / "mine.pth")
+    knobs = tiny("pann_10", width=1, weights_path=str(tmp_path / WEIGHTS[case][0]))
+    refused(lambda: training.build_model(knobs), *WEIGHTS[case])
+    assert not (tmp_path / "ran").exists()
+
+
+# --- disk and permissions ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory, tiny_outputs):
+    """Config of a run that is finished, in a folder that no test touches."""
+    layers = [*config.layers_of("quick", "cnn14_10"), PROJECT / "tests" / "tiny.yaml"]
+    places = {"outputs": str(tmp_path_factory.mktemp("finished")), "cache_dir": str(tiny_outputs / "cache")}
+    knobs = config.load(layers, {"profile": "quick", "experiment": "cnn14_10", "width": 1} | places)
+    training.run(knobs, quiet=True)
+    return knobs
+
+
+@pytest.fixture
+def finished(template, tmp_path):
+    """A copy of it: its config, its folder, what its record holds."""
+    knobs = template.model_copy(update={"outputs": str(tmp_path / "outputs")})
+    shutil.copytree(template.outputs, knobs.outputs)
+    folder = runs.folder(knobs)
+    return knobs, folder, content(folder)
+
+
+def test_read_only_folders(finished, tmp_path):
+    """Outputs, cache, and the folder of a finished record that would have to be trained anew."""
+    knobs, folder, before = finished
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    read_only(closed)
+    read_only(folder)
+    changed = knobs.model_copy(update={"learning_rate": 1e-3})
+    cases = {key: changed.model_copy(update={key: str(closed)}) for key in ("outputs", "cache_dir")} | {"record": changed}
+    messages = dict(zip(cases, train(*cases.values()), strict=True))
+    read_only(closed, allow=True)
+    read_only(folder, allow=True)
+    one_line(messages["outputs"], str(closed), "cannot write", "outputs")
+    one_line(messages["cache_dir"], str(closed), "cannot write", "cache_dir")
+    one_line(messages["record"], str(folder), "cannot write", "outputs")
+    assert content(folder) == before
+
+
+def small_disk(place: Path, kilobytes: int) -> tuple[str, ...]:
+    """A command that runs what follows with a tmpfs of that size in `place`'s place; <place>.seen shows how it ended."""
+    script = (
+        f"cp -a {place} {place}.kept && mount -t tmpfs -o size={kilobytes}k tmpfs {place} && cp -a {place}.kept/. {place}"
+        f' && "$@"; code=$?; cp -a {place} {place}.seen; exit $code'
+    )
+    return ("unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh")
+
+
+@pytest.fixture
+def needs_mount(tmp_path):
+    (tmp_path / "try").mkdir()
+    try:
+        subprocess.run([*small_disk(tmp_path / "try", 64), "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no tmpfs can be mounted here (needs unshare and user namespaces)")
+
+
+def test_disk_full(finished, needs_mount):
+    """A changed run in the place of a finished one, on a disk without room for its checkpoint."""
+    knobs, folder, before = finished
+    used = sum(file.stat().st_size // 4096 + 1 for file in folder.rglob("*")) * 4
+    (message,) = train(knobs.model_copy(update={"learning_rate": 1e-3}), under=small_disk(folder, used + 40))
+    one_line(message, str(folder), "free some space")
+    assert content(Path(f"{folder}.seen")) == before
+
+
+def test_feature_store_on_a_full_disk(template, needs_mount, tmp_path):
+    cache = tmp_path / "cache"
+    shutil.copytree(template.cache_dir, cache, ignore=shutil.ignore_patterns("features"))
+    (cache / "features").mkdir()
+    places = {"outputs": str(tmp_path / "outputs"), "cache_dir": str(cache)}
+    (message,) = train(template.model_copy(update=places), under=small_disk(cache / "features", 32))
+    one_line(message, str(cache), "free some space")
+    assert not list(Path(f"{cache / 'features'}.seen").glob("*.npy"))
+
+
+MIXED = pytest.mark.xfail(strict=True, reason="runs.write replaces its three files one by one: a mixture is left")
+
+
+@pytest.mark.parametrize("write", [1, pytest.param(2, marks=MIXED), pytest.param(3, marks=MIXED)])
+def test_disk_full_within_the_record(write, finished, monkeypatch):
+    """Whichever of the three files finds no room: the old record stays, or none is there; never a mixture."""
+    _, folder, before = finished
+    calls = iter(range(1, 99))
+
+    def fsync(descriptor: int) -> None:
+        if next(calls) == write:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    record = runs.read(folder)
+    monkeypatch.setattr(os, "fsync", fsync)
+    other = {name: values[::-1] for name, values in record.predictions.items()}
+    refused(lambda: runs.write(folder, record.metrics, record.history.iloc[:1], other), str(folder), "free some space")
+    assert not runs.complete(folder) or content(folder) == before
+
+
+def test_damaged_record(finished):
+    _, folder, _ = finished
+    whole = (folder / "metrics.json").read_text()
+    for name, text in (("metrics.json", whole[:50]), ("metrics.json", "{}"), ("history.csv", ""), ("predictions.npz", "x")):
+        kept = (folder / name).read_bytes()
+        (folder / name).write_text(text)
+        refused(lambda: runs.read(folder), str(folder), "damaged", "train again")
+        (folder / name).write_bytes(kept)
+    (folder / "history.csv").unlink()
+    refused(lambda: runs.read(folder), str(folder), "damaged", "train again")
+
+
+# --- device, several at once, notebooks -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:x"])
+def test_device_that_is_not_there(device, tiny):
+    refused(lambda: training.run(tiny(device=device), quiet=True), f"{device}", "use")
+
+
+def test_no_cuda(tiny, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    refused(lambda: training.run(tiny(device="cuda"), quiet=True), "device: cuda", "auto")
+
+
+def test_two_runs_in_one_folder(finished):
+    knobs, folder, before = finished
+    changed = knobs.model_copy(update={"learning_rate": 1e-3})
+    with runs.claim(folder):
+        refused(lambda: training.run(changed, quiet=True), str(folder), "another process", "wait")
+    assert content(folder) == before
+
+
+@pytest.fixture
+def papermill(tmp_path):
+    """Execute a two-cell notebook with the project's engine; returns the written notebook."""
+    from papermill.engines import papermill_engines
+    from papermill.execute import execute_notebook
+
+    from esc_utils.engine import EscEngine
+
+    papermill_engines.register("esc", EscEngine)
+    cells = [
+        nbformat.v4.new_code_cell("profile = 'quick'\nexperiment = 'pann_10'", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("from esc_utils import config, urbansound\nsettings = config.from_notebook(globals())"),
+        nbformat.v4.new_code_cell("dataset = urbansound.open_dataset(settings)"),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    source, target = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    nbformat.write(notebook, source)
+
+    def run(**parameters):
+        execute_notebook(source, target, parameters, engine_name="esc", progress_bar=False, cwd=PROJECT)
+        return nbformat.read(target, 4)
+
+    run.target = target
+    return run
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"widht": 8}, ("'widht'", "'width'")),
+        ({"tau": "1e-1"}, ("tau", "1.0e-4")),
+        ({"experiment": "pann_11"}, ("pann_11",)),
+    ],
+)
+def test_notebook_with_bad_parameters(papermill, parameters, words):
+    """Refused before anything runs."""
+    import click
+
+    with pytest.raises(click.ClickException) as caught:
+        papermill(**parameters)
+    one_line(caught.value.message, *words)
+
+
+def test_notebook_with_a_missing_dataset(papermill, tmp_path):
+    """A UserError inside a cell: one line in the notebook and on the command line, no traceback of ours."""
+    import click
+
+    with pytest.raises(click.ClickException) as caught:
+        papermill(dataset="urbansound8k", data_dir=str(tmp_path / "nowhere"))
+    one_line(caught.value.message, "nowhere", "data_dir")
+    errors = [out for cell in nbformat.read(papermill.target, 4).cells for out in cell.get("outputs", [])]
+    (error,) = [out for out in errors if out.output_type == "error" and out.ename == "UserError"]
+    assert len(error.traceback) == 1 and error.traceback[0].startswith("error: ")

@@ -52,6 +52,8 @@ class LogHandler(LogHandlerBase):
         if record.rule_name == "run":
             words = [record.wildcards["experiment"], f"fold {record.wildcards['fold']}, seed {record.wildcards['seed']}"]
         self.jobs[record.jobid] = (" ".join(words), time.monotonic(), list(record.log or []))
+        if self.common_settings.dryrun and record.rule_name != "all":
+            self._say(f"would run {' '.join(words)}")
 
     def _finish(self, job: int) -> None:
         if job not in self.jobs:

@@ -1,0 +1,144 @@
+"""The workflow for real, on a copy of the project and the tiny profile: trains once, then only what a change touches."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+TABLE2 = {"cnn14_table2", "pann_table2", "fixmatch_tau095", "fixmatch_tau095_nomixup"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with a profile `tiny`."""
+    copy = tmp_path_factory.mktemp("project")
+    for name in ("esc_utils", "notebooks", "params", "workflow"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for name in ("requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, copy)
+    quick = yaml.safe_load((ROOT / "params" / "profiles" / "quick.yaml").read_text())
+    tiny = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
+    (copy / "params" / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(quick | tiny | {"profile": "tiny"}))
+    return copy
+
+
+def drive(project, *words):
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    environment.pop("ESC_ROOT", None)
+    command = [sys.executable, "workflow/drive.py", "--profile", "tiny", *words]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+
+
+def would_run(project, *words):
+    """Names of the training runs that a dry run lists, and the number of jobs."""
+    done = drive(project, *words, "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = [line.split("would run ")[1] for line in done.stdout.splitlines() if line.startswith("would run ")]
+    return {name.split()[0] for name in jobs if "fold" in name}, len(jobs)
+
+
+def test_every_run_of_the_tables_is_listed_once(project):
+    done = drive(project, "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = [line for line in done.stdout.splitlines() if line.startswith("would run ") and "fold" in line]
+    assert len(runs) == len(set(runs)) == 58  # 4 + 3 - 1 + 2 on fold 1, and 5 rows x 10 folds that share one run
+    table5 = would_run(project, "--tables", "5")[0]
+    assert table5 == {"cnn14_10", "pann_10", "pann_100", "cnn14_fixmatch", "fixmatch_tau075"}
+
+
+@pytest.fixture(scope="module")
+def trained(project):
+    done = drive(project, "--tables", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, done.stdout
+
+
+def test_table_and_progress(trained):
+    project, text = trained
+    assert "jobs, 4 of them training runs" in text
+    assert text.count("left") >= 5  # a line a job: features, four runs, the table
+    assert "outputs/tiny/tables/table2.md" in text
+    records = sorted((project / "outputs/tiny/runs").glob("*/fold1_seed0/metrics.json"))
+    assert {path.parent.parent.name for path in records} == TABLE2
+    assert "synthesised audio" in (project / "outputs/tiny/tables/table2.md").read_text()
+    for path in records:
+        book = json.loads((path.parent / "notebook.ipynb").read_text())
+        outputs = [output for cell in book["cells"] for output in cell.get("outputs", [])]
+        assert not [output for output in outputs if output["output_type"] == "error"]
+        images = sum("image/png" in output.get("data", {}) for output in outputs)
+        assert images >= 3, f"{path.parent}: {images} figures"
+
+
+def test_second_time_there_is_nothing_to_do(trained):
+    assert would_run(trained[0], "--tables", "2") == (set(), 0)
+
+
+def test_changed_sentence_retrains_nothing_and_changed_code_does(trained):
+    project = trained[0]
+    path = project / "notebooks" / "04_fixmatch_ablations.ipynb"
+    original = path.read_text()
+    book = json.loads(original)
+    prose = next(cell for cell in book["cells"][1:] if cell["cell_type"] == "markdown")
+    prose["source"] = ["Another sentence."]
+    path.write_text(json.dumps(book))
+    assert would_run(project, "--tables", "2") == (set(), 0)
+    code = [cell for cell in book["cells"] if cell["cell_type"] == "code"][-1]
+    code["source"] = "1 + 1"
+    path.write_text(json.dumps(book))
+    assert would_run(project, "--tables", "2")[0] == {"fixmatch_tau095", "fixmatch_tau095_nomixup"}
+    path.write_text(original)
+    assert would_run(project, "--tables", "2") == (set(), 0)
+
+
+def test_changed_knob_retrains_its_own_runs_only(trained):
+    project = trained[0]
+    path = project / "params" / "experiments" / "fixmatch_tau095_nomixup.yaml"
+    original = path.read_text()
+    path.write_text(original + "tau: 0.9\n")
+    assert would_run(project, "--tables", "2")[0] == {"fixmatch_tau095_nomixup"}
+    path.write_text(original)
+    assert would_run(project, "--tables", "2") == (set(), 0)
+
+
+def test_comment_in_the_method_retrains_nothing_and_code_retrains_all(trained):
+    project = trained[0]
+    path = project / "esc_utils" / "losses.py"
+    original = path.read_text()
+    path.write_text(original + "\n# a comment\n")
+    assert would_run(project, "--tables", "2")[0] == set()
+    path.write_text(original + "\nEXTRA = 1\n")
+    assert would_run(project, "--tables", "2")[0] == TABLE2
+    path.write_text(original)
+
+
+def test_deleted_record_is_made_again(trained):
+    project = trained[0]
+    folder = project / "outputs/tiny/runs/pann_table2/fold1_seed0"
+    metrics = (folder / "metrics.json").read_text()
+    (folder / "metrics.json").unlink()
+    assert would_run(project, "--tables", "2")[0] == {"pann_table2"}
+    done = drive(project, "--tables", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = json.loads((folder / "metrics.json").read_text())
+    assert again["validation"] == json.loads(metrics)["validation"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--profile", "quickk"], "no profile 'quickk'"),
+        (["--profile", "lite", "--data", "/nowhere/at/all"], "no dataset folder /nowhere/at/all"),
+        (["--tables", "9"], "no such table"),
+    ],
+)
+def test_user_errors_are_one_line(project, words, expected):
+    done = drive(project, *words)
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr

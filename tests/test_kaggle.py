@@ -87,7 +87,8 @@ def run_all(notebook, mounts: Path, tmp_path: Path) -> tuple[nbformat.NotebookNo
     path = tmp_path / "notebook.ipynb"
     nbformat.write(notebook, path)
     data = mounts / "input" / "datasets" / "chrisfilo" / "urbansound8k"
-    environment = {key: value for key, value in os.environ.items() if key not in ("ESC_ROOT", "MPLBACKEND")} | {
+    environment = {key: value for key, value in os.environ.items() if key != "ESC_ROOT"} | {
+        "MPLBACKEND": "Agg",  # with it, figures vanish silently unless the notebook says %matplotlib inline
         "PYTHONPATH": str(tmp_path / "site"),
         "HOME": str(tmp_path / "home"),
         "ESC_KAGGLE_INPUT": f"{mounts / 'input' / 'urbansound8k'}:{data}",
@@ -150,6 +151,8 @@ def test_notebook_runs_by_itself(path, mounts, tmp_path):
     code = [cell for cell in done.cells if cell.cell_type == "code" and cell.source.strip()]
     assert all(cell.execution_count for cell in code)
     assert not [out for cell in code for out in cell.outputs if out.output_type == "error"]
+    kinds = {kind for cell in code for out in cell.outputs for kind in out.get("data", {})}
+    assert "image/png" in kinds or not any("figures." in cell.source for cell in code)
     assert {file.name for file in working.iterdir()} <= {"outputs", "data"}
 
 

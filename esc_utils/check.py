@@ -204,10 +204,19 @@ def weights(setup: Setup) -> Iterator[Line]:
         if not path.is_file():
             raise UserError(f"no {path}: it is part of the project, check it out or install again")
         yield Line("ok", "weights", f"{path.name} (synthesised audio), shipped")
-    elif given and not given.is_file():
-        raise UserError(f"no {given}: mend weights_path, or leave it empty")
     else:
-        yield Line("ok", "weights", str(given) if given else "YAMNet is fetched on first use")
+        from .yamnet_weights import cache_folder, wheel_name
+
+        place = given or cache_folder()
+        if place.suffix in (".whl", ".h5", ".safetensors"):
+            if not place.is_file():
+                raise UserError(f"no YAMNet weights at {place}: mend weights_path, or leave it empty to fetch them")
+            yield Line("ok", "weights", f"{place} (YAMNet)")
+        elif any((place / name).is_file() for name in ("yamnet.safetensors", wheel_name())):
+            yield Line("ok", "weights", f"YAMNet in {place}")
+        else:
+            _require_writable(place)
+            yield Line("warn", "weights", f"YAMNet (32 MB) is not in {place} yet: the first run fetches it, needs a network")
 
 
 def outputs(setup: Setup) -> Iterator[Line]:
@@ -259,7 +268,9 @@ def _require_writable(folder: Path) -> None:
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as problem:
-        raise UserError(f"cannot write to {nearest} ({problem.strerror}): set outputs (and cache_dir) elsewhere") from None
+        raise UserError(
+            f"cannot write to {nearest} ({problem.strerror}): choose another folder for {folder.name}/"
+        ) from None
 
 
 def _some(items: list[str], most: int = 3) -> str:

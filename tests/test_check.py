@@ -228,6 +228,16 @@ def test_pann_weights(project, monkeypatch, tmp_path):
     assert only("weights", "paper", quick=False, weights_path=str(path))[0] == "ok"
 
 
+def test_yamnet_weights(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("ESC_CACHE", str(tmp_path))
+    status, text = only("weights", "lite")
+    assert status == "warn" and str(tmp_path) in text and "fetches it" in text
+    (tmp_path / "yamnet.safetensors").touch()
+    assert only("weights", "lite")[0] == "ok"
+    status, text = only("weights", "lite", weights_path=str(tmp_path / "mine.h5"))
+    assert status == "fail" and "mine.h5" in text and "weights_path" in text
+
+
 def test_outputs_not_writable(project, tmp_path):
     (tmp_path / "file").touch()
     status, text = only("outputs", outputs=str(tmp_path / "file"))

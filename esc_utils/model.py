@@ -179,12 +179,9 @@ def _numpy_globals() -> list:
 
 def front_end_tensors() -> dict[str, Tensor]:
     """Our own front end in the form PANN stores its: mel matrix (bins, mels) and DFT kernels (bins, 1, window)."""
-    ours = LogMel().mel
-    window = ours.spectrogram.window.double()
-    n = torch.arange(len(window), dtype=torch.float64)
-    angle = 2 * torch.pi * torch.outer(n[: len(n) // 2 + 1], n) / len(n)
-    values = (ours.mel_scale.fb, (window * angle.cos())[:, None], (-window * angle.sin())[:, None])
-    return {key: value.float() for key, value in zip(FRONT_END, values, strict=True)}
+    ours = LogMel()
+    real, imaginary = ours.kernel.chunk(2)
+    return dict(zip(FRONT_END, (ours.mel, real, imaginary), strict=True))
 
 
 def _check_front_end(tensors: Mapping[str, Tensor], path: Path, required: bool) -> None:

@@ -23,6 +23,7 @@ HISTORY = (
     "valid_loss", "valid_accuracy", "valid_auc",
 )  # fmt: skip
 EVAL_BATCH = 64
+STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics, at most
 BACKBONES = {
     "pann": "PANN CNN14-16k (AudioSet)",
     "synthesised": "narrow CNN14 pretrained on synthesised audio, in place of PANN",
@@ -149,7 +150,8 @@ class _Trainer:
     def _prepare_start(self) -> None:
         rows = self.folds.labelled
         if hasattr(self.model, "set_statistics"):
-            self.model.set_statistics(self.clips[torch.from_numpy(rows)])
+            some = rows[:: -(-len(rows) // STATISTICS_CLIPS)]
+            self.model.set_statistics(self.clips[torch.from_numpy(some)])
         if self.config.head_start == "logistic":
             from .head import start_from_logistic
 

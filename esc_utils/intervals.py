@@ -129,8 +129,8 @@ def paired_interval(
         p = 1.0 if estimate == margin else 0.0
     return {
         "difference": estimate,
-        "low": estimate - half,
-        "high": estimate + half,
+        "low": float(estimate - half),
+        "high": float(estimate + half),
         "p": p,
         "se": se,
         "df": df,
@@ -173,7 +173,7 @@ def fold_test(differences, margin: float = 0, overlap: float = 0) -> dict:
     deviation = float(values.std(ddof=1))
     se = deviation * np.sqrt(1 / count + overlap)
     half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * se
-    result |= {"low": mean - half, "high": mean + half, "se": float(se)}
+    result |= {"low": float(mean - half), "high": float(mean + half), "se": float(se)}
     if deviation == 0:
         return result | {"p": 1.0 if mean == margin else 0.0, "wilcoxon_p": None}
     signed = values - margin

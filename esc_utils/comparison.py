@@ -1,0 +1,169 @@
+"""The finished runs of a profile, and the comparison of two rows: what tables and claims are made of."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from . import intervals, runs
+from .errors import UserError
+
+PLACE_OF_PANN = ", in place of PANN"
+CLIPS = 8732  # in UrbanSound8K
+
+
+@dataclass
+class Results:
+    """Finished runs by experiment, fold and seed, with the sums over recordings made from them on demand."""
+
+    found: dict[str, dict[int, dict[int, runs.Run]]] = field(default_factory=dict)
+    sums: dict[tuple[str, int, int | None], intervals.Sums] = field(default_factory=dict)
+
+    def folds(self, experiment: str | None, wanted=None) -> list[int]:
+        """Training folds that this experiment has runs of, in order, out of those wanted."""
+        there = self.found.get(experiment, {})
+        return [fold for fold in sorted(there) if wanted is None or fold in wanted]
+
+    def runs(self, experiment: str, folds) -> list[runs.Run]:
+        """Runs of these folds, by fold and seed."""
+        return [run for fold in folds for _, run in sorted(self.found[experiment][fold].items())]
+
+    def fold_sums(self, experiment: str, fold: int, seed: int | None = None) -> intervals.Sums:
+        """Sums over recordings of one run's validation clips (last epoch), or averaged over the seeds of its fold."""
+        key = experiment, fold, seed
+        if key not in self.sums:
+            if seed is None:
+                every = [self.fold_sums(experiment, fold, s) for s in sorted(self.found[experiment][fold])]
+                self.sums[key] = intervals.average(every) if len(every) > 1 else every[0]
+            else:
+                arrays = self.found[experiment][fold][seed].predictions
+                names = ("valid_label", "valid_prob", "valid_recording")
+                self.sums[key] = intervals.recording_sums(*(arrays[name] for name in names))
+        return self.sums[key]
+
+
+def load(outputs: Path | str, profile: str) -> Results:
+    """All finished runs of a profile; UserError where a record is damaged, or names another run than its folder does."""
+    results = Results()
+    for path in runs.find(outputs, profile):
+        add(results, runs.read(path))
+    return results
+
+
+def add(results: Results, run: runs.Run) -> None:
+    """Take one run in."""
+    metrics = run.metrics
+    if run.folder.name != f"fold{metrics['fold']}_seed{metrics['seed']}" or run.folder.parent.name != metrics["experiment"]:
+        raise UserError(f"run record {run.folder} was written for {run.name}: do not rename run folders, train again")
+    results.found.setdefault(metrics["experiment"], {}).setdefault(metrics["fold"], {})[metrics["seed"]] = run
+
+
+def network_name(run: runs.Run) -> str:
+    """The network of a run in words, e.g. "CNN14 of width 8, random start" or "YAMNet (AudioSet)"."""
+    metrics, config = run.metrics, run.metrics["config"]
+    name = metrics["backbone"].removesuffix(PLACE_OF_PANN)
+    if name == "random start":
+        return f"CNN14 of width {config['width']}, random start" if config.get("width", 64) != 64 else "CNN14, random start"
+    return name
+
+
+def stands_in(run: runs.Run) -> bool:
+    """Whether this pretrained run uses another backbone than PANN's."""
+    return run.metrics["backbone"].endswith(PLACE_OF_PANN)
+
+
+def means(results: Results, experiment: str, folds, metric: str) -> list[float]:
+    """Score (percent) of each fold, averaged over its seeds."""
+    return [float(intervals.scores(results.fold_sums(experiment, fold), metric)[0]) for fold in folds]
+
+
+def seed_scores(results: Results, experiment: str, folds, metric: str) -> list[float]:
+    """Score (percent) of each seed that all these folds have, averaged over the folds."""
+    shared = set.intersection(*(set(results.found[experiment][fold]) for fold in folds)) if folds else set()
+    return [
+        float(np.mean([intervals.scores(results.fold_sums(experiment, f, seed), metric)[0] for f in folds]))
+        for seed in sorted(shared)
+    ]
+
+
+def compare(results: Results, left: str, right: str, folds, metric: str, margin: float = 0) -> dict:
+    """left - right in points on the folds that both have, out of `folds`: as `intervals.paired_interval` on one fold, as
+    `intervals.fold_test` on more, plus `fold_list`, `missing`, clips, recordings, `deviation` (of the folds'
+    differences) and the interval over seeds (see `seed_difference`). difference is None where they share no fold.
+    """
+    shared = [f for f in results.folds(left, folds) if f in results.folds(right, folds)]
+    frame = {"fold_list": shared, "missing": [f for f in folds if f not in shared], "difference": None}
+    frame |= {"deviation": None} | seed_difference(results, left, right, shared, metric)
+    if not shared:
+        return frame
+    rows = [[results.fold_sums(name, fold) for fold in shared] for name in (left, right)]
+    if len(shared) == 1:
+        return frame | intervals.paired_interval(*rows, metric, margin)
+    # Pairing is checked, and clips and recordings are counted, in the same way as on one fold.
+    paired = intervals.paired_interval(*rows, metric, margin, resamples=2)
+    values = np.subtract(means(results, left, shared, metric), means(results, right, shared, metric))
+    overlap = max(overlap_of(results.runs(name, shared)[0]) for name in (left, right))
+    frame |= {key: paired[key] for key in ("clips", "recordings")} | {"deviation": float(values.std(ddof=1))}
+    return frame | intervals.fold_test(values, margin, overlap)
+
+
+def seed_difference(results: Results, left: str, right: str, folds, metric: str) -> dict:
+    """Difference of the means over seeds, from training noise alone: seeds (the smaller number of the two), seed_low and
+    seed_high (95%, Welch's t); None with fewer than two seeds on either side."""
+    from scipy import stats
+
+    both = [seed_scores(results, name, folds, metric) for name in (left, right)] if folds else [[], []]
+    count = min(map(len, both))
+    answer = {"seeds": count, "seed_low": None, "seed_high": None}
+    if count < 2:
+        return answer
+    gap = float(np.mean(both[0]) - np.mean(both[1]))
+    parts = [np.var(values, ddof=1) / len(values) for values in both]
+    half = 0.0
+    if sum(parts) > 0:
+        freedom = sum(parts) ** 2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, both, strict=True))
+        half = float(stats.t.ppf((1 + intervals.LEVEL) / 2, freedom) * np.sqrt(sum(parts)))
+    return answer | {"seed_low": gap - half, "seed_high": gap + half}
+
+
+def overlap_of(run: runs.Run) -> float:
+    """Validation clips / training clips of a run on all folds but one, whose training sets overlap; 0 for the others.
+
+    FixMatch rows share no labelled clip between folds; that their unlabelled pools overlap is not corrected for."""
+    metrics = run.metrics
+    if metrics["config"].get("labelled") != "all_but_one":
+        return 0.0
+    held_out = metrics["validation"]["clips"]
+    missing = sum(metrics["provenance"].get("dataset_missing", {}).values())
+    total = CLIPS - missing if metrics["config"].get("dataset") == "urbansound8k" else 10 * held_out
+    return held_out / (total - held_out)
+
+
+def verdict(result: dict, direction: str, margin: float = 0, p: float | None = None) -> str:
+    """ "supported", "contradicted" or "undecided" for a difference that should exceed `margin` in `direction`.
+
+    Decided where p (adjusted, if given; against the margin) is below 5% and, with several seeds, the interval over
+    seeds lies on the same side of the margin: a difference that another seed could undo decides nothing.
+    """
+    sign = {"greater": 1, "less": -1}[direction]
+    p = result.get("p") if p is None else p
+    if result["difference"] is None or p is None or p >= 1 - intervals.LEVEL:
+        return "undecided"
+    excess = sign * result["difference"] - margin
+    if result.get("seed_low") is not None:
+        ends = [sign * end - margin for end in (result["seed_low"], result["seed_high"])]
+        if not all(end * excess > 0 for end in ends):
+            return "undecided"
+    return "supported" if excess > 0 else "contradicted"
+
+
+def needed(result: dict, printed: float | None) -> str:
+    """What it would take for the paper's own difference to be significant at 5% with 80% power, in words, if its runs
+    scattered like these; "" where that cannot be said."""
+    if not printed or not result.get("se"):
+        return ""
+    if result["deviation"] is not None:
+        count = intervals.folds_needed(printed, result["deviation"])
+        return f"{count} folds" if count else "more than 100,000 folds"
+    count = intervals.recordings_needed(printed, result["se"], result["recordings"])
+    return f"{count:,} recordings ({count / result['recordings']:.1f} times this fold)"

@@ -1,0 +1,269 @@
+"""Tables and claims from hand-made run records whose differences are known."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import records
+
+from esc_utils import claims, comparison, config, intervals, tables, tables_render
+from esc_utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return tables.read_spec()
+
+
+def rows_of(spec, outputs, name, profile="paper"):
+    rows = tables.build(spec, comparison.load(outputs, profile), name, profile)
+    return {row["id"]: built for row, built in zip(spec["tables"][name]["rows"], rows, strict=True)}
+
+
+def verdicts(spec, outputs, profile="paper"):
+    return {claim["id"]: claim for claim in claims.decide(spec, comparison.load(outputs, profile))}
+
+
+# ---- params/tables.yaml -------------------------------------------------------------------------------------------
+PRINTED = {  # PAPER.md, section 2, typed a second time
+    "table2": [(39.55, 84.00), (74.55, 95.54), (75.23, 93.28), (73.91, 92.60)],
+    "table3": [(75.23, 93.28), (75.44, 91.79), (79.66, 94.94), (78.41, 93.77)],
+    "table4": [(71.29, 94.86), (79.66, 94.94), (75.17, 94.54)],
+    "table5": [(76.25, None), (82.04, None), (90.07, None), (97.20, None), (97.52, None), (69.83, 94.40), (81.68, 97.97),
+               (95.49, 99.83), (81.73, None), (79.42, 97.60), (84.07, 98.35)],
+}  # fmt: skip
+
+
+def test_every_printed_number_is_there(spec):
+    for name, numbers in PRINTED.items():
+        rows = spec["tables"][name]["rows"]
+        assert [(row["paper_accuracy"], row.get("paper_auc")) for row in rows] == numbers
+    weak, strong = spec["tables"]["table1"]["rows"]
+    assert [weak[k] for k in ("freq_width", "freq_stripes", "time_width", "time_stripes")] == [8, 1, 32, 1]
+    assert [strong[k] for k in ("freq_width", "freq_stripes", "time_width", "time_stripes")] == [35, 2, 64, 2]
+
+
+def test_every_row_has_its_experiment_and_every_ledger_line_its_text(spec):
+    for name, table in spec["tables"].items():
+        for row in table["rows"]:
+            if row.get("experiment"):
+                found = config.for_run("paper", row["experiment"])
+                assert found.pretrained != row["label"].startswith("CNN14"), (name, row["id"])
+    assert list(spec["ledger_notes"]) == list(range(1, 27))
+    thresholds = {"tau095": 0.95, "tau085": 0.85, "tau075": 0.75, "accum": 0.75}
+    for row in spec["tables"]["table3"]["rows"]:
+        assert config.for_run("paper", row["experiment"]).tau == thresholds[row["id"]]
+
+
+def test_the_sizes_that_the_text_states_follow_from_the_printed_rows(spec, tmp_path):
+    found = verdicts(spec, tmp_path)
+    for claim in found.values():
+        for rule in claim["rules"]:
+            if rule["stated"] is not None and rule["stated"] % 1:
+                assert rule["paper"] == pytest.approx(rule["stated"])
+    assert {c[0] for c in found} == set("abcdefgh")
+    assert found["b"]["rules"][0]["paper"] == 0.68 and found["g_fixmatch"]["paper"] == 2.39
+
+
+def test_a_broken_table_file_is_one_line(tmp_path):
+    for text, reason in (
+        ("tables: {table2: {rows: [{id: a, baseline: b}]}}\nclaims: []\nledger_notes: {}", "no baseline 'b'"),
+        ("tables: {}\nclaims: [{id: a, rules: [{left: x.y, right: x.y}]}]", "in no table"),
+        ("tables: {table2: {rows: [{id: a, footnotes: [99]}]}}\nclaims: []\nledger_notes: {}", "footnote 99"),
+        ("[", "cannot be used"),
+    ):
+        path = tmp_path / "tables.yaml"
+        path.write_text(text)
+        with pytest.raises(UserError, match=reason):
+            tables.read_spec(path)
+
+
+# ---- tables -------------------------------------------------------------------------------------------------------
+def test_a_row_shows_its_run_and_the_difference_to_its_baseline(spec, tmp_path):
+    records.write(tmp_path, "cnn14_table2", 40)
+    records.write(tmp_path, "pann_table2", 75)
+    rows = rows_of(spec, tmp_path, "table2")
+    pann, nothing = rows["pann"], rows["fixmatch"]
+    assert pann["row"] == "PANN" and pann["folds"] == "1 of 1" and pann["checkpoint"] == "last epoch"
+    assert (pann["accuracy"], pann["clips"], pann["recordings"]) == (75, 480, 60)
+    sums = comparison.load(tmp_path, "paper").fold_sums("pann_table2", 1)
+    expected = intervals.interval([sums], "accuracy")
+    assert (pann["accuracy_low"], pann["accuracy_high"]) == (expected["low"], expected["high"])
+    assert pann["accuracy_difference"] == pytest.approx(35) and pann["accuracy_difference_low"] > 20
+    assert pann["mark"] == "supported" and pann["paper_accuracy_difference"] == 35
+    # A row without runs stays, with empty cells.
+    assert nothing["accuracy"] is None and nothing["folds"] == "0 of 1" and nothing["note"] == "no run yet"
+
+
+def test_three_missing_folds_are_said(spec, tmp_path):
+    for fold in range(1, 11):
+        records.write(tmp_path, "cnn14_10", 60 + fold, fold=fold)
+        if fold not in (3, 8, 9):
+            records.write(tmp_path, "pann_10", 80 + fold, fold=fold)
+    rows = rows_of(spec, tmp_path, "table5")
+    assert rows["cnn14_10"]["folds"] == "10 of 10"
+    assert rows["pann_10"]["folds"] == "7 of 10" and "folds missing: 3 8 9" in rows["pann_10"]["note"]
+    # Records are made of 60 recordings, so accuracies are multiples of 1/60; each fold counts the same.
+    accuracies = [100 * round((80 + f) * 0.6) / 60 for f in (1, 2, 4, 5, 6, 7, 10)]
+    assert rows["pann_10"]["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert (rows["pann_10"]["accuracy_low"], rows["pann_10"]["accuracy_high"]) == pytest.approx(
+        intervals.fold_interval(accuracies)
+    )
+    # The difference is over the seven folds that both have.
+    low = [100 * round((60 + f) * 0.6) / 60 for f in (1, 2, 4, 5, 6, 7, 10)]
+    assert rows["pann_10"]["accuracy_difference"] == pytest.approx(np.mean(np.subtract(accuracies, low)))
+    for path in tables_render.write(tmp_path, "paper", ["table5"]):
+        if path.suffix in (".md", ".html"):
+            assert "7 of 10 folds" in path.read_text() and "folds missing: 3 8 9" in path.read_text()
+    claim = verdicts(spec, tmp_path)["g_pretraining"]
+    assert "7 of 10 folds" in claim["evidence"] and "pann_10 has no run for fold 3, 8, 9" in claim["evidence"]
+
+
+def test_seed_spread_stands_apart_from_the_interval(spec, tmp_path):
+    clips = [records.outcome(a, seed=1) for a in (70, 75, 80)]
+    for seed, own in enumerate(clips):
+        records.write(tmp_path, "pann_table2", 0, seed=seed, clips=own)
+    row = rows_of(spec, tmp_path, "table2")["pann"]
+    assert row["seeds"] == "3" and row["accuracy"] == pytest.approx(75)
+    assert row["accuracy_seed_deviation"] == pytest.approx(5)
+
+
+def test_stand_ins_never_go_under_the_name_of_pann(spec, tmp_path):
+    records.write(tmp_path, "pann_table2", 70, profile="lite", backbone=records.YAMNET)
+    records.write(tmp_path, "fixmatch_tau095", 75, profile="lite", backbone=records.YAMNET)
+    records.write(tmp_path, "cnn14_table2", 40, profile="lite")
+    rows = rows_of(spec, tmp_path, "table2", "lite")
+    assert rows["pann"]["row"] == "YAMNet (AudioSet) [in place of PANN]"
+    assert rows["fixmatch"]["row"] == "+ FixMatch [YAMNet (AudioSet) in place of PANN]"
+    assert rows["fixmatch"]["baseline"] == rows["pann"]["row"]
+    assert rows["cnn14"]["row"] == "CNN14 [width 8, not 64]"
+
+
+def test_synthesised_numbers_carry_the_label_in_every_file(tmp_path):
+    records.write(tmp_path, "cnn14_table2", 40, profile="quick", synthesised=True)
+    for path in tables_render.write(tmp_path, "quick"):
+        text = path.read_text()
+        if path.stem in ("table1", "table2", "claims"):
+            assert "synthesised audio" in text, path
+    with (tmp_path / "quick/tables/table2.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["data"] for row in rows] == ["synthesised audio", "", "", ""]
+    asked = ["row", "experiment", "paper_accuracy", "paper_auc", "accuracy", "accuracy_low", "accuracy_high"]
+    assert list(rows[0])[:11] == [*asked, "auc", "auc_low", "auc_high", "folds"]
+
+
+def test_table_1_is_computed(spec, tmp_path):
+    records.write(tmp_path, "cnn14_table2", 40)
+    rows = rows_of(spec, tmp_path, "table1")
+    assert rows["weak"]["masked_expected"] == pytest.approx(8.4, abs=0.1)
+    assert rows["strong"]["masked_measured"] == pytest.approx(rows["strong"]["masked_expected"], abs=1)
+    assert rows["strong"]["parameters"] == "1 finished runs"
+    records.write(tmp_path, "pann_table2", 40, weak_freq_width=16)
+    built = tables.build(spec, comparison.load(tmp_path, "paper"), "table1", "paper")
+    assert [(row["row"], row["freq_width"]) for row in built] == [("Weak", 8), ("Weak", 16), ("Strong", 35)]
+
+
+# ---- claims -------------------------------------------------------------------------------------------------------
+def test_verdicts_on_known_differences(spec, tmp_path):
+    for experiment, accuracy in (
+        ("cnn14_table2", 40), ("pann_table2", 80), ("fixmatch_tau095", 82), ("fixmatch_tau095_nomixup", 98),
+        ("fixmatch_tau085", 82), ("fixmatch_tau075", 60), ("fixmatch_tau075_sgd", 58),
+    ):  # fmt: skip
+        records.write(tmp_path, experiment, accuracy)
+    found = verdicts(spec, tmp_path)
+    assert found["a"]["verdict"] == "supported" and found["a"]["difference"] == pytest.approx(40)
+    assert found["b"]["verdict"] == "undecided"  # one recording of sixty
+    assert found["c"]["verdict"] == "contradicted"  # without mixup it is better by eleven recordings
+    assert found["d"]["verdict"] == "contradicted"
+    assert found["e"]["verdict"] == "undecided" and "missing: fixmatch_tau075_accum has no run" in found["e"]["evidence"]
+    assert found["f"]["rules"][1]["verdict"] == "undecided"  # 2 points above SGD is neither clearly more nor less than 5
+    assert "missing" in found["g_fixmatch"]["evidence"]
+    assert "60 recordings" in found["a"]["evidence"] and "80% power" in found["a"]["evidence"]
+
+
+def test_unequal_steps_decide_nothing_at_equal_steps(spec, tmp_path):
+    records.write(tmp_path, "cnn14_table2", 40, steps=100)
+    records.write(tmp_path, "pann_table2", 90)
+    claim = verdicts(spec, tmp_path)["a"]
+    assert claim["verdict"] == "undecided" and "differ in steps (2170 against 100)" in claim["evidence"]
+
+
+def test_a_difference_that_another_seed_undoes_decides_nothing(spec, tmp_path):
+    for seed, accuracy in enumerate((60, 95)):
+        records.write(tmp_path, "pann_table2", 50, seed=seed)
+        records.write(tmp_path, "fixmatch_tau095", accuracy, seed=seed)
+    rule = verdicts(spec, tmp_path)["b"]["rules"][0]
+    assert rule["p_holm"] < 0.05 and rule["verdict"] == "undecided"
+    assert rule["seed_low"] < 0 < rule["seed_high"]
+
+
+def test_ten_folds_against_printed_numbers_and_each_other(spec, tmp_path):
+    for fold in range(1, 11):
+        wobble = 3 * (-1) ** fold
+        records.write(tmp_path, "pann_100", 90 + wobble, fold=fold)
+        records.write(tmp_path, "pann_10", 75 + wobble / 3, fold=fold)
+        records.write(tmp_path, "fixmatch_tau075", 76 - wobble, fold=fold)
+    found = verdicts(spec, tmp_path)
+    full = found["g_full"]
+    assert full["verdict"] == "supported" and "unpaired" in full["evidence"]
+    assert full["difference"] == pytest.approx(90 - 82.04, abs=0.1)
+    assert "corrected" in full["evidence"]  # nine training folds overlap
+    assert found["g_resnet"]["verdict"] == "contradicted" and found["h"]["verdict"] == "contradicted"
+    assert found["g_fixmatch"]["verdict"] == "undecided" and "folds to show" in found["g_fixmatch"]["evidence"]
+    row = rows_of(spec, tmp_path, "table5")["pann_100"]
+    assert "corrected" in row["test"] and row["effect_size"] is not None
+
+
+def test_printed_numbers_are_not_compared_with_synthesised_audio_or_a_stand_in(spec, tmp_path):
+    for profile, backbone, synthesised in (("quick", None, True), ("lite", records.YAMNET, False)):
+        for fold in range(1, 11):
+            records.write(
+                tmp_path, "pann_100", 95 + fold % 2, fold=fold, profile=profile, backbone=backbone, synthesised=synthesised
+            )
+        claim = verdicts(spec, tmp_path, profile)["g_full"]
+        assert claim["verdict"] == "undecided" and "cannot be compared" in claim["evidence"]
+
+
+def test_unsteady_validation(spec, tmp_path):
+    rng = np.random.default_rng(0)
+    records.write(tmp_path, "fixmatch_tau075", 80, history=list(80 + 0.5 * rng.normal(size=60)))
+    records.write(tmp_path, "fixmatch_tau075_ranger", 75, history=list(75 + 6 * rng.normal(size=60)))
+    rule = verdicts(spec, tmp_path)["f"]["rules"][2]
+    assert rule["verdict"] == "supported" and rule["deviations"][0] > rule["deviations"][1]
+    records.write(tmp_path, "fixmatch_tau075_ranger", 75, history=[75.0, 76.0])
+    assert verdicts(spec, tmp_path)["f"]["rules"][2]["verdict"] == "undecided"
+
+
+# ---- command line -------------------------------------------------------------------------------------------------
+def test_command_line(tmp_path, capsys):
+    assert tables.main(["--outputs", str(tmp_path), "--profile", "paper"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: no finished run under") and error.count("\n") == 1
+    records.write(tmp_path, "cnn14_table2", 40)
+    assert tables.main(["--outputs", str(tmp_path), "--profile", "nonsense"]) == 1
+    assert tables.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "9"]) == 1
+    capsys.readouterr()
+    assert tables.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "2"]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.split()]
+    assert [path.name for path in paths] == ["table2.csv", "table2.md", "table2.html"]
+    assert claims.main(["--outputs", str(tmp_path), "--profile", "paper"]) == 0
+    found = json.loads(Path(capsys.readouterr().out.strip()).read_text())
+    assert {claim["verdict"] for claim in found} == {"undecided"}
+    first = {path: path.read_bytes() for path in paths}
+    assert tables.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "2"]) == 0
+    # The same runs give the same bytes.
+    assert first == {path: path.read_bytes() for path in paths}
+    html = paths[2].read_text()
+    assert not re.search(r"https?://", html) and "<table>" in html
+
+
+def test_a_renamed_run_folder_is_refused(tmp_path):
+    run = records.write(tmp_path, "cnn14_table2", 40)
+    run.folder.rename(run.folder.with_name("fold2_seed0"))
+    with pytest.raises(UserError, match="do not rename"):
+        comparison.load(tmp_path, "paper")

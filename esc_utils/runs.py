@@ -81,15 +81,19 @@ def claim(path: Path):
 
 
 def write(path: Path, record: dict, history: "pandas.DataFrame", predictions: dict[str, np.ndarray]) -> Run:
-    """Validate and write a record; metrics.json comes last, so a folder with it is complete."""
-    from .checkpoint import write_atomic
+    """Validate and write a record, whole or not at all; metrics.json comes last, so a folder with it is complete."""
+    from .checkpoint import replace_all
 
     record = Record(**record).model_dump()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **predictions)
-    write_atomic(path / "predictions.npz", buffer.getvalue())
-    write_atomic(path / "history.csv", history.to_csv(index=False, float_format="%.8g").encode())
-    write_atomic(path / "metrics.json", (json.dumps(record, indent=1) + "\n").encode())
+    replace_all(
+        {
+            path / "predictions.npz": buffer.getvalue(),
+            path / "history.csv": history.to_csv(index=False, float_format="%.8g").encode(),
+            path / "metrics.json": (json.dumps(record, indent=1) + "\n").encode(),
+        }
+    )
     return read(path)
 
 

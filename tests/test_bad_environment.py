@@ -181,10 +181,7 @@ def test_feature_store_on_a_full_disk(template, needs_mount, tmp_path):
     assert not list(Path(f"{cache / 'features'}.seen").glob("*.npy"))
 
 
-MIXED = pytest.mark.xfail(strict=True, reason="runs.write replaces its three files one by one: a mixture is left")
-
-
-@pytest.mark.parametrize("write", [1, pytest.param(2, marks=MIXED), pytest.param(3, marks=MIXED)])
+@pytest.mark.parametrize("write", [1, 2, 3])
 def test_disk_full_within_the_record(write, finished, monkeypatch):
     """Whichever of the three files finds no room: the old record stays, or none is there; never a mixture."""
     _, folder, before = finished

@@ -199,10 +199,12 @@ def _measured(found: dict) -> str:
     pair = f"{found['left']} against {found['right']}"
     if found["kind"] == "unsteady":
         a, b = found["deviations"]
-        return f"{pair}: epoch-to-epoch changes deviate by {a:.2f} and {b:.2f} points (p = {found['p']:.2g}, one run a seed)"
+        chance = comparison.p_words(found["p"])
+        return f"{pair}: epoch-to-epoch changes deviate by {a:.2f} and {b:.2f} points ({chance}, one run a seed)"
     text = f"{pair}, {what} {found['difference']:+.2f} points"
     if found.get("low") is not None:
-        text += f" [{found['low']:.2f}, {found['high']:.2f}], p = {found['p']:.2g} ({found['p_holm']:.2g} by Holm)"
+        chances = [comparison.p_words(found[key]) for key in ("p", "p_holm")]
+        text += f" [{found['low']:.2f}, {found['high']:.2f}], {chances[0]} ({chances[1]} by Holm)"
     margin = f" against a margin of {found['margin']:g}" if found["margin"] else ""
     text += f", {found['test']}{margin}, {len(found['fold_list'])} of {len(found['folds_wanted'])} folds"
     if found.get("recordings"):

@@ -67,6 +67,11 @@ def network_name(run: runs.Run) -> str:
     return name
 
 
+def p_words(p: float) -> str:
+    """A p value to read: "p = 0.023", "p < 0.0001"."""
+    return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
+
+
 def stands_in(run: runs.Run) -> bool:
     """Whether this pretrained run uses another backbone than PANN's."""
     return run.metrics["backbone"].endswith(PLACE_OF_PANN)

@@ -101,7 +101,8 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
 def row_name(label: str, run) -> str:
     """The printed label, with another network's name where PANN's weights or CNN14's full width were not used."""
     if comparison.stands_in(run):
-        name = comparison.network_name(run)
+        # The note has the name in full.
+        name = comparison.network_name(run).removesuffix(" pretrained on synthesised audio")
         return (
             f"{label.replace('PANN', name)} [in place of PANN]" if "PANN" in label else f"{label} [{name} in place of PANN]"
         )

@@ -119,7 +119,7 @@ def _caption(name: str, rows: list[dict], profile: str) -> str:
 
 def _scores(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
     header = ["Row", "Accuracy, paper", "Accuracy, ours", "Difference to", "AUC, paper", "AUC, ours", "Folds",
-              "Clips / recordings", "Seeds", "Steps", "Data", "Notes"]  # fmt: skip
+              "Clips / recordings", "Seeds", "Steps", "Notes"]  # fmt: skip
     body = []
     for row in rows:
         notes = "; ".join(
@@ -137,7 +137,6 @@ def _scores(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
                 f"{row['clips']} / {row['recordings']}" if row.get("clips") else NO_RUN,
                 _seeds(row),
                 str(row.get("steps", NO_RUN)),
-                row["data"] or NO_RUN,
                 notes,
             ]
         )
@@ -161,7 +160,8 @@ def _difference(row: dict) -> str:
         return NO_RUN
     text = f"{row['baseline']}: {row['accuracy_difference']:+.2f}"
     if row["accuracy_difference_low"] is not None:
-        text += f" [{row['accuracy_difference_low']:.2f}, {row['accuracy_difference_high']:.2f}], p = {row['p_holm']:.2g}"
+        ends = f"[{row['accuracy_difference_low']:.2f}, {row['accuracy_difference_high']:.2f}]"
+        text += f" {ends}, {comparison.p_words(row['p_holm'])}"
     return f"{text}; {MARKS[row['mark']]} ({row['paper_accuracy_difference']:+.2f})"
 
 

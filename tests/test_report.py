@@ -1,0 +1,183 @@
+"""The report: one offline page with everything on it, banners where they belong, readable in a real browser."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import records
+
+from esc_utils import config, provenance, report
+from esc_utils.errors import UserError
+
+# One pixel, grey.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
+    "3a7e9b550000000a49444154789c63680000008200816374dba50000000049454e44ae426082"
+)
+
+
+def png(folder: Path, name: str, **about):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.png").write_bytes(PNG)
+    if about:
+        (folder / f"{name}.json").write_text(json.dumps(about))
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """Two runs of the quick profile, a figure of the suite, one of a run and one without a description."""
+    for experiment, accuracy in (("cnn14_table2", 40), ("fixmatch_tau095", 75)):
+        records.write(tmp_path, experiment, accuracy, profile="quick", synthesised=True)
+    root = tmp_path / "quick"
+    made = {"commit": "abc", "dirty": False, "code_hash": provenance.code_hash(), "versions": {"torch": "2.11.0"}}
+    png(
+        root / "figures",
+        "class_counts",
+        alt="Clips by class & fold",
+        caption="Counts <of> clips",
+        command="papermill 01",
+        provenance=made,
+    )
+    png(root / "figures" / "cnn14_table2" / "fold1_seed0", "learning", alt="Loss falls", caption="Learning curves")
+    png(root / "figures", "bare")
+    (root / "notebooks").mkdir()
+    (root / "notebooks" / "01_data_exploration.ipynb").write_text("{}")
+    return tmp_path
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def test_everything_is_on_the_page_and_nothing_is_fetched(outputs):
+    path = report.write(outputs, "quick")
+    text = path.read_text()
+    page = Page(text)
+    words = " ".join(page.text)
+    assert path == outputs / "quick" / "report" / "index.html"
+    assert {image["alt"] for image in page.all("img")} == {"Clips by class & fold", "Loss falls", "bare"}
+    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
+    assert "Counts <of> clips" in words and "papermill 01" in words
+    for number in range(1, 6):
+        assert f"Table {number}." in words
+    assert "TSCNN-DS (Su et al. 2019)" in words and "(a) At equal iterations PANN is far above CNN14." in words
+    assert "papermill notebooks/04_fixmatch_ablations.ipynb OUT.ipynb --engine esc" in words
+    assert "-f params/experiments/fixmatch_tau095.yaml" in words and "-p train_fold 1" in words
+    assert "da7a" in words and "torch 2.11.0" in words  # dataset fingerprint and versions of a run
+    # No address but relative ones, and a policy that forbids the rest.
+    assert not re.search(r"https?:|//[a-z]", text)
+    assert "default-src 'none'" in text
+    assert not page.all("script") and not page.all("link")[1:] and page.all("link")[0]["href"] == "data:,"
+    for link in page.all("a"):
+        if not link["href"].startswith("#"):
+            assert (path.parent / link["href"]).is_file(), link
+        else:
+            assert any(attrs.get("id") == link["href"][1:] for _, attrs in page.tags), link
+    assert page.all("html")[0]["lang"] == "en" and all(cell.get("scope") for cell in page.all("th"))
+
+
+def test_banners(outputs):
+    text = report.write(outputs, "quick").read_text()
+    assert "Synthesised audio." in text
+    assert "Out of date." in text and "code has changed" in text  # the hand-made records come from other code
+    for experiment in ("cnn14_table2", "fixmatch_tau095"):
+        file = outputs / "quick/runs" / experiment / "fold1_seed0" / "metrics.json"
+        record = json.loads(file.read_text())
+        record["provenance"]["code_hash"] = provenance.code_hash()
+        file.write_text(json.dumps(record))
+    assert "Out of date." not in report.write(outputs, "quick").read_text()
+    record["config"]["tau"], record["provenance"]["config_hash"] = 0.5, "another"
+    file.write_text(json.dumps(record))
+    text = report.write(outputs, "quick").read_text()
+    assert "Parameters have changed since (tau 0.5 -&gt; 0.95): fixmatch_tau095, fold 1, seed 0" in text
+    figure = outputs / "quick/figures/class_counts.json"
+    figure.write_text(json.dumps({"provenance": {"code_hash": "older"}}))
+    assert "figure class_counts" in report.write(outputs, "quick").read_text()
+
+
+def test_no_banner_of_synthesised_audio_over_real_numbers(tmp_path):
+    records.write(tmp_path, "cnn14_table2", 40)
+    assert "ynthesised" not in re.sub(r"<style>.*?</style>", "", report.write(tmp_path, "paper").read_text(), flags=re.S)
+
+
+def test_stale_reasons(tmp_path):
+    run = records.write(tmp_path, "fixmatch_tau095", 40)
+    fresh = config.for_run("paper", "fixmatch_tau095", train_fold=1).hash
+    assert report.stale_reasons(run, "c0de", fresh, "da7a") == []
+    assert report.stale_reasons(run, "c0de", fresh) == []
+    assert report.stale_reasons(run, "other", fresh) == ["the method's code has changed since"]
+    assert report.stale_reasons(run, "c0de", "other") == ["parameters have changed since"]
+    assert report.stale_reasons(run, "c0de", fresh, "other") == ["the dataset has changed since"]
+    assert "no longer in params/" in report.stale_reasons(run, "c0de", None)[0]
+    assert report.current_config(run).hash == fresh
+
+
+def test_user_errors_are_one_line(outputs, tmp_path, capsys):
+    assert report.main(["--outputs", str(tmp_path / "nowhere"), "--profile", "quick"]) == 1
+    (outputs / "quick/figures/bare.png").write_bytes(b"not a picture")
+    assert report.main(["--outputs", str(outputs), "--profile", "quick"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and "no finished run" in lines[0] and "bare.png is damaged" in lines[1]
+    with pytest.raises(UserError, match="no profile"):
+        report.write(outputs, "nonsense")
+
+
+def test_text_contrast():
+    css = (Path(report.__file__).parent / "assets" / "style.css.j2").read_text()
+    backgrounds = ["#fff", *re.findall(r"background: (#\w+)", css), *re.findall(r"--soft: (#\w+)", css)]
+    inks = re.findall(r"(?<![-\w])color: (#\w+)", css) + re.findall(r"--(?:ink|muted|link): (#\w+)", css)
+    assert len(inks) >= 6 and len(backgrounds) >= 4
+    for ink in inks:
+        for background in backgrounds:
+            light, dark = sorted((luminance(ink), luminance(background)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, background)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a CSS colour, WCAG 2."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_real_browser(outputs, width):
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no Chromium on PATH: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    path = report.write(outputs, "quick")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        said, asked = [], []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert said == [] and [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+        # The page itself never scrolls sideways: wide tables do so in their own frames.
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        browser.close()

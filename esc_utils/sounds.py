@@ -43,54 +43,56 @@ DEFAULTS = {
 # UrbanSound8K's ten classes in the order of their class numbers; caricatures, not recordings, of the real sounds.
 URBAN = {
     "air_conditioner": (
-        {"noise": (0.55, 0.95), "f0": (45, 240), "tilt": (-9, -2), "rate": (0.7, 12), "depth": (0, 0.4),
-         "low": (50, 300), "high": (900, 6500), "formants": [0, 1, 2, 3]},
+        {"noise": (0.65, 0.95), "f0": (60, 160), "tilt": (-9, -4), "rate": (1, 7), "depth": (0, 0.3),
+         "low": (60, 200), "high": (1100, 4000), "formants": [1, 2], "formant_low": (150, 900)},
     ),
     "car_horn": (
-        {"f0": (250, 620), "tilt": (-8, -1), "chord": [(1.0,), (1.0, 1.19), (1.0, 1.26), (1.0, 1.33), (1.0, 1.5)],
-         "envelope": ["events"], "rate": (0.7, 4), "jitter": (0, 0.4), "hold": (0.1, 0.9), "decay": (0.02, 0.12),
-         "formants": [1, 2], "noise": (0, 0.2)},
+        {"f0": (300, 520), "tilt": (-6, -1), "chord": [(1.0,), (1.0, 1.19), (1.0, 1.26), (1.0, 1.33)],
+         "envelope": ["events"], "rate": (0.8, 3), "jitter": (0, 0.3), "hold": (0.15, 0.8), "decay": (0.02, 0.08),
+         "formants": [1, 2], "formant_low": (1200, 3500), "noise": (0, 0.15)},
     ),
     "children_playing": (
-        {"f0": (210, 520), "tilt": (-12, -4), "voices": [1, 2, 3, 4], "pitch": ["drift", "steps", "sine"],
-         "pitch_rate": (1, 6), "span": (0.1, 0.9), "glide": (-0.5, 0.5), "envelope": ["events"], "rate": (1.8, 6.5),
-         "jitter": (0.3, 0.8), "attack": (0.01, 0.05), "hold": (0.05, 0.25), "decay": (0.02, 0.12),
-         "noise": (0.05, 0.5), "formants": [2, 3], "formant_low": (600, 3800)},
+        {"f0": (240, 460), "tilt": (-10, -5), "voices": [2, 3, 4], "pitch": ["drift", "sine"], "pitch_rate": (1, 5),
+         "span": (0.2, 0.7), "glide": (-0.3, 0.3), "envelope": ["events"], "rate": (2.2, 5.5), "jitter": (0.3, 0.7),
+         "attack": (0.01, 0.04), "hold": (0.06, 0.2), "decay": (0.03, 0.09), "noise": (0.1, 0.4), "formants": [2, 3],
+         "formant_low": (700, 3600)},
     ),
     "dog_bark": (
-        {"f0": (140, 800), "tilt": (-10, -3), "glide": (-1.0, 0.1), "envelope": ["events"], "rate": (0.8, 5),
-         "jitter": (0.1, 0.6), "attack": (0.004, 0.03), "hold": (0.02, 0.14), "decay": (0.015, 0.1),
-         "noise": (0.1, 0.65), "formants": [1, 2, 3], "formant_low": (400, 2600), "voices": [1, 1, 1, 2]},
+        {"f0": (180, 600), "tilt": (-8, -3), "glide": (-0.9, -0.2), "envelope": ["events"], "rate": (1, 4),
+         "jitter": (0.1, 0.5), "attack": (0.005, 0.02), "hold": (0.03, 0.11), "decay": (0.02, 0.07),
+         "noise": (0.15, 0.5), "formants": [2, 3], "formant_low": (450, 2000), "voices": [1, 1, 1, 2]},
     ),
     "drilling": (
-        {"noise": (0.3, 0.85), "f0": (70, 480), "tilt": (-6, 2), "span": (0, 0.3), "rate": (9, 60), "depth": (0, 0.7),
-         "low": (300, 2500), "high": (4000, 7800), "formants": [0, 1, 2], "formant_low": (800, 5000)},
+        {"noise": (0.35, 0.75), "f0": (110, 380), "tilt": (-4, 2), "span": (0, 0.25), "rate": (12, 45),
+         "depth": (0.1, 0.6), "low": (600, 2500), "high": (4500, 7800), "formants": [1, 2],
+         "formant_low": (1800, 6000)},
     ),
     "engine_idling": (
-        {"noise": (0.2, 0.75), "f0": (22, 110), "tilt": (-12, -4), "span": (0, 0.15), "rate": (4, 30),
-         "depth": (0.1, 0.8), "low": (40, 200), "high": (700, 5000), "formants": [0, 1, 2, 3]},
+        {"noise": (0.25, 0.65), "f0": (26, 85), "tilt": (-11, -6), "span": (0, 0.12), "rate": (5, 22),
+         "depth": (0.2, 0.75), "low": (45, 150), "high": (700, 3000), "formants": [0, 1, 2],
+         "formant_low": (100, 700)},
     ),
     "gun_shot": (
-        {"noise": (0.7, 1.0), "f0": (60, 300), "tilt": (-8, 0), "envelope": ["events"], "rate": (0.5, 5),
-         "jitter": (0.1, 0.7), "attack": (0.0005, 0.006), "hold": (0.001, 0.02), "decay": (0.02, 0.25),
-         "low": (50, 500), "formants": [0, 1, 2]},
+        {"noise": (0.75, 1.0), "f0": (70, 250), "tilt": (-7, -1), "envelope": ["events"], "rate": (0.6, 3),
+         "jitter": (0.1, 0.6), "attack": (0.0006, 0.004), "hold": (0.001, 0.015), "decay": (0.04, 0.2),
+         "low": (60, 350), "formants": [0, 1, 2], "formant_low": (200, 1500)},
     ),
     "jackhammer": (
-        {"noise": (0.4, 0.95), "f0": (50, 250), "tilt": (-7, 1), "envelope": ["events"], "rate": (6, 32),
-         "jitter": (0.02, 0.3), "attack": (0.0005, 0.006), "hold": (0.001, 0.01), "decay": (0.006, 0.05),
-         "low": (60, 1200), "high": (3000, 7500), "formants": [1, 2, 3], "formant_low": (300, 4500)},
+        {"noise": (0.45, 0.9), "f0": (60, 200), "tilt": (-5, 1), "envelope": ["events"], "rate": (8, 26),
+         "jitter": (0.03, 0.25), "attack": (0.0006, 0.004), "hold": (0.001, 0.008), "decay": (0.008, 0.035),
+         "low": (80, 800), "high": (3500, 7000), "formants": [1, 2, 3], "formant_low": (600, 4000)},
     ),
     "siren": (
-        {"f0": (380, 1300), "tilt": (-16, -4), "pitch": ["sine", "triangle", "saw", "twotone"],
-         "pitch_rate": (0.25, 6), "span": (0.2, 1.3), "noise": (0, 0.3), "depth": (0, 0.5)},
+        {"f0": (450, 1100), "tilt": (-15, -6), "pitch": ["sine", "triangle", "saw", "twotone"],
+         "pitch_rate": (0.4, 5), "span": (0.35, 1.2), "noise": (0, 0.25), "depth": (0, 0.4)},
     ),
     "street_music": (
-        {"f0": (130, 720), "tilt": (-15, -3), "voices": [1, 2, 3], "pitch": ["steps"], "pitch_rate": (1.5, 9),
-         "span": (0.3, 1.6), "chord": [(1.0,), (1.0, 2.0), (1.0, 1.26, 1.5), (1.0, 1.19, 1.5), (1.0, 1.5)],
-         "envelope": ["am", "events"], "depth": (0, 0.6), "rate": (1.5, 9), "hold": (0.03, 0.3), "decay": (0.05, 0.4),
-         "noise": (0, 0.25), "formants": [0, 1, 2]},
-        {"level": (-25, 0), "noise": (0.7, 1.0), "envelope": ["events"], "rate": (1.5, 7), "attack": (0.001, 0.004),
-         "hold": (0.002, 0.02), "decay": (0.02, 0.12), "low": (50, 2500)},
+        {"f0": (150, 560), "tilt": (-13, -4), "voices": [1, 2, 3], "pitch": ["steps"], "pitch_rate": (2, 8),
+         "span": (0.4, 1.5), "chord": [(1.0,), (1.0, 2.0), (1.0, 1.26, 1.5), (1.0, 1.19, 1.5)],
+         "envelope": ["am", "events"], "depth": (0, 0.5), "rate": (2, 8), "hold": (0.04, 0.25), "decay": (0.06, 0.3),
+         "noise": (0, 0.2), "formants": [0, 1, 2]},
+        {"level": (-22, -4), "noise": (0.75, 1.0), "envelope": ["events"], "rate": (2, 6), "attack": (0.001, 0.004),
+         "hold": (0.002, 0.02), "decay": (0.02, 0.1), "low": (50, 2000)},
     ),
 }  # fmt: skip
 
@@ -104,8 +106,8 @@ def draw(sound: tuple[dict, ...], rng: np.random.Generator) -> dict:
         "layers": [_draw_layer(DEFAULTS | layer, rng) for layer in sound],
         "device": {
             "low_cut": float(np.exp(rng.uniform(np.log(30), np.log(250)))),  # Hz
-            "high_cut": float(np.exp(rng.uniform(np.log(2800), np.log(9000)))),
-            "curve": rng.normal(0.0, 4.0, size=9),  # dB at nine points, evenly spaced in octaves
+            "high_cut": float(np.exp(rng.uniform(np.log(3500), np.log(9000)))),
+            "curve": rng.normal(0.0, 3.0, size=9),  # dB at nine points, evenly spaced in octaves
         },
         "background": {"tilt": rng.uniform(-9.0, 0.0), "rate": rng.uniform(0.2, 3.0), "depth": rng.uniform(0.0, 0.5)},
     }

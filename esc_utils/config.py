@@ -52,6 +52,8 @@ class RunConfig(BaseModel):
     backbone: Literal["pann", "synthesised", "yamnet"]
     weights_path: str
     width: Annotated[int, Field(ge=1, le=64)]
+    dropout_block: Annotated[float, Field(ge=0, lt=1)]
+    dropout_head: Annotated[float, Field(ge=0, lt=1)]
     head_start: Literal["random", "logistic"]
 
     epochs: Count

@@ -77,7 +77,7 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
         return model
     from .model import WEIGHTS_FILE, Cnn14, load_pann
 
-    model = Cnn14(classes, width=config.width)
+    model = Cnn14(classes, width=config.width, dropout=(config.dropout_block, config.dropout_head))
     if config.pretrained:
         published = data_folder() / WEIGHTS_FILE
         shipped = Path(__file__).parent / "assets" / "backbone.safetensors"

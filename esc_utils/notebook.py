@@ -15,6 +15,43 @@ def say(*sentences: str) -> None:
     display(Markdown(" ".join(sentences)))
 
 
+def run_intervals(run) -> dict:
+    """95% intervals of a run's last validation, by bootstrap over recordings: {"accuracy": ..., "auc": ...}."""
+    from . import intervals
+
+    arrays = run.predictions
+    sums = intervals.recording_sums(arrays["valid_label"], arrays["valid_prob"], arrays["valid_recording"])
+    return {metric: intervals.interval([sums], metric) for metric in ("accuracy", "auc")}
+
+
+def scores_table(metrics: dict, found: dict):
+    """Scores of one run as a styled table: last epoch (the headline) with its 95% interval, best epoch, median of the
+    last five, and the unlabelled folds. found: metric -> interval, from `run_intervals`."""
+    import pandas as pd
+
+    validation, rest = metrics["validation"], metrics["transductive"]
+    rows = {
+        "last epoch (headline)": validation["last"],
+        f"best epoch ({validation['best']['epoch']}), with hindsight": validation["best"],
+        "median of the last five": validation["median_last5"],
+    }
+    if rest:
+        rows["last epoch, folds not trained on with labels"] = rest["last"]
+    table = pd.DataFrame(
+        {name: {"accuracy [%]": row["accuracy"], "AUC [%]": row["auc_weighted"]} for name, row in rows.items()}, dtype=float
+    ).T
+    for column, metric in (("accuracy [%]", "accuracy"), ("AUC [%]", "auc")):
+        low, high = found[metric]["low"], found[metric]["high"]
+        shown = "none" if low is None else f"{low:.1f} to {high:.1f}"
+        table.insert(table.columns.get_loc(column) + 1, column.replace("[%]", "95 % interval"), "")
+        table.iloc[0, table.columns.get_loc(column) + 1] = shown
+    numbers = ["accuracy [%]", "AUC [%]"]
+    label = " (synthesised audio)" if metrics["synthesised"] else ""
+    return table.style.format("{:.1f}", subset=numbers, na_rep="–").set_caption(
+        f"Fold {validation['folds'][0]}: {validation['clips']} clips of {validation['recordings']} recordings{label}"
+    )
+
+
 def keeper(config, notebook: str, dataset=None, run=None):
     """`figures.save` for one notebook: call it with figure, name, alt and caption; it returns the picture to show.
 

@@ -78,12 +78,35 @@ def draw(figure, dpi: float = 100, small: bool = True) -> bytes:
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    if small:
-        picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    picture = _fewer_colours(pixels) if small else Image.fromarray(pixels)
     picture.save(drawn, "png", dpi=(dpi, dpi))
     figure.set_dpi(usual)
     return drawn.getvalue()
+
+
+def _fewer_colours(pixels):
+    """RGB pixels (height, width, 3) as a palette image: the style's own colours exactly, the rest by median cut, which
+    alone would merge rare ones, such as a thin stripe in a class's colour, into their neighbours."""
+    import numpy as np
+    from matplotlib.colors import to_rgb
+    from PIL import Image
+
+    from .style import colours
+
+    exact = np.array([[round(255 * part) for part in to_rgb(colour)] for colour in colours()], np.uint8)
+    room = 256 - len(exact)
+    found = Image.fromarray(pixels).quantize(room, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    index = np.array(found)
+    packed = pixels.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    for place, colour in enumerate(exact.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32), start=room):
+        index[packed == colour] = place
+    palette = np.zeros((256, 3), np.uint8)
+    cut = np.array(found.getpalette(), np.uint8).reshape(-1, 3)[:room]
+    palette[: len(cut)], palette[room:] = cut, exact
+    picture = Image.frombytes("P", found.size, index.tobytes())
+    picture.putpalette(palette.tobytes())
+    return picture
 
 
 def _save_vector(figure, path: Path, metadata: dict) -> None:

@@ -61,7 +61,7 @@ def pseudo_label_by_class(
     single = len(numbers) == 1
     area = line = None
     for index, (axes, name) in enumerate(zip(panels.flat, classes, strict=False)):
-        axes.set_title(style.spoken(name), fontsize=8.5)
+        axes.set_title(style.spoken(name), fontsize=8.5, pad=13 if heard else None)
         own = state[:, labels == index]
         if not own.shape[1]:
             axes.text(0.5, 0.5, "no clips", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
@@ -74,7 +74,8 @@ def pseudo_label_by_class(
         (line,) = axes.plot(numbers, 100 * share["accuracy"], color=style.colour_of(index), linewidth=2,
                             marker="o" if len(numbers) <= 15 else None, markersize=3)  # fmt: skip
         if heard:
-            axes.text(0.03, 0.03, f"{heard[index][0]} of {heard[index][1]} rec.", transform=axes.transAxes, fontsize=7.5)
+            words = f"{heard[index][0]} of {heard[index][1]} recordings"
+            axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=7.5, color=style.MUTED)
     for axes in panels.flat:
         axes.set_ylim(0, 104)
         axes.grid(axis="y")

@@ -16,9 +16,9 @@ def learning_curves(history, title="Learning curves"):
     figure = style.new(7.0, 4.6, title)
     panels = figure.subplots(2, 2, sharex=True)
     losses = {
-        "loss": ("training, whole", style.INK, "-"),
-        "supervised_loss": ("training, labelled", style.TRAIN, "--"),
-        "unlabelled_loss": ("training, unlabelled", style.ACCENT, "-."),
+        "loss": ("training, sum", style.INK, "-"),
+        "supervised_loss": ("labelled", style.TRAIN, "--"),
+        "unlabelled_loss": ("unlabelled", style.ACCENT, "-."),
         "valid_loss": ("validation", style.VALID, "-"),
     }
     alone = not _has(history, "unlabelled_loss")
@@ -29,7 +29,6 @@ def learning_curves(history, title="Learning curves"):
                linestyle=dashes)  # fmt: skip
     panels[0, 0].set(ylabel="loss [nats]", title="Loss")
     _from_zero(panels[0, 0])
-    panels[0, 0].legend(loc="upper right")
     for axes, column, label in ((panels[0, 1], "valid_accuracy", "Accuracy"), (panels[1, 0], "valid_auc", "AUC")):
         _curve(axes, history, column, color=style.VALID)
         axes.set(ylabel="validation [%]", title={"AUC": "ROC AUC, weighted"}.get(label, label))
@@ -37,6 +36,7 @@ def learning_curves(history, title="Learning curves"):
     _curve(panels[1, 1], history.assign(learning_rate=1e4 * history["learning_rate"]), "learning_rate", color=style.INK)
     panels[1, 1].set(ylabel="learning rate [1e-4]", title="Learning rate")
     _from_zero(panels[1, 1])
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="Loss on")
     for axes in panels.flat:
         axes.grid()
     for axes in panels[1]:

@@ -5,7 +5,6 @@ import numpy as np
 from . import style
 from .figures_data import _decibels, _mel_label, _spectrogram
 
-MASK = "#9FB4C4"
 VIEWS = {"weak": (style.VALID, "-"), "strong": (style.ACCENT, "--")}
 
 
@@ -86,7 +85,7 @@ def _overlay(axes, mask, hop_seconds):
     from matplotlib.colors import to_rgba
 
     colour = np.zeros((*mask.T.shape, 4))
-    colour[mask.T] = to_rgba(MASK)
+    colour[mask.T] = to_rgba(style.MASK)
     extent = (0, len(mask) * hop_seconds, -0.5, mask.shape[1] - 0.5)
     axes.imshow(colour, origin="lower", aspect="auto", extent=extent, interpolation="nearest")
 

@@ -17,7 +17,7 @@ RIGHT, WRONG, REJECTED, NOT_DRAWN = STATES.values()
 VERDICTS = {"supported": "#117733", "contradicted": "#B2182B", "undecided": "#7F7F7F"}
 
 INK, MUTED, LINE = "#1A1A1A", "#595959", "#B8B8B8"
-TRAIN, VALID, ACCENT = "#8C8C8C", "#0072B2", "#D55E00"
+TRAIN, VALID, ACCENT, MASK = "#8C8C8C", "#0072B2", "#D55E00", "#9FB4C4"
 
 # Experiment -> (colour, marker, dashes). Rows of one method keep a hue; variants differ in shade, marker and dashes.
 METHODS = {
@@ -126,6 +126,12 @@ def method(experiment: str) -> dict:
         pick = sum(experiment.encode())
         colour, marker, dashes = CLASS_COLOURS[pick % 10], "os^vDPX"[pick % 7], DASHES[pick % 10]
     return {"color": colour, "marker": marker, "linestyle": dashes}
+
+
+def colours() -> list[str]:
+    """Every colour that this style names, white and black included."""
+    named = [*CLASS_COLOURS, *STATES.values(), *VERDICTS.values(), *(colour for colour, _, _ in METHODS.values())]
+    return list(dict.fromkeys([*named, INK, MUTED, LINE, TRAIN, VALID, ACCENT, MASK, "#000000"]))
 
 
 def spoken(name: str) -> str:

@@ -1,5 +1,7 @@
 """Figures of notebooks 05 and 06: folds, mean ROC, ours beside the paper's, claims. Arrays in, Figure out."""
 
+import itertools
+
 import numpy as np
 
 from . import style
@@ -80,7 +82,7 @@ def mean_roc(rows, class_index=None, class_name="", title=""):
         curves, areas = fold_curves(folds, class_index)
         look = style.method(experiment)
         line = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 2}
-        words = f"{_wrap(label)}\nno fold has this class"
+        words = f"{_wrap(label, 32)}\nno fold has this class"
         if len(curves):
             mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1 if len(curves) > 1 else 0)
             left.fill_between(FPR_GRID, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=look["color"],
@@ -88,7 +90,7 @@ def mean_roc(rows, class_index=None, class_name="", title=""):
             left.plot(FPR_GRID, mean, **line)
             deviation = 100 * areas.std(ddof=1) if len(areas) > 1 else 0.0
             area = f"{100 * areas.mean():.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}"
-            words = f"{_wrap(label)}\n{area}, n = {len(areas)} folds"
+            words = f"{_wrap(label, 32)}\n{area}, n = {len(areas)} folds"
         lines = words.count("\n") + 1
         right.plot([0, 0.13], [line_at + 0.45] * 2, **line)
         right.text(0.17, line_at, words, va="top", fontsize=8.5, linespacing=1.15)
@@ -156,10 +158,16 @@ def _forest_row(axes, place, entry, metric):
     look = style.method(str(entry.get("experiment") or ""))
     if np.isfinite(ours):
         reach = [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
-        axes.errorbar(ours, place, xerr=reach, color=look["color"], marker=look["marker"], markersize=6, elinewidth=2.2)
+        axes.errorbar(
+            ours, place + 0.1, xerr=reach, color=look["color"], marker=look["marker"], markersize=6, elinewidth=2.2
+        )
     printed = _number(entry.get(f"paper_{metric}"))
     if np.isfinite(printed):
-        axes.plot(printed, place, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4)
+        _diamond(axes, printed, place - 0.16)
+
+
+def _diamond(axes, x, y):
+    axes.plot(x, y, "D", markerfacecolor="white", markeredgecolor="black", markersize=5.5, zorder=4)
 
 
 def _number(value) -> float:
@@ -177,26 +185,26 @@ def claims_overview(claims, title="The paper's claims, on these runs"):
     high and paper (percentage points).
     """
     marks = {"supported": "\N{CHECK MARK}", "contradicted": "\N{MULTIPLICATION X}", "undecided": "?"}
-    figure = style.new(7.0, 1.3 + 0.52 * len(claims), title)
-    words, axes = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
-    words.axis("off")
-    words.set_xlim(0, 1)
-    for at, claim in enumerate(claims):
+    texts = [_wrap(f"({claim['key'].split('_')[0]}) {claim['text']}", 46) for claim in claims]
+    places = np.cumsum([0.0] + [0.5 * (a.count("\n") + b.count("\n")) / 2 + 1.0 for a, b in itertools.pairwise(texts)])
+    span = float(places[-1]) if claims else 1.0
+    figure = style.new(7.0, 1.5 + 0.36 * span, title)
+    axes = figure.add_subplot()
+    for at, claim in zip(places, claims, strict=False):
         colour = style.VERDICTS[claim["verdict"]]
-        words.text(0.0, at, f"({claim['key']})", va="center", fontsize=9, fontweight="bold")
-        words.text(0.08, at, _wrap(claim["text"], 40), va="center", fontsize=8.5, linespacing=1.1)
-        words.text(0.99, at, f"{marks[claim['verdict']]} {claim['verdict']}", va="center", ha="right", fontsize=8.5,
-                   color=colour, fontweight="bold")  # fmt: skip
+        words = f"{marks[claim['verdict']]} {claim['verdict']}"
+        axes.text(1.03, at, words, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=colour,
+                  fontweight="bold")  # fmt: skip
         ours, low, high, printed = (_number(claim.get(key)) for key in ("difference", "low", "high", "paper"))
         if np.isfinite(ours):
             reach = [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
-            axes.errorbar(ours, at, xerr=reach, color=colour, marker="o", markersize=6, elinewidth=2.2)
+            axes.errorbar(ours, at + 0.1, xerr=reach, color=colour, marker="o", markersize=6, elinewidth=2.2)
         if np.isfinite(printed):
-            axes.plot(printed, at, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4)
+            _diamond(axes, printed, at - 0.16)
     axes.axvline(0, color=style.MUTED, linewidth=1)
-    axes.set(xlabel="difference in accuracy [points]", ylim=(max(len(claims), 1) - 0.4, -0.6))
-    axes.set_yticks(range(len(claims)), [f"({claim['key']})" for claim in claims])
-    axes.tick_params(axis="y", left=False, labelleft=True)
+    axes.set(xlabel="difference [points]", ylim=(span + 0.8, -0.8))
+    axes.set_yticks(places[: len(claims)], texts, fontsize=8.5)
+    axes.tick_params(axis="y", left=False)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     _paper_key(figure, True, "", "ours, with its 95 % interval")

@@ -24,6 +24,36 @@ def run_intervals(run) -> dict:
     return {metric: intervals.interval([sums], metric) for metric in ("accuracy", "auc")}
 
 
+def fold_scores(results, rows, folds):
+    """What `figures.fold_dots` takes, of `comparison.Results` and table rows: row, experiment, fold, accuracy, auc (%)."""
+    import pandas as pd
+
+    from .comparison import means
+
+    columns = ["row", "experiment", "fold", "accuracy", "auc"]
+    found = []
+    for row in rows:
+        there = results.folds(row["experiment"], folds)
+        scores = (means(results, row["experiment"], there, metric) for metric in ("accuracy", "auc"))
+        found += [(row["row"], row["experiment"], *values) for values in zip(there, *scores, strict=True)]
+    return pd.DataFrame(found, columns=columns)
+
+
+def roc_rows(results, rows, folds) -> list[tuple]:
+    """What `figures.mean_roc` takes, of `comparison.Results` and table rows: (label, experiment, [(labels, prob), ...])."""
+    return [
+        (
+            row["row"],
+            row["experiment"],
+            [
+                (run.predictions["valid_label"], run.predictions["valid_prob"])
+                for run in results.runs(row["experiment"], results.folds(row["experiment"], folds))
+            ],
+        )
+        for row in rows
+    ]
+
+
 def scores_table(metrics: dict, found: dict):
     """Scores of one run as a styled table: last epoch (the headline) with its 95% interval, best epoch, median of the
     last five, and the unlabelled folds. found: metric -> interval, from `run_intervals`."""

@@ -1,0 +1,147 @@
+"""Anatomy of the notebooks: parameters first, prose around short cells, links that resolve, nothing stored."""
+
+import ast
+import io
+import re
+import statistics
+import tokenize
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from esc_utils.config import RunConfig
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+PATHS = sorted(FOLDER.glob("0*.ipynb"))
+each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def cells(path, kind="code"):
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == kind]
+
+
+def parameters(path):
+    return next(cell for cell in cells(path) if "parameters" in cell.metadata.get("tags", []))
+
+
+def lines(cell) -> int:
+    return len(cell.source.splitlines())
+
+
+def test_there_are_notebooks():
+    assert PATHS
+
+
+@each
+def test_valid_with_the_plain_kernel_and_nothing_stored(path):
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert not [c for c in notebook.cells if c.get("outputs") or c.get("execution_count")]
+    assert not [c for c in notebook.cells if c.get("attachments")]
+
+
+@each
+def test_opens_with_title_scope_and_links(path):
+    first, second = cells(path, "markdown")[:2]
+    head = first.source.splitlines()
+    assert head[0].startswith(f"# {path.stem[:2]} · ") and head[2].endswith(".")
+    assert "**Makes**" in first.source and "**Takes**" in first.source and "**Runs on**" in first.source
+    assert second.source.startswith("## What you will learn")
+    assert 3 <= second.source.count("\n- ") <= 5
+    last = [cell.source for cell in cells(path, "markdown")]
+    assert any(source.startswith("## Takeaways") for source in last[-2:])
+
+
+@each
+def test_links_resolve_and_neighbours_are_linked(path):
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    found = set(re.findall(r"\]\(([^)#]+?)\)", text))
+    assert not [link for link in found if not link.startswith("https://") and not (FOLDER / link).is_file()]
+    at = PATHS.index(path)
+    neighbours = {other.name for other in PATHS[max(0, at - 1) : at + 2]} - {path.name}
+    assert neighbours <= found
+
+
+@each
+def test_first_code_cell_is_the_parameters_literals_only_one_a_line_each_explained(path):
+    first = cells(path)[0]
+    assert first is not None and "parameters" in first.metadata.get("tags", [])
+    for node in ast.parse(first.source).body:
+        assert isinstance(node, ast.Assign) and len(node.targets) == 1 and node.lineno == node.end_lineno
+        ast.literal_eval(node.value)
+    comments = [
+        t.start[0] for t in tokenize.generate_tokens(io.StringIO(first.source).readline) if t.type == tokenize.COMMENT
+    ]
+    assert comments == list(range(1, lines(first) + 1)), "every parameter line ends in a comment"
+    assert not re.findall(r"=.*=", "\n".join(line.split("#")[0] for line in first.source.splitlines()))
+
+
+@each
+def test_papermill_finds_every_parameter(path):
+    import logging
+
+    from papermill.inspection import inspect_notebook
+
+    logging.disable(logging.CRITICAL)
+    try:
+        found = inspect_notebook(str(path))
+    finally:
+        logging.disable(logging.NOTSET)
+    assert set(found) == {node.targets[0].id for node in ast.parse(parameters(path).source).body}
+    assert {"profile", "data_dir", "outputs"} <= set(found)
+
+
+@each
+def test_knobs_in_the_parameters_cell_have_the_right_type(path):
+    from esc_utils import config
+
+    values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(parameters(path).source).body}
+    settings = config.from_notebook(values)
+    assert all(getattr(settings, key) == value for key, value in values.items() if key in RunConfig.model_fields)
+
+
+@each
+def test_only_the_parameters_cell_assigns_knobs(path):
+    """A later variable of a knob's name would become that knob when the set-up cell is run again."""
+    for cell in cells(path)[1:]:
+        code = re.sub(r"^%.*$", "", cell.source, flags=re.M)
+        names = {
+            node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        assert not names & set(RunConfig.model_fields)
+
+
+@each
+def test_cells_are_short(path):
+    sizes = [lines(cell) for cell in cells(path)]
+    assert max(sizes) <= 40 and statistics.median(sizes) <= 10
+    for cell in cells(path):
+        for node in ast.walk(ast.parse(re.sub(r"^%.*$", "", cell.source, flags=re.M))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                assert node.end_lineno - node.lineno < 10, f"{node.name} belongs in esc_utils"
+
+
+@each
+def test_prose_stands_before_every_section_of_code(path):
+    """No more than three code cells in a row, the set-up aside, and every section heading says why."""
+    kinds = "".join(cell.cell_type[0] for cell in nbformat.read(path, 4).cells)
+    assert "ccccc" not in kinds
+    for cell in cells(path, "markdown"):
+        if re.match(r"## \d", cell.source):
+            assert len(cell.source.split("\n", 2)[-1]) > 40, cell.source
+
+
+@each
+def test_inline_figures_and_no_machine_path(path):
+    source = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
+    assert source.count("%matplotlib inline") == 1
+    assert not re.findall(r"/(?:home|root|work|tmp|Users|mnt)/|[A-Z]:\\\\", source)
+
+
+@each
+def test_results_are_computed_not_typed(path):
+    """Prose holds no percentage or accuracy: such numbers come from the cells, or from the paper and say so."""
+    for cell in cells(path, "markdown"):
+        assert not re.findall(r"\d+\.\d+\s*%", cell.source), cell.source

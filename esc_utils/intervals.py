@@ -4,6 +4,7 @@ Clips cut from one recording succeed or fail together, so a fold of 888 clips fr
 information than 888 independent clips. Everything here resamples recordings (fsID), never clips. All scores are percent.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,25 @@ class Sums(NamedTuple):
     wins: np.ndarray  # (C, G, G) pairs (clip of class c in g, other clip in h) that the score of c ranks right
 
 
+@functools.cache
+def _blas():
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _one_thread(function):
+    """Hold NumPy's matrix library to one thread: for products this small, more of them only wait for each other."""
+
+    @functools.wraps(function)
+    def held(*args, **kwargs):
+        with _blas().limit(limits=1):
+            return function(*args, **kwargs)
+
+    return held
+
+
+@_one_thread
 def recording_sums(labels, prob, recordings) -> Sums:
     """Sums of one run on one fold from labels (n,), softmax scores (n, C) and fsIDs (n,)."""
     labels, prob = np.asarray(labels), np.asarray(prob)
@@ -222,6 +242,7 @@ def folds_needed(difference: float, deviation: float, power: float = POWER, most
     return int(counts[reached.argmax()]) if reached.any() else None
 
 
+@_one_thread
 def _resampled(rows: list[list[Sums]], metric: str, resamples: int, seed: int) -> tuple[float, np.ndarray, float]:
     """Score of one row, or first minus second, averaged over folds: (estimate, resamples (R,), degrees of freedom)."""
     signs = (1, -1)[: len(rows)]

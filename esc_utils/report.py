@@ -73,16 +73,13 @@ def changed_knobs(run: runs.Run, now: config.RunConfig | None) -> str:
 def collect(outputs: Path, profile: str) -> dict:
     """Everything the page shows. Tables and claims are computed from the run records, so they cannot be older than those.
     UserError for an unknown profile, no finished run, a damaged record or a damaged figure."""
-    from threadpoolctl import threadpool_limits
-
     config.layers_of(profile, "")
     root = outputs / profile
     spec, results = tables.read_spec(), comparison.load(outputs, profile)
     if not results.found:
         raise UserError(f"no finished run under {root / 'runs'}: run `make tables PROFILE={profile}` first")
-    with threadpool_limits(1):
-        views = [readable(spec, name, tables.build(spec, results, name, profile), profile) for name in spec["tables"]]
-        verdicts = claims.decide(spec, results)
+    views = [readable(spec, name, tables.build(spec, results, name, profile), profile) for name in spec["tables"]]
+    verdicts = claims.decide(spec, results)
     every = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
     every.sort(key=lambda run: (run.metrics["experiment"], run.metrics["fold"], run.metrics["seed"]))
     code, known, stale = provenance.code_hash(), {}, {}

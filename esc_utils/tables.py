@@ -223,10 +223,16 @@ def specaugment_rows(table: dict, results: comparison.Results, profile: str) -> 
                     if configs
                     else f"params/base.yaml, params/profiles/{profile}.yaml",
                     "data": data_label(all_runs) if configs else "",
-                    "note": "" if ours == _pick(row, axes) and frames == 501 else f"scaled to {frames} of 501 frames",
+                    "note": _scale(ours == _pick(row, axes), frames),
                 }
             )
     return rows
+
+
+def _scale(as_printed: bool, frames: int) -> str:
+    if as_printed:
+        return "" if frames == 501 else f"printed widths on {frames} frames, not 501"
+    return f"other widths than printed, on {frames} of 501 frames"
 
 
 def measured_share(settings: dict, frames: int, mels: int = 64) -> float:
@@ -236,9 +242,10 @@ def measured_share(settings: dict, frames: int, mels: int = 64) -> float:
     from .augment import SpecAugment
 
     augment, generator, shares = SpecAugment(**settings), torch.Generator().manual_seed(0), []
-    blank = torch.ones(128, 1, frames, mels)
+    blank = torch.ones(128, 1, frames, mels, dtype=torch.uint8)
     for _ in range(MASKS // len(blank)):
-        shares.append(float((augment(blank, augment.draw(len(blank), frames, mels, generator)) == 0).float().mean()))
+        left = augment(blank, augment.draw(len(blank), frames, mels, generator))
+        shares.append(1 - int(torch.count_nonzero(left)) / left.numel())
     return float(np.mean(shares))
 
 

@@ -29,20 +29,17 @@ NO_RUN = "—"
 def write(outputs: Path, profile: str, names=tables.NAMES, with_claims: bool = True) -> list[Path]:
     """Build tables, and claims.json over all of them, from the runs under outputs/<profile>/runs; returns the paths
     written. UserError where the profile is unknown, has no finished run, or a record is damaged."""
-    from threadpoolctl import threadpool_limits
-
     config.layers_of(profile, "")
     spec, results = tables.read_spec(), comparison.load(outputs, profile)
     if not results.found:
         raise UserError(f"no finished run under {outputs / profile / 'runs'}: run `make tables PROFILE={profile}` first")
     texts = {}
-    with threadpool_limits(1):  # many small matrix products: threads would only wait for each other
-        for name in names:
-            rows = tables.build(spec, results, name, profile)
-            view = readable(spec, name, rows, profile)
-            texts |= {f"{name}.csv": as_csv(name, rows), f"{name}.md": as_markdown(view), f"{name}.html": as_html(view)}
-        if with_claims:
-            texts["claims.json"] = json.dumps(claims.decide(spec, results), indent=1, ensure_ascii=False) + "\n"
+    for name in names:
+        rows = tables.build(spec, results, name, profile)
+        view = readable(spec, name, rows, profile)
+        texts |= {f"{name}.csv": as_csv(name, rows), f"{name}.md": as_markdown(view), f"{name}.html": as_html(view)}
+    if with_claims:
+        texts["claims.json"] = json.dumps(claims.decide(spec, results), indent=1, ensure_ascii=False) + "\n"
     return _save(outputs / profile / "tables", texts)
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
-from threadpoolctl import threadpool_limits
 
 from esc_utils import intervals
 from esc_utils.errors import UserError
@@ -53,11 +52,6 @@ def test_a_resample_scores_like_the_repeated_clips():
 @pytest.fixture(scope="module")
 def simulation():
     """400 folds from one population whose true scores are known: how often each interval holds them."""
-    with threadpool_limits(1):  # thousands of small products: threads would only wait for each other
-        return _simulate()
-
-
-def _simulate():
     rng = np.random.default_rng(7)
     labels, prob, _ = fold(rng, recordings=60_000)
     accuracy = 100 * np.mean(prob.argmax(1) == labels)

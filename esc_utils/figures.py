@@ -17,9 +17,11 @@ from .figures_data import (
     mel_centres,
     recordings_per_fold,
     salience,
+    spectrogram_colours,
 )
 from .figures_fixmatch import (
     confidence_histograms,
+    confidence_roc,
     pseudo_label_by_class,
     pseudo_label_curves,
     reliability,
@@ -28,15 +30,15 @@ from .figures_fixmatch import (
 )
 from .figures_heatmap import mask_heatmap
 from .figures_runs import confusion_matrix, learning_curves, one_vs_rest, roc_curves
-from .figures_tables import claims_overview, fold_curves, fold_dots, forest, mean_roc
+from .figures_tables import all_fold_curves, claims_overview, fold_curves, fold_dots, forest, mean_roc, roc_bands
 from .figures_views import expected_share, masked_area, specaugment_table, views
 
 __all__ = [
-    "claims_overview", "class_fold_counts", "clip_view", "confidence_histograms", "confusion_matrix", "durations",
-    "example_grid", "expected_share", "fold_curves", "fold_dots", "forest", "learning_curves", "mask_heatmap", "masked_area",
-    "mean_roc", "mel_centres", "one_vs_rest",
-    "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold", "reliability", "roc_curves", "salience",
-    "save", "specaugment_table", "threshold_comparison", "threshold_sweep", "views",
+    "all_fold_curves", "claims_overview", "class_fold_counts", "clip_view", "confidence_histograms", "confidence_roc",
+    "confusion_matrix", "durations", "example_grid", "expected_share", "fold_curves", "fold_dots", "forest",
+    "learning_curves", "mask_heatmap", "masked_area", "mean_roc", "mel_centres", "one_vs_rest",
+    "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold", "reliability", "roc_bands", "roc_curves",
+    "salience", "save", "specaugment_table", "spectrogram_colours", "threshold_comparison", "threshold_sweep", "views",
 ]  # fmt: skip
 
 

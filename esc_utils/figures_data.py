@@ -184,6 +184,15 @@ def _spectrogram(axes, mel, hop_seconds, mel_hz, low, high):
     return image
 
 
+def spectrogram_colours(log_mel):
+    """Colours (frames, mels, 3), 0..1, in which a log-mel (frames, mels) in dB is drawn in all figures."""
+    from matplotlib import colormaps
+
+    log_mel = np.asarray(log_mel, dtype=np.float32)
+    low, high = _decibels(log_mel)
+    return colormaps[style.RC["image.cmap"]](np.clip((log_mel - low) / (high - low), 0, 1))[..., :3].copy()
+
+
 def _mel_label(mel_hz) -> str:
     return "mel band" if mel_hz is None else "frequency [Hz]"
 

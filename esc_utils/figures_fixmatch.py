@@ -182,6 +182,31 @@ def threshold_sweep(found, tau, title="What another threshold would have accepte
 
 
 @style.figure
+def confidence_roc(confidence, right, tau, title="Does confidence tell right from wrong?"):
+    """ROC of accepting by confidence, over all thresholds, with the point where tau stands.
+
+    confidence, right: (clips,) of one epoch. Up: right labels that are accepted; across: wrong ones that are, too.
+    """
+    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
+    drawn = np.isfinite(confidence)
+    confidence, right = confidence[drawn], right[drawn]
+    ranked = np.argsort(-confidence, kind="stable")
+    good, bad = np.cumsum(right[ranked]), np.cumsum(~right[ranked])
+    figure = style.new(3.6, 3.6, title, {"left": 0.17, "right": 0.95, "bottom": 0.14, "top": 0.86})
+    axes = figure.add_subplot()
+    axes.plot([0, 100], [0, 100], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
+    if right.any() and not right.all():
+        axes.plot(np.r_[0, 100 * bad / bad[-1]], np.r_[0, 100 * good / good[-1]], color=style.INK, linewidth=2)
+        passed = confidence >= np.float32(tau)
+        x, y = 100 * np.mean(passed[~right]), 100 * np.mean(passed[right])
+        axes.plot(x, y, "o", color=style.ACCENT, markersize=8, zorder=4, clip_on=False, label=f"tau = {tau:.2f}")
+        axes.legend(loc="lower right")
+    axes.set(xlabel="wrong labels accepted [%]", ylabel="right labels accepted [%]", xlim=(0, 100), ylim=(0, 101))
+    axes.grid()
+    return figure
+
+
+@style.figure
 def threshold_comparison(runs, title="The same labels under each threshold"):
     """Mask rate, accuracy of the accepted, and accepted-and-right over the epochs, one line per run.
 

@@ -71,22 +71,36 @@ def mean_roc(rows, class_index=None, class_name="", title=""):
     rows: list of (label, experiment, [(labels (clips,), prob (clips, classes)) of each fold]). class_index: that class
     against the rest; None: classes averaged by their clips first [ledger 20]. Folds without the class are left out.
     """
+    drawn = [(label, experiment, *fold_curves(folds, class_index)) for label, experiment, folds in rows]
+    return _roc_bands(drawn, title or _roc_title(class_index, class_name))
+
+
+@style.figure
+def roc_bands(rows, class_index=None, class_name="", title=""):
+    """`mean_roc` from curves made before by `fold_curves`: rows are (label, experiment, curves, areas)."""
+    return _roc_bands(rows, title or _roc_title(class_index, class_name))
+
+
+def _roc_title(class_index, class_name) -> str:
     chosen = "weighted mean of the classes" if class_index is None else style.spoken(class_name or f"class {class_index}")
-    figure = style.new(7.0, 4.2, title or f"Mean ROC over the folds: {chosen}")
+    return f"Mean ROC over the folds: {chosen}"
+
+
+def _roc_bands(rows, title):
+    figure = style.new(7.0, 4.3, title, {"left": 0.085, "right": 0.99, "bottom": 0.11, "top": 0.88, "wspace": 0.06})
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     left.plot([0, 1], [0, 1], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
     right.axis("off")
     right.text(0.17, 0, "AUC [%], mean \N{PLUS-MINUS SIGN} deviation", fontsize=8.5, color=style.MUTED, va="top")
     line_at = 1.8  # the list on the right counts in lines of text
-    for label, experiment, folds in rows:
-        curves, areas = fold_curves(folds, class_index)
+    for label, experiment, curves, areas in rows:
         look = style.method(experiment)
         line = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 2}
         words = f"{_wrap(label, 32)}\nno fold has this class"
         if len(curves):
             mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1 if len(curves) > 1 else 0)
-            left.fill_between(FPR_GRID, np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1), color=look["color"],
-                              alpha=0.16, linewidth=0)  # fmt: skip
+            low, high = np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1)
+            left.fill_between(FPR_GRID, low, high, color=look["color"], alpha=0.16, linewidth=0)
             left.plot(FPR_GRID, mean, **line)
             deviation = 100 * areas.std(ddof=1) if len(areas) > 1 else 0.0
             area = f"{100 * areas.mean():.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}"
@@ -103,14 +117,26 @@ def mean_roc(rows, class_index=None, class_name="", title=""):
 
 
 def fold_curves(folds, class_index=None) -> tuple[np.ndarray, np.ndarray]:
-    """ROC of every fold on FPR_GRID, (folds, points), and its AUC, (folds,); undefined ones are left out."""
+    """ROC of every fold on FPR_GRID, (folds, points), and its AUC, (folds,); undefined ones are left out.
+
+    folds: list of (labels (clips,), prob (clips, classes)); class_index: as in `mean_roc`."""
+    return _gather([(labels, one_vs_rest(labels, prob)) for labels, prob in folds], class_index)
+
+
+def all_fold_curves(folds) -> dict:
+    """`fold_curves` of the weighted mean (key None) and of every class (its index), each ROC made once."""
+    found = [(labels, one_vs_rest(labels, prob)) for labels, prob in folds]
+    classes = len(found[0][1]) if found else 0
+    return {index: _gather(found, index) for index in (None, *range(classes))}
+
+
+def _gather(found, class_index):
     curves, areas = [], []
-    for labels, prob in folds:
-        found = one_vs_rest(labels, prob)
+    for labels, curve_of in found:
         if class_index is None:
-            tpr, area = weighted_mean(labels, found)
-        elif found[class_index]:
-            tpr, area = np.interp(FPR_GRID, *found[class_index][:2]), found[class_index][2]
+            tpr, area = weighted_mean(labels, curve_of)
+        elif curve_of[class_index]:
+            tpr, area = np.interp(FPR_GRID, *curve_of[class_index][:2]), curve_of[class_index][2]
         else:
             continue
         if np.isfinite(area):

@@ -105,16 +105,19 @@ def mark_synthesised(made) -> None:
     room = made.get_figwidth() * 9.5  # characters of the title's size that fit beside each other
     join = " \N{MIDDLE DOT} " if len(title.split("\n")[-1]) + 20 <= room else "\n"
     text = f"{title}{join}synthesised audio" if title else "synthesised audio"
-    made.suptitle(text, x=0.01, ha="left")
+    made.suptitle(text, x=0.01, y=0.985, ha="left", va="top")
 
 
-def new(width: float = 7.0, height: float = 4.0, title: str = ""):
-    """Empty Figure of width x height inches with constrained layout and a title at its left edge."""
+def new(width: float = 7.0, height: float = 4.0, title: str = "", margins: dict | None = None):
+    """Empty Figure of width x height inches with a title at its left edge, and constrained layout; or fixed `margins`
+    (left, right, bottom, top, as shares), which draw in half the time, for figures that follow a slider."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="constrained")
+    made = Figure(figsize=(width, height), layout=None if margins else "constrained")
+    if margins:
+        made.subplots_adjust(**margins)
     if title:
-        made.suptitle(title, x=0.01, ha="left")
+        made.suptitle(title, x=0.01, y=0.985, ha="left", va="top")
     return made
 
 

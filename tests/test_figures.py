@@ -115,6 +115,7 @@ def cases(missing=(), epochs=5, drawn=0.9):
         "confidence_histograms": lambda **k: figures.confidence_histograms(confidence, named, truth, 0.75, **k),
         "reliability": lambda **k: figures.reliability(audit.calibration(last, guess, truth, 0.75), 0.75, **k),
         "threshold_sweep": lambda **k: figures.threshold_sweep(audit.tau_yield(last, guess, truth), 0.75, **k),
+        "confidence_roc": lambda **k: figures.confidence_roc(last, guess == truth, 0.75, **k),
         "threshold_comparison": lambda **k: figures.threshold_comparison(
             [("tau = .75", "fixmatch_tau075", confidence, named, truth, 0.75)], **k
         ),

@@ -37,6 +37,7 @@ def clip_browser(dataset, features, config):
         clip.options = [(f"{clips.file[i]} ({clips.duration[i]:.2f} s, {words[clips.salience[i]]})", i) for i in rows] or [
             ("no clip of this class in this fold", None)
         ]
+        clip.index = 0  # new options choose none
         show()
 
     def show(_=None):
@@ -92,8 +93,9 @@ def specaugment_explorer(dataset, features, config):
                 features[clip.value], none, none, title, mel_hz=figures.mel_centres(), synthesised=dataset.synthesised
             )
             for part in drawn.axes:
-                if part.get_title().startswith(("weak", "strong")):
-                    part.set_title(part.get_title().split(",")[0], fontsize=9)
+                part.set_title(
+                    part.get_title("left").split(",")[0], fontsize=9, loc="left"
+                )  # the share changes with each draw
             bases[clip.value] = _Base(drawn, {"clip", "weak0", "strong0"})
         return bases[clip.value]
 
@@ -146,6 +148,8 @@ def tau_explorer(run):
     title = f"Confidence mask: {run.name}"
     base = _heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, own_tau, title=title, **marked))
 
+    curve = _Lines(figures.confidence_roc(sure[-1], named[-1] == hidden, own_tau, "Right against wrong", **marked))
+
     def show(_=None):
         from .figures_heatmap import panels
 
@@ -160,8 +164,8 @@ def tau_explorer(run):
             f"The run itself used tau = {own_tau:g}.</p>{by_class}"
         )
         heat.value = _img(base.paint(panels(state, hidden, at)), f"Mask heat map at tau {tau.value:.2f}", base.width)
-        drawn = figures.confidence_roc(sure[at], named[at] == hidden, tau.value, "Right against wrong", **marked)
-        roc.value = _image(drawn, f"Right against wrong labels accepted, tau {tau.value:.2f}")
+        lines = figures.confidence_curve(sure[at], named[at] == hidden, tau.value)
+        roc.value = _img(curve.paint(lines), f"Right against wrong labels accepted, tau {tau.value:.2f}", curve.width)
 
     tau.observe(show, "value")
     epoch.observe(show, "value")
@@ -209,7 +213,37 @@ class _Base:
         return drawn.getvalue()
 
 
+class _Lines:
+    """A figure of one axes whose lines move, the first aside: all else is drawn once."""
+
+    def __init__(self, figure):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        figure.set_dpi(SCREEN_DPI)
+        self.canvas, (self.axes,) = FigureCanvasAgg(figure), figure.axes
+        for line in self.axes.lines[1:]:
+            line.set_visible(False)
+        self.canvas.draw()
+        self.still = self.canvas.copy_from_bbox(figure.bbox)
+        self.width = round(figure.bbox.width)
+
+    def paint(self, data) -> bytes:
+        """PNG bytes with (x, y) of every moving line."""
+        from PIL import Image
+
+        self.canvas.restore_region(self.still)
+        for line, (x, y) in zip(self.axes.lines[1:], data, strict=True):
+            line.set_data(x, y)
+            line.set_visible(True)
+            self.axes.draw_artist(line)
+        drawn = io.BytesIO()
+        Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3]).save(drawn, "png", compress_level=1)
+        return drawn.getvalue()
+
+
 def _heat_base(figure) -> _Base:
+    figure.draw_without_rendering()  # places are settled before anything is taken away
+    figure.set_layout_engine("none")
     for part in figure.axes:
         if part.get_label() == "side":
             for text in list(part.texts):  # numbers of one tau and epoch; the table beside has them

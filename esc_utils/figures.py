@@ -20,6 +20,7 @@ from .figures_data import (
     spectrogram_colours,
 )
 from .figures_fixmatch import (
+    confidence_curve,
     confidence_histograms,
     confidence_roc,
     pseudo_label_by_class,
@@ -34,11 +35,12 @@ from .figures_tables import all_fold_curves, claims_overview, fold_curves, fold_
 from .figures_views import expected_share, masked_area, specaugment_table, views
 
 __all__ = [
-    "all_fold_curves", "claims_overview", "class_fold_counts", "clip_view", "confidence_histograms", "confidence_roc",
-    "confusion_matrix", "durations", "example_grid", "expected_share", "fold_curves", "fold_dots", "forest",
-    "learning_curves", "mask_heatmap", "masked_area", "mean_roc", "mel_centres", "one_vs_rest",
-    "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold", "reliability", "roc_bands", "roc_curves",
-    "salience", "save", "specaugment_table", "spectrogram_colours", "threshold_comparison", "threshold_sweep", "views",
+    "all_fold_curves", "claims_overview", "class_fold_counts", "clip_view", "confidence_curve",
+    "confidence_histograms", "confidence_roc", "confusion_matrix", "durations", "example_grid", "expected_share",
+    "fold_curves", "fold_dots", "forest", "learning_curves", "mask_heatmap", "masked_area", "mean_roc",
+    "mel_centres", "one_vs_rest", "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold",
+    "reliability", "roc_bands", "roc_curves", "salience", "save", "specaugment_table", "spectrogram_colours",
+    "threshold_comparison", "threshold_sweep", "views",
 ]  # fmt: skip
 
 

@@ -145,7 +145,7 @@ def example_grid(log_mels, names, hop_seconds=0.01, mel_hz=None, columns=2):
 def clip_view(waveform, sample_rate, log_mel, title="", hop_seconds=0.01, mel_hz=None):
     """Waveform over log-mel of one clip. waveform: (samples,) -1..1; log_mel: (frames, mels) dB."""
     waveform, log_mel = np.asarray(waveform, dtype=float), np.asarray(log_mel, dtype=np.float32)
-    figure = style.new(7.0, 3.9, style.spoken(title))
+    figure = style.new(7.0, 3.9, style.spoken(title), {"left": 0.11, "right": 0.9, "bottom": 0.12, "top": 0.88})
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
     low, high, at = _envelope(waveform, sample_rate)
     above.fill_between(at, low, high, color=style.VALID, linewidth=0.4)
@@ -154,7 +154,9 @@ def clip_view(waveform, sample_rate, log_mel, title="", hop_seconds=0.01, mel_hz
     above.grid(axis="y")
     image = _spectrogram(below, log_mel, hop_seconds, mel_hz, *_decibels(log_mel))
     below.set(xlabel="time [s]", ylabel=_mel_label(mel_hz), xlim=(0, len(log_mel) * hop_seconds))
-    figure.colorbar(image, ax=below, label="level [dB]", pad=0.015, fraction=0.04)
+    place = below.get_position()
+    beside = figure.add_axes((place.x1 + 0.012, place.y0, 0.016, place.height))
+    figure.colorbar(image, cax=beside, label="level [dB]")
     return figure
 
 

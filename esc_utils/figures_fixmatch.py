@@ -187,23 +187,31 @@ def confidence_roc(confidence, right, tau, title="Does confidence tell right fro
 
     confidence, right: (clips,) of one epoch. Up: right labels that are accepted; across: wrong ones that are, too.
     """
-    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
-    drawn = np.isfinite(confidence)
-    confidence, right = confidence[drawn], right[drawn]
-    ranked = np.argsort(-confidence, kind="stable")
-    good, bad = np.cumsum(right[ranked]), np.cumsum(~right[ranked])
     figure = style.new(3.6, 3.6, title, {"left": 0.17, "right": 0.95, "bottom": 0.14, "top": 0.86})
     axes = figure.add_subplot()
     axes.plot([0, 100], [0, 100], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
-    if right.any() and not right.all():
-        axes.plot(np.r_[0, 100 * bad / bad[-1]], np.r_[0, 100 * good / good[-1]], color=style.INK, linewidth=2)
-        passed = confidence >= np.float32(tau)
-        x, y = 100 * np.mean(passed[~right]), 100 * np.mean(passed[right])
-        axes.plot(x, y, "o", color=style.ACCENT, markersize=8, zorder=4, clip_on=False, label=f"tau = {tau:.2f}")
-        axes.legend(loc="lower right")
+    curve, point = confidence_curve(confidence, right, tau)
+    axes.plot(*curve, color=style.INK, linewidth=2)
+    axes.plot(*point, "o", color=style.ACCENT, markersize=8, zorder=4, clip_on=False)
+    axes.text(97, 3, "dot: tau", ha="right", color=style.ACCENT, fontsize=8.5)
     axes.set(xlabel="wrong labels accepted [%]", ylabel="right labels accepted [%]", xlim=(0, 100), ylim=(0, 101))
     axes.grid()
     return figure
+
+
+def confidence_curve(confidence, right, tau):
+    """What `confidence_roc` draws, in per cent: (across, up) over all thresholds, and at tau; empty where labels are all
+    right or all wrong, since there is no curve then."""
+    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
+    drawn = np.isfinite(confidence)
+    confidence, right = confidence[drawn], right[drawn]
+    if right.all() or not right.any():
+        return ([], []), ([], [])
+    ranked = np.argsort(-confidence, kind="stable")
+    good, bad = np.cumsum(right[ranked]), np.cumsum(~right[ranked])
+    passed = confidence >= np.float32(tau)
+    curve = np.r_[0, 100 * bad / bad[-1]], np.r_[0, 100 * good / good[-1]]
+    return curve, ([100 * np.mean(passed[~right])], [100 * np.mean(passed[right])])
 
 
 @style.figure

@@ -105,7 +105,13 @@ def mark_synthesised(made) -> None:
     room = made.get_figwidth() * 9.5  # characters of the title's size that fit beside each other
     join = " \N{MIDDLE DOT} " if len(title.split("\n")[-1]) + 20 <= room else "\n"
     text = f"{title}{join}synthesised audio" if title else "synthesised audio"
-    made.suptitle(text, x=0.01, y=0.985, ha="left", va="top")
+    _head(made, text)
+
+
+def _head(made, text: str) -> None:
+    """Title at the left edge; constrained layout makes room for it only where its height is left open."""
+    at = {} if made.get_layout_engine() else {"y": 0.985, "va": "top"}
+    made.suptitle(text, x=0.01, ha="left", **at)
 
 
 def new(width: float = 7.0, height: float = 4.0, title: str = "", margins: dict | None = None):
@@ -117,7 +123,7 @@ def new(width: float = 7.0, height: float = 4.0, title: str = "", margins: dict 
     if margins:
         made.subplots_adjust(**margins)
     if title:
-        made.suptitle(title, x=0.01, y=0.985, ha="left", va="top")
+        _head(made, title)
     return made
 
 

@@ -301,3 +301,13 @@ def test_fewer_colours_keep_those_of_the_style():
     for colour in style.colours():
         exact = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
         assert (after[(before == exact).all(axis=-1)] == exact).all(), colour
+
+
+@pytest.mark.parametrize("name", cases())
+def test_the_title_covers_nothing(name):
+    figure = cases()[name](synthesised=True)
+    figure.draw_without_rendering()
+    title = figure._suptitle.get_window_extent()
+    for axes in figure.axes:
+        if axes.get_visible() and axes.axison:
+            assert not title.overlaps(axes.get_tightbbox()), axes.get_title("left")

@@ -242,6 +242,7 @@ class _Lines:
 
 
 def _heat_base(figure) -> _Base:
+    figure.set_dpi(SCREEN_DPI)
     figure.draw_without_rendering()  # places are settled before anything is taken away
     figure.set_layout_engine("none")
     for part in figure.axes:

@@ -146,8 +146,15 @@ def test_tau_explorer_shows_the_static_pixels():
     painted = np.asarray(Image.open(io.BytesIO(painted))).astype(int)
     left, top, right, bottom = base.boxes["main"]
     assert expected.shape == painted.shape
-    off = np.abs(expected - painted)[top + 2 : bottom - 2, left + 2 : right - 2].max(axis=-1) > 8
-    assert off.mean() < 0.03, "but for rounding at the borders of cells"
+    inner = painted[top + 3 : bottom - 3, left + 3 : right - 3]
+    alike = np.zeros(inner.shape[:2], bool)  # the two round to pixels each in its own way: one pixel off is alike
+    for down in (-1, 0, 1):
+        for across in (-1, 0, 1):
+            near = expected[top + 3 + down : bottom - 3 + down, left + 3 + across : right - 3 + across]
+            alike |= np.abs(near - inner).max(axis=-1) <= 8
+    assert alike.mean() > 0.995
+    other = base.paint(panels(pseudo.states(sure, named, hidden, 0.9), hidden))
+    assert other != base.paint(panels(pseudo.states(sure, named, hidden, 0.6), hidden))
 
 
 def test_roc_explorer():

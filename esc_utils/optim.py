@@ -10,8 +10,6 @@ from .config import RunConfig
 def optimizer(config: RunConfig, groups: list[dict]) -> torch.optim.Optimizer:
     """AdamW with amsgrad (equals PANN's Adam at weight decay 0) [ledger 4], SGD with Nesterov momentum [ledger 5] or Ranger
     (RAdam + Lookahead, Wright 2019). `groups`: parameter groups, each with `params` and its peak `lr`."""
-    if not config.compile:
-        _spare_dynamo()
     fused = all(p.is_cuda for group in groups for p in group["params"])
     if config.optimizer == "adamw":
         return torch.optim.AdamW(
@@ -27,15 +25,6 @@ def optimizer(config: RunConfig, groups: list[dict]) -> torch.optim.Optimizer:
 
     # degenerated_to_sgd reproduces the original Ranger step for step; the package's default does not.
     return Ranger(groups, weight_decay=config.weight_decay, degenerated_to_sgd=True)
-
-
-def _spare_dynamo() -> None:
-    """Building an optimizer imports torch._dynamo (2 s of CPU a run) only to shield two methods from torch.compile. This
-    puts the plain methods where torch caches the shielded ones; with `compile: true` torch has its way."""
-    for name in ("add_param_group", "zero_grad"):
-        plain = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
-        if plain is not None and not hasattr(plain, "__dynamo_disable"):
-            setattr(plain, "__dynamo_disable", plain)
 
 
 def rate_factor(schedule: str, step: int, steps: int, period: float) -> float:

@@ -145,12 +145,12 @@ def example_grid(log_mels, names, hop_seconds=0.01, mel_hz=None, columns=2):
 def clip_view(waveform, sample_rate, log_mel, title="", hop_seconds=0.01, mel_hz=None):
     """Waveform over log-mel of one clip. waveform: (samples,) -1..1; log_mel: (frames, mels) dB."""
     waveform, log_mel = np.asarray(waveform, dtype=float), np.asarray(log_mel, dtype=np.float32)
-    figure = style.new(7.0, 3.9, style.spoken(title), {"left": 0.11, "right": 0.9, "bottom": 0.12, "top": 0.88})
+    figure = style.new(7.0, 3.9, style.spoken(title), {"left": 0.12, "right": 0.88, "bottom": 0.12, "top": 0.88})
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
     low, high, at = _envelope(waveform, sample_rate)
     above.fill_between(at, low, high, color=style.VALID, linewidth=0.4)
     peak = 1.05 * max(np.abs(waveform).max(initial=0), 1e-3)
-    above.set(ylabel="amplitude\n(full scale: 1)", ylim=(-peak, peak))
+    above.set(ylabel="amplitude", ylim=(-peak, peak))
     above.grid(axis="y")
     image = _spectrogram(below, log_mel, hop_seconds, mel_hz, *_decibels(log_mel))
     below.set(xlabel="time [s]", ylabel=_mel_label(mel_hz), xlim=(0, len(log_mel) * hop_seconds))

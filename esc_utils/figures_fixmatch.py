@@ -56,7 +56,9 @@ def pseudo_label_by_class(
     numbers, labels = _numbers(state, epochs), np.asarray(labels)
     heard = recordings is not None and counting.recordings_of_accepted(state, labels, recordings, len(classes))
     rows, columns = style.panel_grid(len(classes), 5)
-    figure = style.new(7.0, 1.2 + 1.6 * rows, title)
+    tall = 1.75 + 1.4 * rows
+    margins = {"left": 0.085, "right": 0.985, "bottom": 0.85 / tall, "top": 1 - 0.9 / tall, "wspace": 0.14, "hspace": 0.5}
+    figure = style.new(7.0, tall, title, margins)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     single = len(numbers) == 1
     area = line = None
@@ -83,11 +85,11 @@ def pseudo_label_by_class(
     for axes in panels.flat[len(classes) :]:
         axes.set_visible(False)
     panels[-1, columns // 2].set_xlabel("epoch")
-    figure.supylabel("clips of the class [%]", fontsize=9.5)
+    figure.supylabel("clips of the class [%]", fontsize=9.5, x=0.005)
     if area is not None:
         keys = [area, line]
         names = ["accepted (mask rate)", "right, of the accepted (line in the class's colour)"]
-        figure.legend(keys, names, loc="outside lower center", ncols=2)
+        style.key_below(figure, keys, names, 2)
     return figure
 
 
@@ -99,7 +101,8 @@ def confidence_histograms(
     state = counting.states(confidence, pseudo, labels, tau)
     numbers, share = _numbers(state, epochs), counting.shares(state)
     picks = sorted({0, (len(state) - 1) // 2, len(state) - 1})
-    figure = style.new(7.0, 3.2, title)
+    margins = {"left": 0.085, "right": 0.985, "bottom": 0.255, "top": 0.75, "wspace": 0.1}
+    figure = style.new(7.0, 3.4, title, margins)
     panels = figure.subplots(1, len(picks), sharey=True, squeeze=False)[0]
     edges = np.linspace(0, 1, bins + 1)
     for axes, at in zip(panels, picks, strict=True):
@@ -118,7 +121,7 @@ def confidence_histograms(
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
         axes.grid(axis="y")
     panels[0].set_ylabel("drawn clips [%]")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    style.key_below(figure, *panels[0].get_legend_handles_labels(), 3)
     return figure
 
 
@@ -128,7 +131,8 @@ def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
 
     calibration: {"before", "after"} as `audit.calibration` gives it; its bins are the ones drawn.
     """
-    figure = style.new(7.0, 4.4, title)
+    margins = {"left": 0.1, "right": 0.97, "bottom": 0.19, "top": 0.8, "wspace": 0.16, "hspace": 0.12}
+    figure = style.new(7.0, 4.6, title, margins)
     panels = figure.subplots(2, 2, sharex="col", height_ratios=(3.2, 1))
     for column, (key, name) in enumerate((("before", "before the threshold"), ("after", f"after it, tau = {tau:g}"))):
         found = calibration[key]
@@ -150,8 +154,7 @@ def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
             axes.grid(axis="y")
     panels[0, 0].set_ylabel("right [%]")
     panels[1, 0].set_ylabel("clips")
-    handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 3)
     return figure
 
 

@@ -13,7 +13,8 @@ def learning_curves(history, title="Learning curves"):
 
     Columns that are absent or empty are left out. The last epoch is the headline, so it is the one with a number.
     """
-    figure = style.new(7.0, 4.6, title)
+    margins = {"left": 0.085, "right": 0.985, "bottom": 0.2, "top": 0.85, "wspace": 0.22, "hspace": 0.3}
+    figure = style.new(7.0, 4.9, title, margins)
     panels = figure.subplots(2, 2, sharex=True)
     losses = {
         "loss": ("training, sum", style.INK, "-"),
@@ -36,7 +37,7 @@ def learning_curves(history, title="Learning curves"):
     _curve(panels[1, 1], history.assign(learning_rate=1e4 * history["learning_rate"]), "learning_rate", color=style.INK)
     panels[1, 1].set(ylabel="learning rate [1e-4]", title="Learning rate")
     _from_zero(panels[1, 1])
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="Loss on")
+    style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 4, "Loss on")
     for axes in panels.flat:
         axes.grid()
     for axes in panels[1]:

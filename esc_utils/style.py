@@ -137,6 +137,12 @@ def method(experiment: str) -> dict:
     return {"color": colour, "marker": marker, "linestyle": dashes}
 
 
+def key_below(made, handles, names, columns: int, title: str = "") -> None:
+    """Legend under all panels, for either kind of layout."""
+    place = "outside lower center" if made.get_layout_engine() else "lower center"
+    made.legend(handles, names, loc=place, ncols=columns, title=title or None)
+
+
 def colours() -> list[str]:
     """Every colour that this style names, white and black included."""
     named = [*CLASS_COLOURS, *STATES.values(), *VERDICTS.values(), *(colour for colour, _, _ in METHODS.values())]

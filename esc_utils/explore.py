@@ -10,9 +10,9 @@ import io
 import numpy as np
 
 from . import figures, pseudo, style
+from .explore_canvas import SCREEN_DPI, Base, Lines, heat_base
 from .urbansound import CLASSES
 
-SCREEN_DPI = 90
 WIDE = {"description_width": "130px"}
 
 
@@ -96,7 +96,7 @@ def specaugment_explorer(dataset, features, config):
                 part.set_title(
                     part.get_title("left").split(",")[0], fontsize=9, loc="left"
                 )  # the share changes with each draw
-            bases[clip.value] = _Base(drawn, {"clip", "weak0", "strong0"})
+            bases[clip.value] = Base(drawn, {"clip", "weak0", "strong0"})
         return bases[clip.value]
 
     def levels(mask=None):
@@ -146,9 +146,9 @@ def tau_explorer(run):
     epoch = widgets.IntSlider(len(sure), 1, len(sure), description="epoch", style=WIDE)
     heat, roc, words = widgets.HTML(), widgets.HTML(), widgets.HTML()
     title = f"Confidence mask: {run.name}"
-    base = _heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, own_tau, title=title, **marked))
+    base = heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, own_tau, title=title, **marked))
 
-    curve = _Lines(figures.confidence_roc(sure[-1], named[-1] == hidden, own_tau, "Right against wrong", **marked))
+    curve = Lines(figures.confidence_roc(sure[-1], named[-1] == hidden, own_tau, "Right against wrong", **marked))
 
     def show(_=None):
         from .figures_heatmap import panels
@@ -172,84 +172,6 @@ def tau_explorer(run):
     show()
     beside = widgets.VBox([words, roc])
     return widgets.VBox([widgets.HBox([tau, epoch]), widgets.HBox([heat, beside], layout={"flex_flow": "row wrap"})])
-
-
-class _Base:
-    """A figure without the pictures in its axes, drawn once: its labels and frames are laid over new pictures by pixel.
-
-    `names`: labels of the axes that get pictures."""
-
-    def __init__(self, figure, names):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from PIL import Image
-
-        figure.set_dpi(SCREEN_DPI)
-        axes = {part.get_label(): part for part in figure.axes if part.get_label() in names}
-        for part in axes.values():
-            for image in list(part.images):
-                image.remove()
-            part.patch.set_alpha(0)
-        figure.patch.set_alpha(0)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        self.overlay = Image.fromarray(np.array(canvas.buffer_rgba()))
-        tall, boxes = self.overlay.height, {name: part.get_window_extent() for name, part in axes.items()}
-        self.boxes = {
-            name: (round(box.x0), round(tall - box.y1), round(box.x1), round(tall - box.y0)) for name, box in boxes.items()
-        }
-        self.width = self.overlay.width
-
-    def paint(self, pictures) -> bytes:
-        """PNG bytes of the figure with these RGB pictures (rows, columns, 3), 0..1, by name of the axes."""
-        from PIL import Image
-
-        whole = Image.new("RGBA", self.overlay.size, "white")
-        for name, (left, top, right, bottom) in self.boxes.items():
-            picture = Image.fromarray((255 * pictures[name] + 0.5).astype(np.uint8))
-            whole.paste(picture.resize((right - left, bottom - top), Image.Resampling.NEAREST), (left, top))
-        whole.alpha_composite(self.overlay)
-        drawn = io.BytesIO()
-        whole.convert("RGB").save(drawn, "png", compress_level=1)
-        return drawn.getvalue()
-
-
-class _Lines:
-    """A figure of one axes whose lines move, the first aside: all else is drawn once."""
-
-    def __init__(self, figure):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        figure.set_dpi(SCREEN_DPI)
-        self.canvas, (self.axes,) = FigureCanvasAgg(figure), figure.axes
-        for line in self.axes.lines[1:]:
-            line.set_visible(False)
-        self.canvas.draw()
-        self.still = self.canvas.copy_from_bbox(figure.bbox)
-        self.width = round(figure.bbox.width)
-
-    def paint(self, data) -> bytes:
-        """PNG bytes with (x, y) of every moving line."""
-        from PIL import Image
-
-        self.canvas.restore_region(self.still)
-        for line, (x, y) in zip(self.axes.lines[1:], data, strict=True):
-            line.set_data(x, y)
-            line.set_visible(True)
-            self.axes.draw_artist(line)
-        drawn = io.BytesIO()
-        Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3]).save(drawn, "png", compress_level=1)
-        return drawn.getvalue()
-
-
-def _heat_base(figure) -> _Base:
-    figure.set_dpi(SCREEN_DPI)
-    figure.draw_without_rendering()  # places are settled before anything is taken away
-    figure.set_layout_engine("none")
-    for part in figure.axes:
-        if part.get_label() == "side":
-            for text in list(part.texts):  # numbers of one tau and epoch; the table beside has them
-                text.remove()
-    return _Base(figure, {"main", "above", "side"})
 
 
 def _class_rows(state, labels) -> str:

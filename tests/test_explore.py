@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esc_utils import config, explore
+from esc_utils import config, explore, explore_canvas
 from esc_utils.urbansound import CLASSES
 
 widgets = pytest.importorskip("ipywidgets")
@@ -140,8 +140,8 @@ def test_tau_explorer_shows_the_static_pixels():
     arrays = make_run().predictions
     sure, named, hidden = (arrays[key] for key in ("pseudo_confidence", "pseudo_label", "unlabelled_label"))
     static = figures.mask_heatmap(sure, named, hidden, CLASSES, 0.6)
-    expected = np.asarray(Image.open(io.BytesIO(figures.draw(static, explore.SCREEN_DPI, small=False)))).astype(int)
-    base = explore._heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, 0.6))
+    expected = np.asarray(Image.open(io.BytesIO(figures.draw(static, explore_canvas.SCREEN_DPI, small=False)))).astype(int)
+    base = explore_canvas.heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, 0.6))
     painted = base.paint(panels(pseudo.states(sure, named, hidden, 0.6), hidden))
     painted = np.asarray(Image.open(io.BytesIO(painted))).astype(int)
     left, top, right, bottom = base.boxes["main"]

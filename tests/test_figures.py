@@ -190,7 +190,7 @@ def test_save_writes_picture_and_description_and_the_same_bytes_again(tmp_path):
     assert described == {
         "alt": "alt text", "caption": "caption", "command": "make tables", "provenance": {"commit": "abc"},
     }  # fmt: skip
-    assert Image.open(tmp_path / "one" / "curves.png").size == (560, 368)
+    assert Image.open(tmp_path / "one" / "curves.png").size == (560, 392)
 
 
 def test_colours_are_apart_and_steady():

@@ -14,7 +14,7 @@ import numpy as np
 from . import sounds
 from .errors import UserError
 
-GENERATOR = "esc_utils.synthetic 2"  # raise the number with every change that changes the audio
+GENERATOR = "esc_utils.synthetic 3"  # raise the number with every change that changes the audio
 HEADER = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
 RARE = {"car_horn", "gun_shot"}  # fewer clips, as in UrbanSound8K
 SHORT = {"car_horn": 0.5, "dog_bark": 0.5, "gun_shot": 0.8}  # share of clips shorter than the window; others 0.08
@@ -139,7 +139,7 @@ def _slices(fsid: int, slices: int, fold: int, class_id: int, name: str, setting
     rng = np.random.default_rng([_RECORDING, *key])
     recording = sounds.draw(sounds.URBAN[name], rng)
     salience = 1 if rng.random() < 0.65 else 2  # foreground or background
-    snr = rng.uniform(14, 34) if salience == 1 else rng.uniform(4, 16)
+    snr = rng.uniform(14, 34) if salience == 1 else rng.uniform(6, 18)
     occurrence, start = int(rng.integers(0, 3)), rng.uniform(0, 20)
     for slice_id in range(slices):
         rng = np.random.default_rng([_SLICE, *key, slice_id])

@@ -7,6 +7,8 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -87,7 +89,24 @@ def snakemake(options, data: str, wanted: list[int]) -> int:
     unlock = [*words[:5], "--unlock", "--cores", "1", "--config", *values, *([f"data={data}"] if data else [])]
     if any((ROOT / ".snakemake" / "locks").glob("*")):  # ours is held, so these are of a killed one
         subprocess.run(unlock, cwd=ROOT, env=environment, capture_output=True)
-    return subprocess.run(words, cwd=ROOT, env=environment).returncode
+    if options.dry_run or options.workflow_profile != "default":
+        return subprocess.run(words, cwd=ROOT, env=environment).returncode
+    threads = config.for_run(options.profile, "").threads or os.cpu_count()
+    with warm_kernels(environment | {"OMP_NUM_THREADS": str(threads)}) as extra:
+        return subprocess.run(words, cwd=ROOT, env=environment | extra).returncode
+
+
+@contextmanager
+def warm_kernels(environment: dict):
+    """A server that the runs' kernels are forked from (esc_utils.warm); yields the variables that lead papermill to it."""
+    with tempfile.TemporaryDirectory(prefix="esc-") as folder:
+        path = f"{folder}/warm"
+        server = subprocess.Popen([sys.executable, "-m", "esc_utils.warm", path], cwd=ROOT, env=environment)
+        try:
+            yield {"ESC_WARM": path, "JUPYTER_DEFAULT_PROVISIONER_NAME": "esc-warm"}
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def tell(folder: Path, wanted: list[int], known: list[int]) -> None:

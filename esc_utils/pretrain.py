@@ -65,13 +65,6 @@ def train(mels, labels, classes: int, width: int, steps: int, batch: int, rate: 
     return model.eval()
 
 
-def round_weights(model) -> None:
-    """Round matrices and kernels to float16, as they are stored, so that the scores are those of the file."""
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            parameter.data = parameter.data.half().float()
-
-
 def accuracy(model, mels, labels) -> float:
     """Share of clips classified right, in percent."""
     import torch
@@ -82,15 +75,11 @@ def accuracy(model, mels, labels) -> float:
 
 
 def save(model, folder: Path, record: dict) -> None:
-    """Write backbone.safetensors (every tensor but the head's; matrices and kernels as float16) and backbone.json."""
+    """Write backbone.safetensors (every tensor but the head's, float32) and backbone.json."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        key: (value.half() if value.dim() > 1 else value).contiguous()
-        for key, value in model.state_dict().items()
-        if not key.startswith("fc_transfer.")
-    }
+    tensors = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith("fc_transfer.")}
     save_file(tensors, folder / "backbone.safetensors", metadata={"made_by": record["command"]})
     (folder / "backbone.json").write_text(json.dumps(record, indent=2) + "\n")
 
@@ -98,11 +87,11 @@ def save(model, folder: Path, record: dict) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Render the corpus, train, score on held-out recordings, save."""
     parser = argparse.ArgumentParser(prog="python -m esc_utils.pretrain", description=__doc__.split("\n")[0])
-    parser.add_argument("--clips", type=int, default=16800, help="clips of the corpus")
+    parser.add_argument("--clips", type=int, default=8400, help="clips of the corpus")
     parser.add_argument("--classes", type=int, default=70)
     parser.add_argument("--clip-seconds", type=float, default=1.28)
     parser.add_argument("--width", type=int, default=8, help="channels of the first block")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=16, help="clips a step, after blending")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
@@ -121,7 +110,6 @@ def main(arguments: list[str] | None = None) -> None:
     mels, labels = log_mels(knobs.clips, knobs.clip_seconds, knobs.seed, knobs.classes)
     others, truth = log_mels(held_out, knobs.clip_seconds, knobs.seed, knobs.classes, first_part=1000)
     model = train(mels, labels, knobs.classes, knobs.width, knobs.steps, knobs.batch, knobs.rate, knobs.seed)
-    round_weights(model)
     record = {
         "what": f"CNN14 of width {knobs.width}, pretrained on synthesised audio only; it has heard no real sound",
         "command": "python -m esc_utils.pretrain" + _changed(parser, knobs),

@@ -3,8 +3,8 @@
     python -m esc_utils.warm SOCKET      the server; `workflow/drive.py` starts and ends it
 
 Papermill's side is `WarmProvisioner`, chosen by JUPYTER_DEFAULT_PROVISIONER_NAME=esc-warm and $ESC_WARM=SOCKET. Where no
-server answers, kernels start in the usual way. A connection lasts as long as its kernel: the server reports the exit over it,
-and ends the kernel when papermill's end of it closes.
+server answers, kernels start in the usual way. A connection lasts as long as its kernel: the server reports the exit
+over it, and ends the kernel when papermill's end of it closes.
 """
 
 import contextlib

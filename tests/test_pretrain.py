@@ -79,3 +79,17 @@ def test_accuracy_against_counting():
         return torch.stack([torch.full((len(x),), 89.5), x[:, 0, 0, 0]], dim=1)
 
     assert pretrain.accuracy(model, mels, labels) == pytest.approx(100 * 120 / 130)
+
+
+def test_the_shipped_backbone_fits_its_record():
+    pytest.importorskip("torch")
+    from esc_utils.model import Cnn14, load_pann
+
+    record = json.loads((ASSETS / "backbone.json").read_text())
+    path = ASSETS / "backbone.safetensors"
+    assert path.stat().st_size < 6 * 2**20
+    model = load_pann(Cnn14(10, width=record["width"]), path)
+    backbone = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("fc_transfer."))
+    assert record["held_out_accuracy"] > 10 * record["chance_accuracy"]
+    assert "synthesised audio only" in record["what"]
+    assert backbone == record["parameters"]

@@ -318,7 +318,7 @@ class _Trainer:
             "median_last5": {"accuracy": float(tail.iloc[0]), "auc_weighted": float(tail.iloc[1])},
         }
         transductive = None
-        if config.method == "fixmatch":
+        if len(folds.unlabelled):
             prob = predict(model, self.clips, folds.unlabelled, self._autocast)
             predictions |= _named("unlabelled", dataset, folds.unlabelled, prob)
             transductive = score(dataset, folds.unlabelled, prob, folds.unlabelled_folds)

@@ -166,6 +166,9 @@ def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, int]) -
             one.close()
         for pipe in pipes:
             os.close(pipe)
+        quiet = os.open(os.devnull, os.O_RDWR)  # what the kernel itself prints; cells speak over their sockets
+        for stream in (0, 1, 2):
+            os.dup2(quiet, stream)
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["env"])

@@ -5,6 +5,8 @@ DATA    ?=
 OUTPUTS ?= outputs
 JOBS    ?=
 BIN     := .venv/bin
+# The certificates that the machine trusts, as behind a company proxy.
+export UV_SYSTEM_CERTS := true
 DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: help install tables table1 table2 table3 table4 table5 report test lab data check lint clean

@@ -120,8 +120,6 @@ class RunConfig(BaseModel):
             raise ValueError("forward: joint needs method: fixmatch and pseudo_mode: train")
         if self.precision == "float16" and self.device == "cpu":
             raise ValueError("precision: float16 needs a CUDA device; use float32 on the CPU")
-        if self.head_start == "logistic" and not self.pretrained:
-            raise ValueError("head_start: logistic fits the head on pretrained embeddings: needs pretrained: true")
         return self
 
     @property

@@ -152,7 +152,7 @@ class _Trainer:
         if hasattr(self.model, "set_statistics"):
             some = rows[:: -(-len(rows) // STATISTICS_CLIPS)]
             self.model.set_statistics(self.clips[torch.from_numpy(some)])
-        if self.config.head_start == "logistic":
+        if self.config.head_start == "logistic" and self.config.pretrained:
             from .head import start_from_logistic
 
             self.model.eval()

@@ -186,7 +186,6 @@ BAD_PARAMETERS = {  # overrides over the quick profile's fixmatch_tau075, what t
     "crossed mixup without mixup": ({"mixup": False, "mixup_pairs": "crossed"}, ("mixup_pairs", "mixup: true")),
     "joint pass in eval mode": ({"forward": "joint", "pseudo_mode": "eval"}, ("forward", "pseudo_mode")),
     "float16 on the CPU": ({"precision": "float16", "device": "cpu"}, ("precision", "float32")),
-    "fitted head on a random start": ({"pretrained": False, "head_start": "logistic"}, ("head_start", "pretrained")),
 }
 
 

@@ -36,7 +36,7 @@ table1 table2 table3 table4 table5: install
 report: tables
 test: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 lab: install

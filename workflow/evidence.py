@@ -16,7 +16,7 @@ EVIDENCE = ROOT / "outputs" / "evidence"
 FIGURES = {
     "quick": {
         "confidence_mask": "fixmatch_tau075/fold1_seed0/confidence_mask",
-        "mean_roc": "05_ten_fold_aggregation/mean_roc",
+        "mean_roc": "table5_roc",
     }
 }
 

@@ -283,6 +283,8 @@ class _Trainer:
             "history": self.history, "best": self.best, "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
+            # With gradient accumulation an epoch may end between two optimizer steps.
+            "gradients": {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None},
             "confidence": self.confidence[: self.epoch], "pseudo": self.pseudo[: self.epoch],
         }  # fmt: skip
 
@@ -300,6 +302,9 @@ class _Trainer:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        for name, parameter in self.model.named_parameters():
+            if name in state["gradients"]:
+                parameter.grad = state["gradients"][name].to(parameter.device)
         if self.config.method == "fixmatch":
             self.confidence[: self.epoch], self.pseudo[: self.epoch] = state["confidence"], state["pseudo"]
 

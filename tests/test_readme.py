@@ -19,7 +19,7 @@ def test_links_and_pictures_exist():
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     phony = set(re.search(r"^\.PHONY:(.*)$", makefile, re.M).group(1).split())
-    named = set(re.findall(r"\bmake ([a-z][\w-]*)", README))
+    named = set(re.findall(r"(?:`|^)make ([a-z][\w-]*)", README, re.M))
     assert named <= phony, f"README names targets that are not there: {named - phony}"
 
 

@@ -40,13 +40,13 @@ def would_run(project, *words):
     done = drive(project, *words, "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = [line.split("would run ")[1] for line in done.stdout.splitlines() if line.startswith("would run ")]
-    return {name.split()[0] for name in jobs if "fold" in name}, len(jobs)
+    return {name.split()[0] for name in jobs if ", seed" in name}, len(jobs)
 
 
 def test_every_run_of_the_tables_is_listed_once(project):
     done = drive(project, "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
-    runs = [line for line in done.stdout.splitlines() if line.startswith("would run ") and "fold" in line]
+    runs = [line for line in done.stdout.splitlines() if line.startswith("would run ") and ", seed" in line]
     assert len(runs) == len(set(runs)) == 58  # 4 + 3 - 1 + 2 on fold 1, and 5 rows x 10 folds that share one run
     table5 = would_run(project, "--tables", "5")[0]
     assert table5 == {"cnn14_10", "pann_10", "pann_100", "cnn14_fixmatch", "fixmatch_tau075"}

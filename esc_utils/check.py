@@ -23,7 +23,7 @@ from . import config as configuration
 from .errors import UserError
 from .lock import lock_problems, project, read_lock
 
-FOLD_SIZES = dict(enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1))  # PAPER.md, section 5
+FOLD_SIZES = dict(enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1))  # of the official CSV
 FREE_GB = {"quick": 1, "lite": 3, "paper": 8}  # feature store, run records, checkpoints
 GB = 1e9
 

@@ -34,7 +34,7 @@ TRIES = 3  # in a row that bring nothing new
 
 @dataclass(frozen=True)
 class Source:
-    """One published file (PAPER.md, section 4). Sizes (bytes) serve the free-space check, so rough is enough."""
+    """One published file, as Zenodo states it. Sizes (bytes) serve the free-space check, so rough is enough."""
 
     name: str
     record: int

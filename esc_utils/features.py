@@ -28,7 +28,7 @@ def LogMel(sample_rate=SAMPLE_RATE, window=512, hop=160, mels=64, fmin=50, fmax=
     """PANN's front end: waveform (B, samples) -> log-mel (B, 1, frames, mels) in dB, frames = samples // hop + 1.
 
     Power spectrum, periodic Hann window, centred with reflection, slaney mel scale and norm, 10 log10 with floor
-    1e-10 (silence = -100 dB) and no top_db (PAPER.md, section 4; parity with torchlibrosa is tested)."""
+    1e-10 (silence = -100 dB) and no top_db (Kong et al. 2020; parity with torchlibrosa is tested)."""
     from .frontend import LogMelFrontEnd
 
     return LogMelFrontEnd(sample_rate, window, hop, mels, fmin, fmax)

@@ -1,6 +1,6 @@
 """CNN14, the network of PANN (Kong et al. 2020), and a loader that takes nothing from a checkpoint on trust.
 
-log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc1 -> fc_transfer   (PAPER.md, section 4)
+log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc1 -> fc_transfer   (Kong et al. 2020)
 """
 
 import pickle

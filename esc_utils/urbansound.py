@@ -21,7 +21,7 @@ CLASSES = (
 )  # fmt: skip
 FOLDS = tuple(range(1, 11))
 COLUMNS = ("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class")
-# The official folds share these five recordings, always with different classes (PAPER.md, section 5).
+# The official folds share these five recordings, always with different classes (read off the official CSV).
 KNOWN_SHARED = {106905: {1, 8}, 132016: {1, 4}, 176638: {1, 4}, 180937: {1, 9}, 77751: {2, 7}}
 KAGGLE = ("/kaggle/input/urbansound8k", "/kaggle/input/datasets/chrisfilo/urbansound8k")
 

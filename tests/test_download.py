@@ -133,7 +133,7 @@ def names(folder: Path) -> set[str]:
 
 
 def test_published_facts():
-    """The records and checksums of PAPER.md, section 4, and a URL with the equals sign escaped."""
+    """The records and checksums that Zenodo states, and a URL with the equals sign escaped."""
     dataset, weights = download.SOURCES["dataset"], download.SOURCES["weights"]
     assert (dataset.record, dataset.checksum) == (1203745, "md5:9aa69802bbf37fb986f71ec1483a196e")
     assert weights.checksum == "sha256:e2ee543a27919542c2ea03eabaa70b24dcd4e6c8e05621de6b67a94e4c5058e6"

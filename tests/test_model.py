@@ -27,7 +27,7 @@ def source():
 
 
 def test_size_is_that_of_the_paper():
-    """80,753,615 trainable values with PANN's 527-way head (PAPER.md, section 4)."""
+    """80,753,615 trainable values with PANN's 527-way head."""
     with torch.device("meta"):
         model = Cnn14(527)
     assert sum(p.numel() for p in model.parameters()) == 80_753_615

@@ -30,7 +30,7 @@ def verdicts(spec, outputs, profile="paper"):
 
 
 # ---- params/tables.yaml -------------------------------------------------------------------------------------------
-PRINTED = {  # PAPER.md, section 2, typed a second time
+PRINTED = {  # the paper's tables, typed a second time
     "table2": [(39.55, 84.00), (74.55, 95.54), (75.23, 93.28), (73.91, 92.60)],
     "table3": [(75.23, 93.28), (75.44, 91.79), (79.66, 94.94), (78.41, 93.77)],
     "table4": [(71.29, 94.86), (79.66, 94.94), (75.17, 94.54)],

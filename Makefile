@@ -40,7 +40,7 @@ test: install
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 lab: install
-	@$(BIN)/jupyter lab --notebook-dir . --LabApp.default_url=/lab/tree/notebooks/01_data_exploration.ipynb
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir . --LabApp.default_url=/lab/tree/notebooks/01_data_exploration.ipynb
 data: install
 	@$(BIN)/python -m esc_utils.download all
 check: install

@@ -20,12 +20,12 @@ def test_store_equals_the_front_end_clip_by_clip(tiny):
     store = features.open_store(knobs, dataset)
     assert store.dtype == np.float16
     assert len(store) == len(dataset.clips)
-    for row in (0, 7, len(store) - 1):
-        audio = features.fit_length(features.decode(dataset.clips["path"][row]), round(knobs.clip_seconds * 16000))
-        exact = features.LogMel()(torch.from_numpy(audio)[None])[0, 0].numpy()
-        assert (
-            np.abs(store[row].astype(np.float32) - exact).max() <= features.FLOAT16_ERROR_DB + 1e-3
-        )  # a batch rounds otherwise than a clip alone
+    # The same batch as the store's first: the convolution of a clip alone rounds otherwise, and that is not float16's error.
+    first = features.waveforms(dataset.clips["path"][: features.BATCH], knobs.clip_seconds)
+    exact = features.LogMel()(torch.from_numpy(first))[:, 0].numpy()
+    stored = store[: features.BATCH].astype(np.float32)
+    assert np.array_equal(stored, exact.astype(np.float16).astype(np.float32))
+    assert np.abs(stored - exact).max() <= features.FLOAT16_ERROR_DB
 
 
 def test_float16_error_bound_holds_over_the_whole_range():

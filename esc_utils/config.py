@@ -21,7 +21,7 @@ Positive = Annotated[float, Field(gt=0)]
 # Where a run reads and writes, and how it is shown: these change no number, so the config hash leaves them out.
 PLACES = (
     "profile", "experiment", "data_dir", "outputs", "cache_dir", "weights_path", "seeds", "device",
-    "figure_formats", "interactive", "debug",
+    "recompute", "figure_formats", "interactive", "debug",
 )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ class RunConfig(BaseModel):
     dropout_block: Annotated[float, Field(ge=0, lt=1)]
     dropout_head: Annotated[float, Field(ge=0, lt=1)]
     head_start: Literal["random", "logistic"]
+    backbone_norm: Literal["batch", "stored"]
 
     epochs: Count
     epoch_of: Literal["labelled", "unlabelled"]
@@ -98,6 +99,7 @@ class RunConfig(BaseModel):
     device: str
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     compile: bool
+    recompute: Literal["auto", "on", "off"]
     threads: Annotated[int, Field(ge=0)]
 
     outputs: str

@@ -10,8 +10,8 @@ from pathlib import Path
 
 # Modules that can change a number of a run. Comments, docstrings and layout do not count.
 METHOD = (
-    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "yamnet", "losses",
-    "optim", "sampling", "steps", "head", "training", "evaluation",
+    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "yamnet",
+    "losses", "optim", "sampling", "steps", "head", "folding", "training", "evaluation",
 )  # fmt: skip
 PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "pytorch-optimizer")
 

@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .augment import apply, mixup
 from .config import RunConfig
+from .folding import folded
 from .losses import FixMatchLoss, blended_cross_entropy, fixmatch, supervised, total
 from .sampling import Draw
 
@@ -32,8 +33,18 @@ def view(masks, weights=None):
     return transform
 
 
+def train_mode(model: nn.Module, config: RunConfig) -> None:
+    """Training mode; the batch norm of a pretrained network keeps its stored statistics where `backbone_norm` says so."""
+    model.train()
+    if config.pretrained and config.backbone_norm == "stored":
+        for layer in model.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
+
+
 def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor) -> StepLoss:
     """x (2B, 1, frames, mels) in dB with mixup, (B, ...) without; labels of the same clips."""
+    train_mode(model, config)
     loss = supervised(model(x, view(draw.labelled_masks, draw.weights)), labels, draw.weights)
     zero = torch.zeros_like(loss.detach())
     return StepLoss(loss * config.loss_scale, loss.detach(), zero, zero)
@@ -41,6 +52,7 @@ def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Ten
 
 def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor, u: Tensor) -> StepLoss:
     """x, labels: labelled clips; u (2 mu B, 1, frames, mels): unlabelled clips, of which no label is known here."""
+    train_mode(model, config)
     if config.mixup_pairs == "crossed":
         l_s, found = _crossed(model, config, draw, x, labels, u)
     elif config.forward == "joint":
@@ -58,10 +70,9 @@ def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tenso
 @torch.no_grad()
 def pseudo_label_pass(model, config: RunConfig, u: Tensor, masks) -> Tensor:
     """Logits of the weak views (eq. 1), without gradients; in train or eval mode [ledger 11]."""
-    model.train(config.pseudo_mode == "train")
-    logits = model(u, view(masks))
-    model.train()
-    return logits
+    if config.pseudo_mode == "eval":
+        return folded(model)(u, view(masks))
+    return model(u, view(masks))
 
 
 def _joint(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:

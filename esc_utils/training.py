@@ -12,6 +12,8 @@ from .config import RunConfig, data_folder, digest
 from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
+from .folding import folded
+from .memory import free_bytes, should_recompute
 from .optim import optimizer, rate_factor, set_rate
 from .progress import Progress
 from .sampling import DROPOUT, START, Budget, budget, draw_epoch, labelled_batch, stream_seed, unlabelled_batch
@@ -24,6 +26,7 @@ HISTORY = (
 )  # fmt: skip
 EVAL_BATCH = 64
 STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics, at most
+REMEDY = "set recompute: on, or lower batch_size, fixmatch_batch_size or mu"
 BACKBONES = {
     "pann": "PANN CNN14-16k (AudioSet)",
     "synthesised": "narrow CNN14 pretrained on synthesised audio, in place of PANN",
@@ -88,30 +91,32 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
 class Clips:
     """Log-mels of the store, by row number, as float32 (B, 1, frames, mels) on the device.
 
-    On CUDA the whole store is resident; on the CPU rows are copied from the memory map, which all processes share."""
+    On an accelerator the whole store is resident where it takes at most half of the free memory. Elsewhere rows are
+    copied from the memory map, which all processes share."""
 
     def __init__(self, store: np.ndarray, device: torch.device):
         self.store, self.device = store, device
         self.shape = store.shape[1:]
-        self.resident = torch.from_numpy(np.ascontiguousarray(store)).to(device) if device.type == "cuda" else None
+        fits = device.type != "cpu" and 2 * store.nbytes <= free_bytes(device)
+        self.resident = torch.from_numpy(np.ascontiguousarray(store)).to(device) if fits else None
 
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
         if self.resident is not None:
             return self.resident[rows.to(self.device, non_blocking=True)].float().unsqueeze(1)
-        return torch.from_numpy(self.store[rows.numpy()]).float().unsqueeze(1)
+        found = torch.from_numpy(self.store[rows.numpy()])
+        if self.device.type == "cuda":
+            found = found.pin_memory().to(self.device, non_blocking=True)
+        return found.float().unsqueeze(1)
 
 
 @torch.inference_mode()
 def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, autocast=None) -> np.ndarray:
     """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode."""
-    was_training = model.training
-    model.eval()
-    parts = []
+    model, parts = folded(model), []
     for batch in torch.from_numpy(np.asarray(rows)).split(EVAL_BATCH):
         with autocast() if autocast else torch.autocast("cpu", enabled=False):
             logits = model(clips[batch])
         parts.append(logits.float().softmax(dim=1))
-    model.train(was_training)
     return torch.cat(parts).cpu().numpy()
 
 
@@ -136,6 +141,12 @@ class _Trainer:
         self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled))
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last).train()
+        recompute = should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize)
+        for block in self.model.modules():
+            if hasattr(block, "recompute"):
+                block.recompute = recompute
+            if config.compile and hasattr(block, "pairs"):
+                block.compile()
         self._prepare_start()
         self.optimizer = optimizer(config, self._groups())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
@@ -192,13 +203,24 @@ class _Trainer:
                 progress.epoch(self.epoch, row, self._clips_a_step() * means["steps"] / spent)
                 if row["valid_accuracy"] is not None:
                     self.history.append(row)
-                    if not last:
-                        self._save()
+                if not last:
+                    self._save()
             record = self._record()
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"{self.device} ran out of memory: {REMEDY}; {self._kept()}") from error
+        except RuntimeError as error:  # the CPU's allocator and a lost device raise the plain class
+            if "allocate memory" not in str(error) and not isinstance(error, torch.AcceleratorError):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"{self.device} failed ({reason}): if for memory, {REMEDY}; {self._kept()}") from error
         finally:
             progress.close()
         checkpoint.remove(self.folder)
         return record
+
+    def _kept(self) -> str:
+        done = f"the first {self.epoch} epochs are kept" if self.epoch else "no epoch was finished yet"
+        return f"{done}, the same command goes on from there"
 
     def _opening(self) -> str:
         folds, plan = self.folds, self.plan

@@ -96,6 +96,8 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 class First(nn.Module):
     """3x3 convolution of stride 2, batch norm, ReLU: (B, 1, t, f) -> (B, 32, t/2, f/2)."""
 
+    pairs = (("conv", "bn"),)
+
     def __init__(self):
         super().__init__()
         self.conv, self.bn = SameConv(1, 32, 3, stride=2), _batch_norm(32)
@@ -106,6 +108,8 @@ class First(nn.Module):
 
 class Separable(nn.Module):
     """3x3 depthwise, then 1x1 pointwise convolution, each with batch norm and ReLU."""
+
+    pairs = (("depthwise", "depthwise_bn"), ("pointwise", "pointwise_bn"))
 
     def __init__(self, channels_in: int, channels_out: int, stride: int):
         super().__init__()

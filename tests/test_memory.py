@@ -1,0 +1,108 @@
+"""Recomputed activations: same gradients, statistics and loss; the size of a step counted by autograd itself."""
+
+import copy
+
+import pytest
+import torch
+
+from esc_utils import config, memory
+from esc_utils.folding import folded
+from esc_utils.model import Cnn14
+from esc_utils.steps import supervised_step
+from esc_utils.yamnet import Yamnet
+
+
+def recomputing(model):
+    made = copy.deepcopy(model)
+    for block in made.modules():
+        if hasattr(block, "recompute"):
+            block.recompute = True
+    return made
+
+
+def test_recomputation_gives_equal_gradients_and_statistics():
+    torch.manual_seed(0)
+    plain = Cnn14(10, width=2).train()
+    again = recomputing(plain)
+    x, labels = torch.randn(4, 1, 64, 64), torch.tensor([0, 3, 5, 9])
+    for model in (plain, again):
+        torch.manual_seed(1)  # dropout
+        torch.nn.functional.cross_entropy(model(x), labels).backward()
+    for (name, left), right in zip(plain.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(left.grad, right.grad), name
+    for (name, left), right in zip(plain.named_buffers(), again.buffers(), strict=True):
+        assert torch.equal(left, right), name
+
+
+def saved_bytes(model, x) -> int:
+    """Bytes that autograd keeps for the backward pass, each storage once, without parameters."""
+    own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
+    seen = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            seen[storage.data_ptr()] = (storage.nbytes(), tensor)  # held, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        loss = model(x).sum()
+    assert loss.requires_grad
+    return sum(size for size, _ in seen.values())
+
+
+def test_step_bytes_match_what_autograd_keeps():
+    knobs = config.for_run("paper", "pann_10", width=8, batch_size=2)
+    model = Cnn14(10, width=8, dropout=(0.0, 0.0)).train()
+    counted = saved_bytes(model, torch.randn(2, 1, 128, 64))
+    parameters = sum(p.numel() for p in model.parameters()) * memory.OPTIMIZER_BYTES
+    expected = memory.step_bytes(knobs, 128) - parameters
+    assert expected == pytest.approx(counted, rel=0.08)
+
+
+def test_recomputation_is_chosen_where_a_step_would_not_fit(monkeypatch):
+    knobs, cpu = config.for_run("paper", "fixmatch_tau075"), torch.device("cpu")
+    need = memory.step_bytes(knobs, 501)
+    assert memory.step_bytes(knobs, 501, recompute=True) < 0.65 * need
+    assert memory.step_bytes(knobs, 501, value_bytes=2) < need
+    monkeypatch.setattr(memory, "free_bytes", lambda device: need)
+    assert memory.should_recompute(knobs, cpu, 501)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2 * need)
+    assert not memory.should_recompute(knobs, cpu, 501)
+    assert memory.should_recompute(knobs.model_copy(update={"recompute": "on"}), cpu, 501)
+    joint = knobs.model_copy(update={"forward": "joint"})
+    assert memory.gradient_clips(joint) == memory.gradient_clips(knobs) + 2 * 7 * 16
+
+
+@pytest.mark.parametrize("make", [lambda: Cnn14(10, width=2), lambda: Yamnet(10)], ids=["cnn14", "yamnet"])
+def test_folded_network_equals_the_network_in_eval_mode(make):
+    torch.manual_seed(0)
+    model, x = make(), torch.randn(6, 1, 96, 64)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 2)
+    state = copy.deepcopy(model.state_dict())
+    quick = folded(model)
+    assert model.training and not quick.training
+    assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in quick.modules()) <= 1  # bn0 stays
+    with torch.no_grad():
+        left, right = quick(x), model.eval()(x)
+    assert torch.allclose(left, right, rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_stored_statistics_stay_and_batch_statistics_move():
+    torch.manual_seed(0)
+    knobs = config.for_run("quick", "pann_10", mixup=False, batch_size=4)
+    from esc_utils.sampling import Budget, draw_epoch
+
+    draw = draw_epoch(knobs, Budget(1, 1, 1.0), 0, 4, 0, (64, 64))[0]
+    x, labels = torch.randn(4, 1, 64, 64), torch.tensor([0, 1, 2, 3])
+    for norm, moves in (("stored", False), ("batch", True)):
+        model = Cnn14(10, width=1)
+        supervised_step(model, knobs.model_copy(update={"backbone_norm": norm}), draw, x, labels).loss.backward()
+        assert (model.conv_block1.bn1.num_batches_tracked == 1) == moves
+        assert (model.conv_block1.bn1.running_mean.abs().sum() > 0) == moves
+        assert model.training
+        assert model.conv_block1.bn1.weight.grad is not None

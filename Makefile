@@ -9,10 +9,12 @@ BIN     := .venv/bin
 export UV_SYSTEM_CERTS := true
 DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help install tables table1 table2 table3 table4 table5 report test lab data check lint clean
+.PHONY: help install tables table1 table2 table3 table4 table5 report sensitivity check-paper test lab data check lint clean
 help:
 	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
+	@echo "make sensitivity                                    what the paper leaves open: each alternative against our choice"
+	@echo "make check-paper                                    the paper profile's plan and one full-width step on this CPU"
 	@echo "make test                                           all tests"
 	@echo "make lab                                            JupyterLab on the notebooks"
 	@echo "make data                                           download UrbanSound8K and PANN's weights"
@@ -34,6 +36,10 @@ tables: install
 table1 table2 table3 table4 table5: install
 	@$(DRIVE) --tables $(@:table%=%)
 report: tables
+sensitivity: install
+	@$(DRIVE) --sensitivity
+check-paper: install
+	@$(BIN)/python -m esc_utils.check_paper
 test: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10

@@ -14,6 +14,7 @@ from .errors import UserError
 RESAMPLES = 2000
 LEVEL = 0.95
 POWER = 0.8
+LEAST_DF = 4.0  # below it the t quantile grows faster than what is known about the degrees of freedom
 
 
 class Sums(NamedTuple):
@@ -100,13 +101,12 @@ def scores(sums: Sums, metric: str, counts: np.ndarray | None = None) -> np.ndar
 def interval(folds: list[Sums], metric: str, resamples: int = RESAMPLES, seed: int = 0) -> dict:
     """95% interval for a score on one fold, or for its mean over several, by bootstrap over recordings.
 
-    Returns estimate, low, high, se (points), df, clips, recordings, folds. Method: standard error over resamples on the
-    logit scale (so the interval stays within 0 to 100), times Student's t. Its degrees of freedom are Satterthwaite's
-    for the jackknife values of the recordings (as Bell and McCaffrey 2002 do for few and unequal clusters): a handful of
-    large recordings leaves few. With UrbanSound8K's recordings drawn 40 or 120 at a time this held the true value in
-    94.4 to 96.4% of 400 to 500 simulated folds, the percentile and BCa bootstrap in 87 to 93%. A score without any
-    spread has low = high = None, except that an accuracy of 0 or 100 gets Clopper and Pearson's bound for as many
-    trials as the recordings are worth by Kish's formula.
+    Returns estimate, low, high, se (points), df, clips, recordings, folds. Method: standard error over resamples, carried
+    to the logit scale by the delta method (so the interval stays within 0 to 100), times Student's t. Its degrees of
+    freedom are Satterthwaite's for the jackknife values of the recordings (as Bell and McCaffrey 2002 do for few and
+    unequal clusters), at least LEAST_DF: a handful of large recordings leaves few. benchmarks/coverage.py simulates how
+    often it holds the true value. A score without any spread has low = high = None, except that an accuracy of 0 or 100
+    gets Clopper and Pearson's bound for as many trials as the recordings are worth by Kish's formula.
     """
     from scipy import stats
 
@@ -114,10 +114,9 @@ def interval(folds: list[Sums], metric: str, resamples: int = RESAMPLES, seed: i
     clips = sum(f.size.sum() for f in folds)
     result = {"estimate": estimate, "low": None, "high": None, "se": float(np.nanstd(boot, ddof=1)), "df": df}
     result |= {"clips": int(clips), "recordings": sum(len(f.size) for f in folds), "folds": len(folds)}
-    step = 50 / clips if metric == "accuracy" else 50 / clips**2  # half of the smallest step that the score can take
     if result["se"] > 0:
-        edge = min(step, estimate / 2, (100 - estimate) / 2) or step
-        centre, spread = _logit(estimate, edge), np.nanstd(_logit(boot, edge), ddof=1)
+        share = estimate / 100
+        centre, spread = np.log(share / (1 - share)), result["se"] / 100 / (share * (1 - share))
         half = stats.t.ppf((1 + LEVEL) / 2, df) * spread
         result |= {"low": float(_percent(centre - half)), "high": float(_percent(centre + half))}
     elif metric == "accuracy" and estimate in (0, 100):
@@ -264,11 +263,11 @@ def _resampled(rows: list[list[Sums]], metric: str, resamples: int, seed: int) -
 
 
 def _freedom(values: np.ndarray) -> float:
-    """Satterthwaite's degrees of freedom of sum(values^2): 2 E^2 / Var, within 1 and n - 1."""
+    """Satterthwaite's degrees of freedom of sum(values^2): 2 E^2 / Var, within LEAST_DF and n - 1."""
     squares = np.nan_to_num(values) ** 2
     spread = (squares**2).sum() - squares.sum() ** 2 / len(squares)
     most = max(1.0, len(squares) - 1.0)
-    return float(np.clip(2 * squares.sum() ** 2 / spread, 1, most)) if spread > 0 else most
+    return float(np.clip(2 * squares.sum() ** 2 / spread, min(LEAST_DF, most), most)) if spread > 0 else most
 
 
 def _same_clips(a: Sums, b: Sums) -> bool:
@@ -277,11 +276,6 @@ def _same_clips(a: Sums, b: Sums) -> bool:
         and np.array_equal(a.size, b.size)
         and np.array_equal(a.positives, b.positives)
     )
-
-
-def _logit(percent, edge: float):
-    share = np.clip(percent, edge, 100 - edge) / 100
-    return np.log(share / (1 - share))
 
 
 def _percent(logit):

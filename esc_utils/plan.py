@@ -21,8 +21,18 @@ class Job:
 
 def tables() -> dict[int, dict]:
     """The tables of params/tables.yaml by number: title, folds, rows."""
-    text = (config.project_root() / "params" / "tables.yaml").read_text(encoding="utf-8")
-    return {int(name.removeprefix("table")): table for name, table in yaml.safe_load(text)["tables"].items()}
+    return {int(name.removeprefix("table")): table for name, table in _spec()["tables"].items()}
+
+
+def _spec() -> dict:
+    return yaml.safe_load((config.project_root() / "params" / "tables.yaml").read_text(encoding="utf-8"))
+
+
+def sensitivity_jobs(folds: list[int], seeds: list[int]) -> list[Job]:
+    """Runs of params/tables.yaml's `sensitivity`: every alternative and the default that it is compared with."""
+    spec = _spec()["sensitivity"]
+    names = dict.fromkeys(row[key] for row in spec["rows"] for key in ("experiment", "baseline"))
+    return jobs({"folds": spec["folds"], "rows": [{"experiment": name} for name in names]}, folds, seeds)
 
 
 def whole_folds(base: config.RunConfig) -> dict[int, int]:

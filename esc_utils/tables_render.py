@@ -40,10 +40,11 @@ def write(outputs: Path, profile: str, names=tables.NAMES, with_claims: bool = T
         texts |= {f"{name}.csv": as_csv(name, rows), f"{name}.md": as_markdown(view), f"{name}.html": as_html(view)}
     if with_claims:
         texts["claims.json"] = json.dumps(claims.decide(spec, results), indent=1, ensure_ascii=False) + "\n"
-    return _save(outputs / profile / "tables", texts)
+    return save(outputs / profile / "tables", texts)
 
 
-def _save(folder: Path, texts: dict[str, str]) -> list[Path]:
+def save(folder: Path, texts: dict[str, str]) -> list[Path]:
+    """Write texts by file name into `folder`, each atomically; returns their paths."""
     from .checkpoint import write_atomic
 
     try:

@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--outputs", default="outputs")
     parser.add_argument("--tables", default="")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--sensitivity", action="store_true", help="the ledger's alternatives instead of the tables")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--workflow-profile", default="default")
     options = parser.parse_args()
@@ -60,7 +61,7 @@ def drive(options) -> int:
     except Timeout:
         raise UserError("another `make tables` is running in this checkout: wait for it to end, or stop it") from None
     if status == 0 and not options.dry_run:
-        tell(folder, wanted, known)
+        tell_sensitivity(folder) if options.sensitivity else tell(folder, wanted, known)
     return status
 
 
@@ -81,6 +82,8 @@ def snakemake(options, data: str, wanted: list[int]) -> int:
     ]  # fmt: skip
     if options.dry_run:
         words.append("--dry-run")
+    if options.sensitivity:
+        words += ["--", "sensitivity"]
     bin_folder = str(Path(sys.executable).parent)
     environment = os.environ | {
         "PATH": bin_folder + os.pathsep + os.environ.get("PATH", ""),
@@ -109,14 +112,23 @@ def warm_kernels(environment: dict):
             server.wait()
 
 
+def shown(folder: Path) -> Path:
+    return folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+
+
+def tell_sensitivity(folder: Path) -> None:
+    print(f"\n{(folder / 'tables' / 'sensitivity.md').read_text(encoding='utf-8')}")
+    print(f"Table  {shown(folder)}/tables/sensitivity.md (also .csv, .html)")
+
+
 def tell(folder: Path, wanted: list[int], known: list[int]) -> None:
-    shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
-    print(f"\nTables     {', '.join(f'{shown}/tables/table{n}.md' for n in wanted)} (also .csv, .html)")
+    folder = shown(folder)
+    print(f"\nTables     {', '.join(f'{folder}/tables/table{n}.md' for n in wanted)} (also .csv, .html)")
     if wanted == known:
-        print(f"Report     {shown}/report/index.html (open it in a browser)")
-        print(f"Notebooks  {shown}/notebooks/, and one a run in {shown}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb")
+        print(f"Report     {folder}/report/index.html (open it in a browser)")
+        print(f"Notebooks  {folder}/notebooks/, and one a run in {folder}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb")
     else:
-        print(f"Notebooks  {shown}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb")
+        print(f"Notebooks  {folder}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+"""The plan of the paper profile against arithmetic, and the step that proves its scale, at a small size."""
+
+from esc_utils import check_paper, config
+from esc_utils.memory import gradient_clips
+
+
+def test_forward_operations_match_the_sum_over_convolutions():
+    width, expected, channels = 4, 0, 1
+    for block in range(6):
+        out, area = width * 2**block, (501 >> block) * (64 >> block)
+        expected += 2 * area * 9 * (channels * out + out * out)
+        channels = out
+    expected += 2 * channels * (channels + 10)
+    assert check_paper.forward_operations(width) == expected
+
+
+def test_plan_counts_every_run_of_the_tables_once():
+    rows = {row.experiment: row for row in check_paper.whole_plan()}
+    assert rows["fixmatch_tau075"].runs == rows["pann_100"].runs == 10
+    assert rows["cnn14_table2"].runs == 1
+    assert rows["cnn14_table2"].steps == rows["fixmatch_tau095"].steps  # ledger 14: Table 2 shares one budget
+    knobs = config.for_run("paper", "fixmatch_tau095")
+    pool = sum(check_paper.FOLD_SIZES.values()) - 873 - 888
+    assert check_paper.pools(knobs) == (873, pool)
+    assert rows["fixmatch_tau095"].steps == 70 * (pool // 224)
+    forward = check_paper.forward_operations()
+    assert gradient_clips(knobs) == 16 + 112
+    assert rows["fixmatch_tau095"].operations == rows["fixmatch_tau095"].steps * (3 * 128 + 224) * forward
+
+
+def test_one_step_of_a_narrow_network():
+    knobs = config.for_run("paper", check_paper.EXPERIMENT, width=1, fixmatch_batch_size=2, mu=1)
+    found = check_paper.one_step(knobs)
+    assert found["clips"] == 4 + 4
+    assert 0 < found["loss"] < 100  # finite gradients are checked within
+    assert found["peak"] > 1e8 and not found["recompute"]
+
+
+def test_plan_is_printed_with_what_was_assumed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["check_paper", "--plan-only", "--teraflops", "100"])
+    check_paper.main()
+    text = capsys.readouterr().out
+    assert "at 100 TFLOP/s" in text and "no GPU was measured" in text and "One step" not in text

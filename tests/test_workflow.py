@@ -1,5 +1,6 @@
 """The workflow for real, on a copy of the project and the tiny profile: trains once, then only what a change touches."""
 
+import csv
 import json
 import os
 import shutil
@@ -127,6 +128,29 @@ def test_deleted_record_is_made_again(trained):
     assert done.returncode == 0, done.stdout + done.stderr
     again = json.loads((folder / "metrics.json").read_text())
     assert again["validation"] == json.loads(metrics)["validation"]
+
+
+def test_another_seed_trains_its_own_runs_and_the_table_shows_the_spread(trained):
+    project = trained[0]
+    path = project / "params" / "profiles" / "tiny.yaml"
+    original = path.read_text()
+    first = {p: p.read_bytes() for p in (project / "outputs/tiny/runs").glob("*/fold1_seed0/metrics.json")}
+    path.write_text(original + "seeds: [0, 1]\n")
+    done = drive(project, "--tables", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of them training runs" in done.stdout
+    assert {p: p.read_bytes() for p in first} == first
+    with (project / "outputs/tiny/tables/table2.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seeds"] for row in rows] == ["2"] * 4
+    for row in rows:
+        seeds = [
+            json.loads(p.read_text()) for p in (project / "outputs/tiny/runs" / row["experiment"]).glob("*/metrics.json")
+        ]
+        scores = [record["validation"]["last"]["accuracy"] for record in seeds]
+        assert float(row["accuracy"]) == pytest.approx(sum(scores) / 2, abs=1e-3)
+        assert float(row["accuracy_seed_deviation"]) == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5, abs=1e-3)
+    path.write_text(original)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ BIN     := .venv/bin
 export UV_SYSTEM_CERTS := true
 DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help install tables table1 table2 table3 table4 table5 report sensitivity check-paper test lab data check lint clean
+.PHONY: help install tables table1 table2 table3 table4 table5 report sensitivity bench check-paper test lab data check lint clean
 help:
 	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
 	@echo "make sensitivity                                    what the paper leaves open: each alternative against our choice"
+	@echo "make bench [BENCH='--only a,b']                     speed beside the way PANN's users train today, as ratios"
 	@echo "make check-paper                                    the paper profile's plan and one full-width step on this CPU"
 	@echo "make test                                           all tests"
 	@echo "make lab                                            JupyterLab on the notebooks"
@@ -38,6 +39,8 @@ table1 table2 table3 table4 table5: install
 report: tables
 sensitivity: install
 	@$(DRIVE) --sensitivity
+bench: install
+	@$(BIN)/python benchmarks/bench.py $(BENCH)
 check-paper: install
 	@$(BIN)/python -m esc_utils.check_paper
 test: install

@@ -104,7 +104,7 @@ def interval(folds: list[Sums], metric: str, resamples: int = RESAMPLES, seed: i
     Returns estimate, low, high, se (points), df, clips, recordings, folds. Method: standard error over resamples, carried
     to the logit scale by the delta method (so the interval stays within 0 to 100), times Student's t. Its degrees of
     freedom are Satterthwaite's for the jackknife values of the recordings (as Bell and McCaffrey 2002 do for few and
-    unequal clusters), at least LEAST_DF: a handful of large recordings leaves few. benchmarks/coverage.py simulates how
+    unequal clusters), at least LEAST_DF: a handful of large recordings leaves few. benchmarks/interval_coverage.py simulates how
     often it holds the true value. A score without any spread has low = high = None, except that an accuracy of 0 or 100
     gets Clopper and Pearson's bound for as many trials as the recordings are worth by Kish's formula.
     """

@@ -1,6 +1,6 @@
 """The paper's scale, on any machine: the plan of the whole `paper` profile, and one real optimizer step of it.
 
-python -m esc_utils.check_paper [--plan-only] [--teraflops 300] [--recompute on]
+python -m esc_utils.check_paper [--plan-only] [--teraflops 300] [--recompute always]
 
 The step is FixMatch's at full width: CNN14 of 64 channels from random start, random log-mels of 5 s, the labelled and
 unlabelled batch of the profile, mixup, AdamW. It needs no dataset and no weights.
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m esc_utils.check_paper", description=__doc__.splitlines()[0])
     parser.add_argument("--plan-only", action="store_true", help="leave out the step (minutes on a CPU)")
     parser.add_argument("--teraflops", type=float, default=300.0, help="rate assumed of the GPU, in 10^12 a second")
-    parser.add_argument("--recompute", choices=["auto", "on", "off"], default="auto")
+    parser.add_argument("--recompute", choices=["auto", "always", "never"], default="auto")
     options = parser.parse_args()
     with exit_with():
         report(options)

@@ -99,7 +99,7 @@ class RunConfig(BaseModel):
     device: str
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     compile: bool
-    recompute: Literal["auto", "on", "off"]
+    recompute: Literal["auto", "always", "never"]
     threads: Annotated[int, Field(ge=0)]
 
     outputs: str

@@ -42,5 +42,5 @@ def check_scores(labels, prob) -> tuple[np.ndarray, np.ndarray]:
     if labels.min() < 0 or labels.max() >= prob.shape[1]:
         raise ValueError(f"labels must lie in 0..{prob.shape[1] - 1}, got {labels.min()}..{labels.max()}")
     if not np.isfinite(prob).all():
-        raise UserError("class scores are not finite: the training diverged; lower learning_rate or switch amp off")
+        raise UserError("class scores are not finite: the training diverged; lower learning_rate, or set precision: float32")
     return labels, prob

@@ -14,7 +14,7 @@ from .errors import UserError
 RESAMPLES = 2000
 LEVEL = 0.95
 POWER = 0.8
-LEAST_DF = 4.0  # below it the t quantile grows faster than what is known about the degrees of freedom
+LEAST_DF = 4.0  # set by simulation: fewer make intervals much wider, and hold the truth no more often
 
 
 class Sums(NamedTuple):
@@ -103,10 +103,10 @@ def interval(folds: list[Sums], metric: str, resamples: int = RESAMPLES, seed: i
 
     Returns estimate, low, high, se (points), df, clips, recordings, folds. Method: standard error over resamples, carried
     to the logit scale by the delta method (so the interval stays within 0 to 100), times Student's t. Its degrees of
-    freedom are Satterthwaite's for the jackknife values of the recordings (as Bell and McCaffrey 2002 do for few and
-    unequal clusters), at least LEAST_DF: a handful of large recordings leaves few. benchmarks/interval_coverage.py simulates how
-    often it holds the true value. A score without any spread has low = high = None, except that an accuracy of 0 or 100
-    gets Clopper and Pearson's bound for as many trials as the recordings are worth by Kish's formula.
+    freedom are Satterthwaite's, from the jackknife values of the recordings (in the spirit of Bell and McCaffrey 2002 for
+    few and unequal clusters) and at least LEAST_DF: a handful of large recordings leaves few. How often it holds the true
+    value: benchmarks/interval_coverage.py. A score without any spread has low = high = None, except that an accuracy of 0
+    or 100 gets Clopper and Pearson's bound for as many trials as the recordings are worth by Kish's formula.
     """
     from scipy import stats
 
@@ -254,12 +254,12 @@ def _resampled(rows: list[list[Sums]], metric: str, resamples: int, seed: int) -
         without = 1 - np.eye(count)  # the jackknife's resamples
         left_out = np.zeros(count)
         for sign, sums in zip(signs, fold, strict=True):
-            estimate += sign * float(scores(sums, metric)[0]) / folds
+            estimate += sign * float(scores(sums, metric)[0])
             boot += sign * scores(sums, metric, draws) / folds
             if count > 1:
                 left_out += sign * scores(sums, metric, without) / folds
         values.append(left_out - np.nanmean(left_out))
-    return estimate, boot, _freedom(np.concatenate(values))
+    return estimate / folds, boot, _freedom(np.concatenate(values))
 
 
 def _freedom(values: np.ndarray) -> float:

@@ -1,5 +1,7 @@
 """How much memory an optimizer step of CNN14 takes, and whether its activations are kept or computed again."""
 
+from pathlib import Path
+
 import torch
 
 from .config import RunConfig
@@ -7,6 +9,7 @@ from .sampling import unlabelled_batch
 
 BLOCKS = 6
 OPTIMIZER_BYTES = 20  # a parameter: weight, gradient and AdamW's three states, in float32
+CGROUP = [Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes")]
 RESERVE = 1.25  # workspace of the convolutions, fragmentation
 
 
@@ -39,16 +42,17 @@ def gradient_clips(config: RunConfig) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device."""
+    """Memory that is free on a device; on the CPU never more than a container's limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     import psutil
 
-    return psutil.virtual_memory().available
+    limits = [int(path.read_text()) for path in CGROUP if path.is_file() and path.read_text().strip().isdigit()]
+    return min([psutil.virtual_memory().available, *limits])
 
 
 def should_recompute(config: RunConfig, device: torch.device, frames: int, value_bytes: int = 4) -> bool:
     """Whether blocks compute their activations again in the backward pass: `recompute`, or `auto`: where they do not fit."""
     if config.recompute != "auto":
-        return config.recompute == "on"
+        return config.recompute == "always"
     return config.network == "cnn14" and RESERVE * step_bytes(config, frames, value_bytes=value_bytes) > free_bytes(device)

@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from .errors import UserError
 from .features import LogMel
+from .provenance import PANN_FILE
 
-WEIGHTS_FILE = "Cnn14_16k_mAP=0.438.pth"
-WHERE = f"run `make data`, or put {WEIGHTS_FILE} (Zenodo record 3987831, sha256 e2ee543a…5058e6) there by hand"
+WHERE = f"run `make data`, or put {PANN_FILE} (Zenodo record 3987831, sha256 e2ee543a…5058e6) there by hand"
 
 # What the published file carries besides the backbone: its own front end (checked, not loaded) and the AudioSet head.
 FRONT_END = {

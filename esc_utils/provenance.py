@@ -8,28 +8,67 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from .config import data_folder
+
 # Modules that can change a number of a run. Comments, docstrings and layout do not count.
 METHOD = (
-    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "yamnet",
+    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "yamnet", "yamnet_weights",
     "losses", "optim", "sampling", "steps", "head", "folding", "training", "evaluation",
 )  # fmt: skip
+FOLDER = Path(__file__).parent
+PANN_FILE = "Cnn14_16k_mAP=0.438.pth"
 PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "pytorch-optimizer")
 
 
 @functools.cache
 def code_hash() -> str:
     """16 hex digits over the syntax trees of the method's modules and the shipped backbone."""
-    folder = Path(__file__).parent
-    found = hashlib.sha256()
-    for name in METHOD:
-        path = folder / f"{name}.py"
-        if path.is_file():
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            found.update(f"{name} {ast.dump(_without_docstrings(tree))}".encode())
-    backbone = folder / "assets" / "backbone.safetensors"
-    if backbone.is_file():
-        found.update(backbone.read_bytes())
+    found = _trees(METHOD)
+    found.update((FOLDER / "assets" / "backbone.safetensors").read_bytes())
     return found.hexdigest()[:16]
+
+
+@functools.cache
+def reporting_hash() -> str:
+    """16 hex digits over everything else of this package: what tables, claims, figures and the report are made by."""
+    found = _trees(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in METHOD))
+    for path in sorted(FOLDER.glob("assets/*.j2")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _trees(names):
+    found = hashlib.sha256()
+    for name in names:
+        tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+        found.update(f"{name} {ast.dump(_without_docstrings(tree))}".encode())
+    return found
+
+
+def weights_file(config) -> Path | None:
+    """File that a pretrained run loads; None for random start, and for YAMNet from the user's cache (pinned by SHA-256)."""
+    if not config.pretrained:
+        return None
+    if config.weights_path:
+        return Path(config.weights_path)
+    if config.backbone == "pann":
+        return data_folder() / PANN_FILE
+    return FOLDER / "assets" / "backbone.safetensors" if config.backbone == "synthesised" else None
+
+
+def weights_digest(config) -> str:
+    """16 hex digits of the weights that a run loads; "" for none, for the pinned ones, and where the file is missing."""
+    path = weights_file(config)
+    if path is None or not path.is_file():
+        return ""
+    about = path.stat()
+    return _file_digest(path, about.st_size, about.st_mtime_ns)
+
+
+@functools.cache
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

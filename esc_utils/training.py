@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import checkpoint, provenance, runs
-from .config import RunConfig, data_folder, digest
+from .config import RunConfig, digest
 from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
@@ -25,8 +25,10 @@ HISTORY = (
     "valid_loss", "valid_accuracy", "valid_auc",
 )  # fmt: skip
 EVAL_BATCH = 64
+LEAST_VALIDATIONS = 4  # of a run, where it has as many epochs, whatever `evaluate_every`
+SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
 STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics, at most
-REMEDY = "set recompute: on, or lower batch_size, fixmatch_batch_size or mu"
+REMEDY = "set recompute: always (CNN14), or lower batch_size, fixmatch_batch_size or mu"
 BACKBONES = {
     "pann": "PANN CNN14-16k (AudioSet)",
     "synthesised": "narrow CNN14 pretrained on synthesised audio, in place of PANN",
@@ -39,12 +41,29 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
     data is returned as it is. UserError for whatever a user can mend, with nothing half-written."""
     dataset = open_dataset(config)
     folds = split(config, dataset)
-    identity = digest([config.hash, provenance.code_hash(), dataset.fingerprint])
+    identity = digest([config.hash, provenance.code_hash(), dataset.fingerprint, provenance.weights_digest(config)])
     folder = runs.folder(config)
     with runs.claim(folder):
         if runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity:
             return runs.read(folder)
-        return _Trainer(config, dataset, folds, folder, identity, quiet).train()
+        return _trained(config, dataset, folds, folder, identity, quiet)
+
+
+def _trained(config: RunConfig, *rest) -> runs.Run:
+    """The record of a run; UserError with what to lower where a device runs out of memory or is lost."""
+    trainer = None
+    try:
+        trainer = _Trainer(config, *rest)
+        return trainer.train()
+    except RuntimeError as error:  # the CPU's allocator and a lost device raise no class of their own
+        known = isinstance(error, torch.AcceleratorError) or "allocate memory" in str(error)
+        if not known and "out of memory" not in str(error):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        kept = f"the first {trainer.saved[0]} epochs are kept" if trainer and trainer.saved else "nothing is kept yet"
+        raise UserError(
+            f"{config.device} failed ({reason}): if for memory, {REMEDY}; {kept}, the same command goes on from there"
+        ) from error
 
 
 def choose_device(name: str) -> torch.device:
@@ -78,13 +97,11 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
         model = Yamnet(classes)
         load_yamnet(model, config.weights_path or None)
         return model
-    from .model import WEIGHTS_FILE, Cnn14, load_pann
+    from .model import Cnn14, load_pann
 
     model = Cnn14(classes, width=config.width, dropout=(config.dropout_block, config.dropout_head))
     if config.pretrained:
-        published = data_folder() / WEIGHTS_FILE
-        shipped = Path(__file__).parent / "assets" / "backbone.safetensors"
-        load_pann(model, config.weights_path or (published if config.backbone == "pann" else shipped))
+        load_pann(model, provenance.weights_file(config))
     return model
 
 
@@ -154,6 +171,7 @@ class _Trainer:
             self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema), use_buffers=True
         ) if config.ema else None  # fmt: skip
         self.epoch, self.seconds, self.history, self.best = 0, 0.0, [], None
+        self.saved: tuple[int, float, float] | None = None  # last checkpoint: epoch, when, seconds it took
         rounds = self.plan.epochs if config.method == "fixmatch" else 0
         self.confidence = torch.full((rounds, len(folds.unlabelled)), float("nan"))
         self.pseudo = torch.full((rounds, len(folds.unlabelled)), -1, dtype=torch.int8)
@@ -198,29 +216,19 @@ class _Trainer:
                 self.epoch += 1
                 last = self.epoch == self.plan.epochs
                 spent = time.monotonic() - began
-                row = self._row(means, evaluate=last or self.epoch % self.config.evaluate_every == 0)
+                every = min(self.config.evaluate_every, max(1, self.plan.epochs // LEAST_VALIDATIONS))
+                row = self._row(means, evaluate=last or self.epoch % every == 0)
                 self.seconds += time.monotonic() - began
                 progress.epoch(self.epoch, row, self._clips_a_step() * means["steps"] / spent)
                 if row["valid_accuracy"] is not None:
                     self.history.append(row)
                 if not last:
-                    self._save()
+                    self._save_in_time()
             record = self._record()
-        except torch.OutOfMemoryError as error:
-            raise UserError(f"{self.device} ran out of memory: {REMEDY}; {self._kept()}") from error
-        except RuntimeError as error:  # the CPU's allocator and a lost device raise the plain class
-            if "allocate memory" not in str(error) and not isinstance(error, torch.AcceleratorError):
-                raise
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"{self.device} failed ({reason}): if for memory, {REMEDY}; {self._kept()}") from error
         finally:
             progress.close()
         checkpoint.remove(self.folder)
         return record
-
-    def _kept(self) -> str:
-        done = f"the first {self.epoch} epochs are kept" if self.epoch else "no epoch was finished yet"
-        return f"{done}, the same command goes on from there"
 
     def _opening(self) -> str:
         folds, plan = self.folds, self.plan
@@ -310,14 +318,20 @@ class _Trainer:
             "confidence": self.confidence[: self.epoch], "pseudo": self.pseudo[: self.epoch],
         }  # fmt: skip
 
-    def _save(self) -> None:
+    def _save_in_time(self) -> None:
+        """Write a checkpoint, unless the last took long and is recent: CNN14's is 1.3 GB, its epoch a second on a GPU."""
+        now = time.monotonic()
+        if self.saved and (now - self.saved[1]) * SAVING_SHARE < self.saved[2]:
+            return
         checkpoint.save(self.folder, self._state())
+        self.saved = (self.epoch, time.monotonic(), time.monotonic() - now)
 
     def _resume(self) -> None:
         state = checkpoint.load(self.folder, self.identity)
         if state is None:
             return
         self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.saved = (self.epoch, time.monotonic(), 0.0)
         self.history, self.best = state["history"], state["best"]
         self.model.load_state_dict(state["model"])
         if self.average is not None:

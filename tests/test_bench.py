@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import bench  # noqa: E402
+import bench
 
 
 @pytest.mark.parametrize("method", ["supervised", "fixmatch"])

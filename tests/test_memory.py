@@ -69,7 +69,7 @@ def test_recomputation_is_chosen_where_a_step_would_not_fit(monkeypatch):
     assert memory.should_recompute(knobs, cpu, 501)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2 * need)
     assert not memory.should_recompute(knobs, cpu, 501)
-    assert memory.should_recompute(knobs.model_copy(update={"recompute": "on"}), cpu, 501)
+    assert memory.should_recompute(knobs.model_copy(update={"recompute": "always"}), cpu, 501)
     joint = knobs.model_copy(update={"forward": "joint"})
     assert memory.gradient_clips(joint) == memory.gradient_clips(knobs) + 2 * 7 * 16
 

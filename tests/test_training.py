@@ -1,5 +1,7 @@
 import json
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +95,7 @@ def test_interrupted_run_ends_the_same(tiny, tmp_path, monkeypatch, experiment, 
             raise KeyboardInterrupt
 
     monkeypatch.setattr(training.checkpoint, "save", cut)
+    monkeypatch.setattr(training, "SAVING_SHARE", float("inf"))
     with pytest.raises(KeyboardInterrupt):
         training.run(knobs, quiet=True)
     monkeypatch.setattr(training.checkpoint, "save", save)
@@ -189,7 +192,8 @@ def test_out_of_memory_says_what_to_lower_and_the_run_goes_on(tiny, monkeypatch,
         return plain(*args)
 
     monkeypatch.setattr(training, "supervised_step", breaks)
-    with pytest.raises(UserError, match=r"recompute: on, or lower .*epochs are kept") as raised:
+    monkeypatch.setattr(training, "SAVING_SHARE", float("inf"))
+    with pytest.raises(UserError, match=r"recompute: always .*, or lower .*epochs are kept") as raised:
         training.run(knobs, quiet=True)
     assert "\n" not in str(raised.value)
     monkeypatch.setattr(training, "supervised_step", plain)
@@ -204,3 +208,34 @@ def test_clips_are_the_same_wherever_the_store_lies():
     clips.resident = torch.from_numpy(store)  # as on an accelerator
     assert torch.equal(mapped, clips[rows])
     assert mapped.shape == (3, 1, 3, 4) and mapped.dtype == torch.float32
+
+
+def test_checkpoints_take_a_small_share_of_the_time(tiny, monkeypatch):
+    saves, plain = [], checkpoint.save
+
+    def slow(folder, state):
+        saves.append(state["epoch"])
+        plain(folder, state)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(training.checkpoint, "save", slow)
+    run = training.run(tiny("cnn14_10"), quiet=True)
+    assert saves[0] == 1
+    assert len(saves) < run.metrics["epochs"] - 1
+
+
+def test_other_weights_are_another_run(tiny, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shipped = Path(training.__file__).parent / "assets" / "backbone.safetensors"
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(shipped.read_bytes())
+    knobs = tiny("pann_10", weights_path=str(own))
+    first = training.run(knobs, quiet=True)
+    assert training.run(tiny("pann_10"), quiet=True).metrics == first.metrics  # the same weights elsewhere
+    tensors = load_file(own)
+    tensors["fc1.weight"] *= 1.5
+    save_file(tensors, own)
+    second = training.run(knobs, quiet=True)
+    assert second.metrics["provenance"]["identity"] != first.metrics["provenance"]["identity"]
+    assert not np.array_equal(second.predictions["valid_prob"], first.predictions["valid_prob"])

@@ -11,12 +11,13 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from esc_utils import config, plan, runs  # noqa: E402
+from esc_utils import config, plan, provenance, runs  # noqa: E402
 from esc_utils.errors import UserError  # noqa: E402
 
 
@@ -80,6 +81,9 @@ def snakemake(options, data: str, wanted: list[int]) -> int:
         "--workflow-profile", f"workflow/profiles/{options.workflow_profile}", "--logger", "esc",
         "--config", *values, *([f"data={data}"] if data else []),
     ]  # fmt: skip
+    # One run a GPU at a time, and no more runs at once than the memory holds.
+    limits = {"gpu": provenance.cuda_devices(), "mem_mb": psutil.virtual_memory().total // 2**20}
+    words += ["--resources", *(f"{name}={value}" for name, value in limits.items())]
     if options.dry_run:
         words.append("--dry-run")
     if options.sensitivity:

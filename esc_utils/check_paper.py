@@ -1,6 +1,6 @@
 """The paper's scale, on any machine: the plan of the whole `paper` profile, and one real optimizer step of it.
 
-python -m esc_utils.check_paper [--plan-only] [--teraflops 300] [--recompute always]
+python -m esc_utils.check_paper [--plan-only] [--teraflops 20 100] [--recompute always]
 
 The step is FixMatch's at full width: CNN14 of 64 channels from random start, random log-mels of 5 s, the labelled and
 unlabelled batch of the profile, mixup, AdamW. It needs no dataset and no weights.
@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 from . import config, memory, plan
 from .check import FOLD_SIZES
-from .errors import exit_with
+from .errors import UserError, exit_with
 from .sampling import Budget, budget, draw_epoch, labelled_batch, unlabelled_batch
 from .urbansound import CLASSES, FOLDS
 
 EXPERIMENT = "fixmatch_tau075"
 FRAMES, MELS = 501, 64  # of a clip of 5 s
 GB = 1e9
+CARD_GB, MACHINE_GB = 16, 24  # what the paper's step must fit: a card, and the memory of a machine without one
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ def pools(knobs: config.RunConfig) -> tuple[int, int]:
     return FOLD_SIZES[knobs.train_fold], everything - held_out - FOLD_SIZES[knobs.train_fold]
 
 
+def validated_clips(knobs: config.RunConfig, steps: int) -> int:
+    """Clips that a run scores without training on them: validation while it trains, and all pools at the end."""
+    held_out, (labelled, unlabelled) = FOLD_SIZES[knobs.validation_fold], pools(knobs)
+    epochs = budget(knobs, labelled, unlabelled).epochs
+    return held_out * (epochs // knobs.evaluate_every + 1) + unlabelled
+
+
 def whole_plan(profile: str = "paper") -> list[Row]:
     """Every run of Tables 2 to 5, each once, in the order of the tables."""
     forward = forward_operations()
@@ -72,6 +80,7 @@ def whole_plan(profile: str = "paper") -> list[Row]:
         runs[job.experiment] += 1
         steps[job.experiment] += count
         operations[job.experiment] += count * step_operations(knobs, forward)
+        operations[job.experiment] += validated_clips(knobs, count) * forward
     return [Row(name, runs[name], steps[name], operations[name]) for name in runs]
 
 
@@ -110,7 +119,13 @@ def one_step(knobs: config.RunConfig) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m esc_utils.check_paper", description=__doc__.splitlines()[0])
     parser.add_argument("--plan-only", action="store_true", help="leave out the step (minutes on a CPU)")
-    parser.add_argument("--teraflops", type=float, default=300.0, help="rate assumed of the GPU, in 10^12 a second")
+    parser.add_argument(
+        "--teraflops",
+        type=float,
+        nargs="+",
+        default=[20.0, 100.0, 300.0],
+        help="rates assumed of the GPU, in 10^12 a second",
+    )
     parser.add_argument("--recompute", choices=["auto", "always", "never"], default="auto")
     options = parser.parse_args()
     with exit_with():
@@ -119,22 +134,24 @@ def main() -> None:
 
 def report(options) -> None:
     rows = whole_plan()
-    print("Plan of the whole profile `paper`, one seed: each run once, Tables 2 to 5\n")
+    seeds = len(config.for_run("paper", "").seeds)
+    print(f"Plan of the whole profile `paper`, Tables 2 to 5, each run once, seeds: {seeds}\n")
     print(f"{'experiment':28} {'runs':>5} {'steps':>9} {'PFLOP':>9}")
     for row in rows:
         print(f"{row.experiment:28} {row.runs:5} {row.steps:9,} {row.operations / 1e15:9,.0f}")
     runs, steps, operations = (sum(getattr(row, key) for row in rows) for key in ("runs", "steps", "operations"))
     print(f"{'in all':28} {runs:5} {steps:9,} {operations / 1e15:9,.0f}\n")
-    hours = operations / (options.teraflops * 1e12) / 3600
-    print(f"GPU: {hours:.1f} hours at {options.teraflops:g} TFLOP/s (an assumption, --teraflops: no GPU was measured)")
+    print("GPU hours, if it keeps up (assumed rates: nothing was measured on a GPU):")
+    for rate in options.teraflops:
+        print(f"  {operations / (rate * 1e12) / 3600:6.1f} at {rate:g} TFLOP/s")
     knobs = config.for_run("paper", EXPERIMENT, recompute=options.recompute)
     store = sum(FOLD_SIZES.values()) * FRAMES * MELS * 2 / GB
     need = {bits: memory.step_bytes(knobs, FRAMES, value_bytes=bits // 8) / GB for bits in (16, 32)}
     least = memory.step_bytes(knobs, FRAMES, value_bytes=2, recompute=True) / GB
-    enough = "enough" if memory.RESERVE * need[16] + store < 16 else "too little without recompute: on"
+    enough = "enough" if memory.RESERVE * need[16] + store < CARD_GB else "too little without recompute: always"
     print(
-        f"Memory of a FixMatch step: {need[16]:.1f} GB in bfloat16, {need[32]:.1f} GB in float32, {least:.1f} GB in "
-        f"bfloat16 with recompute; and {store:.2f} GB of log-mels. A card of 16 GB is {enough} in bfloat16."
+        f"Memory of a FixMatch step: {need[16]:.1f} GB in 16 bits, {need[32]:.1f} GB in float32, {least:.1f} GB in "
+        f"16 bits with recompute; and {store:.2f} GB of log-mels. A card of {CARD_GB} GB is {enough} in 16 bits."
     )
     weights = sum(p.numel() for p in _parameters()) * 4 / GB
     print(
@@ -149,6 +166,8 @@ def report(options) -> None:
         f"{found['clips']} clips in {found['seconds']:.0f} s ({found['clips'] / found['seconds']:.2f} clips/s), loss "
         f"{found['loss']:.3f}, every gradient finite, activations {how}, peak memory {found['peak'] / GB:.1f} GB"
     )
+    if found["peak"] > MACHINE_GB * GB:
+        raise UserError(f"the step took more than {MACHINE_GB} GB: --recompute always")
 
 
 def _parameters():

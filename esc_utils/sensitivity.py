@@ -18,7 +18,7 @@ from .errors import UserError, exit_with
 METRICS = ("accuracy", "auc")
 COLUMNS = (
     "ledger", "row", "experiment", "baseline", "folds",
-    *(f"{m}{end}" for m in METRICS for end in ("", "_default", "_difference", "_low", "_high", "_p")),
+    *(f"{m}{end}" for m in METRICS for end in ("", "_default", "_difference", "_low", "_high", "_p", "_p_holm")),
     "test", "validation_recordings_trained_on", "steps", "network", "data", "note",
 )  # fmt: skip
 LEAK_NOTE = "what not to do: validation clips share recordings with training clips; other clips than the default's"
@@ -26,7 +26,11 @@ LEAK_NOTE = "what not to do: validation clips share recordings with training cli
 
 def build(spec: dict, results: comparison.Results) -> list[dict]:
     """Rows of the table in the order of the spec, in percent and points; rows without runs have empty scores."""
-    return [_row(row, spec["sensitivity"]["folds"], results) for row in spec["sensitivity"]["rows"]]
+    rows = [_row(row, spec["sensitivity"]["folds"], results) for row in spec["sensitivity"]["rows"]]
+    for metric in METRICS:
+        for row, p in zip(rows, intervals.holm([row[f"{metric}_p"] for row in rows]), strict=True):
+            row[f"{metric}_p_holm"] = p
+    return rows
 
 
 def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
@@ -45,14 +49,28 @@ def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
         answer |= {f"{metric}_{key}": result[key] for key in ("difference", "low", "high", "p")}
         answer["test"] = result["test"]
     if leaks:
-        answer["validation_recordings_trained_on"] = float(np.mean([leaked_share(run) for run in found]))
-    notes = [LEAK_NOTE] if leaks else []
+        shares = [leaked_share(run) for run in found]
+        answer["validation_recordings_trained_on"] = None if None in shares else float(np.mean(shares))
+    notes = [LEAK_NOTE] if leaks else _cannot_act(found[0])
     if comparison.stands_in(found[0]):
         notes.append(f"{comparison.network_name(found[0])} stands in place of PANN")
     return answer | {
         "steps": found[0].metrics["steps"], "network": comparison.network_name(found[0]),
         "data": tables.data_label(found), "note": "; ".join(notes),
     }  # fmt: skip
+
+
+def _cannot_act(run) -> list[str]:
+    """Where a profile leaves a knob nothing to change, the row says so instead of passing for an answer."""
+    made, notes = run.metrics["config"], []
+    mode = made["pseudo_mode"] == "eval" or made["forward"] == "joint"
+    still = made["pretrained"] and made["backbone_norm"] == "stored" and not (made["dropout_block"] or made["dropout_head"])
+    if mode and still:
+        notes.append("no answer here: with stored batch-norm statistics and no dropout this knob changes nothing")
+    left = made["ema"] ** run.metrics["steps"] if made["ema"] else 0
+    if left > 0.05:
+        notes.append(f"no answer here: after so few steps {left:.0%} of the average is still the start")
+    return notes
 
 
 def unpaired(results: comparison.Results, left: str, right: str, folds: list[int], metric: str) -> dict:
@@ -76,13 +94,16 @@ def unpaired(results: comparison.Results, left: str, right: str, folds: list[int
     }
 
 
-def leaked_share(run) -> float:
-    """Percent of a run's validation clips whose recording has other clips in its training folds. UserError where the
-    dataset that it was trained on is not at hand."""
+def leaked_share(run) -> float | None:
+    """Percent of a run's validation clips whose recording has other clips in its training folds; None where the dataset
+    that it was trained on is not at hand."""
     from .urbansound import open_dataset, split
 
     knobs = config.merge([(f"record of {run.name}", run.metrics["config"])])
-    dataset = open_dataset(knobs)
+    try:
+        dataset = open_dataset(knobs)
+    except UserError:
+        return None
     parts, recordings = split(knobs, dataset), dataset.clips["fsid"].to_numpy()
     return 100 * float(np.isin(recordings[parts.validation], recordings[parts.labelled]).mean())
 
@@ -114,7 +135,7 @@ def readable(spec: dict, rows: list[dict], profile: str) -> dict:
         "profile": profile,
         "synthesised": synthesised,
         "caption": f"Profile {profile}. {about} Percent, validation fold, last epoch; change in points with 95% interval "
-        "over recordings and p as it is, not adjusted for the number of rows. One training seed unless more were trained.",
+        "over recordings, p by Holm over the table. Says nothing about another training seed.",
         "header": header,
         "rows": body,
         "groups": [""] * len(body),
@@ -137,7 +158,7 @@ def _change(row: dict, metric: str) -> str:
     text = f"{row[f'{metric}_difference']:+.2f}"
     if row[f"{metric}_low"] is None:
         return text
-    return f"{text} [{row[f'{metric}_low']:.2f}, {row[f'{metric}_high']:.2f}], {comparison.p_words(row[f'{metric}_p'])}"
+    return f"{text} [{row[f'{metric}_low']:.2f}, {row[f'{metric}_high']:.2f}], {comparison.p_words(row[f'{metric}_p_holm'])}"
 
 
 def _notes(row: dict) -> str:

@@ -14,6 +14,8 @@ MASKS = 2048  # drawn for the measured share of masked cells
 SYNTHESISED = "synthesised audio"
 REAL = "UrbanSound8K"
 METRICS = ("accuracy", "auc")
+# Knobs that a profile may change although they are method: what its network or budget cannot bear. Tables print them.
+METHOD_KNOBS = ("mu", "head_start", "backbone_norm", "backbone_rate", "dropout_block", "dropout_head", "learning_rate")
 
 
 def read_spec(path: Path | None = None) -> dict:
@@ -96,6 +98,15 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
     if comparison.stands_in(first):
         notes.append(f"{comparison.network_name(first)} stands in place of PANN")
     return answer | {"note": "; ".join(notes)}
+
+
+def changed_method(profile: str) -> str:
+    """What a profile changes beyond scale against the paper's values, e.g. "mu 3 (paper: 7)"; "" for nothing."""
+    paper, ours = (
+        config.load(layers).model_dump() for layers in (config.layers_of("paper", ""), config.layers_of(profile, ""))
+    )
+    changed = [key for key in METHOD_KNOBS if ours[key] != paper[key]]
+    return ", ".join(f"{key} {ours[key]} (paper: {paper[key]})" for key in changed)
 
 
 def row_name(label: str, run) -> str:

@@ -109,6 +109,8 @@ def _caption(name: str, rows: list[dict], profile: str) -> str:
         "Difference: accuracy against the row named, paired, p by Holm over the table; its mark compares its direction "
         "with the printed one. Seeds: deviation over training seeds, apart from the interval."
     )
+    if changes := tables.changed_method(profile):
+        words.append(f"Beyond scale this profile changes: {changes}.")
     short = sorted({row["folds"] for row in rows if row.get("folds") and row["folds"].split()[0] != row["folds"].split()[2]})
     if short:
         words.append(f"Not all runs are there: {', '.join(short)} folds.")

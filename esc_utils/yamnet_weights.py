@@ -99,6 +99,7 @@ def fetch(scratch: Path, folder: Path) -> Path:
     requirement = f"{manifest()['package']}=={manifest()['version']}"
     # A wheel only, never a source archive, whose build would run code.
     options = ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--disable-pip-version-check"]
+    options += ["--retries", "1", "--timeout", "15"]  # a network that swallows packets must not hold a notebook for minutes
     command = [sys.executable, "-m", "pip", "download", "--quiet", *options, "--dest", str(scratch), requirement]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     path = scratch / wheel_name()

@@ -25,7 +25,9 @@ def test_plan_counts_every_run_of_the_tables_once():
     assert rows["fixmatch_tau095"].steps == 70 * (pool // 224)
     forward = check_paper.forward_operations()
     assert gradient_clips(knobs) == 16 + 112
-    assert rows["fixmatch_tau095"].operations == rows["fixmatch_tau095"].steps * (3 * 128 + 224) * forward
+    scored = 888 * (70 + 1) + pool
+    assert check_paper.validated_clips(knobs, 2170) == scored
+    assert rows["fixmatch_tau095"].operations == (rows["fixmatch_tau095"].steps * (3 * 128 + 224) + scored) * forward
 
 
 def test_one_step_of_a_narrow_network():
@@ -40,4 +42,4 @@ def test_plan_is_printed_with_what_was_assumed(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["check_paper", "--plan-only", "--teraflops", "100"])
     check_paper.main()
     text = capsys.readouterr().out
-    assert "at 100 TFLOP/s" in text and "no GPU was measured" in text and "One step" not in text
+    assert "at 100 TFLOP/s" in text and "nothing was measured on a GPU" in text and "One step" not in text

@@ -58,13 +58,24 @@ def test_changes_are_paired_and_the_leak_is_not(spec, tmp_path, monkeypatch):
 
 def test_files_are_written_and_say_what_audio(spec, tmp_path):
     for name, accuracy in (("fixmatch_tau075", 60), ("l22_ema", 60)):
-        records.write(tmp_path, name, accuracy, synthesised=True)
+        records.write(tmp_path, name, accuracy, synthesised=True, steps=100)
     paths = sensitivity.write(tmp_path, "paper")
     assert [path.name for path in paths] == ["sensitivity.csv", "sensitivity.md", "sensitivity.html"]
     rows = list(csv.DictReader(paths[0].open()))
     same = next(row for row in rows if row["experiment"] == "l22_ema")
     assert float(same["accuracy_difference"]) == 0 and float(same["accuracy_p"]) == 1
+    assert "of the average is still the start" in same["note"]
     assert "synthesised audio" in paths[1].read_text() and "synthesised audio" in paths[2].read_text()
+
+
+def test_a_knob_that_cannot_act_is_no_answer(spec, tmp_path):
+    still = {"backbone_norm": "stored", "dropout_block": 0.0, "dropout_head": 0.0}
+    for name in ("fixmatch_tau075", "l11_pseudo_eval", "l12_joint_forward", "l10_labelled_weak"):
+        records.write(tmp_path, name, 60, **still)
+    rows = {row["experiment"]: row for row in sensitivity.build(spec, comparison.load(tmp_path, "paper"))}
+    assert "changes nothing" in rows["l11_pseudo_eval"]["note"]
+    assert "changes nothing" in rows["l12_joint_forward"]["note"]
+    assert not rows["l10_labelled_weak"]["note"]
 
 
 def test_nothing_run_is_one_line(tmp_path):

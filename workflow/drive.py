@@ -1,6 +1,7 @@
 """Start the workflow: check the machine, hold the lock, run Snakemake, say where the results are.
 
 python workflow/drive.py --profile quick [--data DIR] [--outputs DIR] [--tables 2,3] [--jobs N] [--dry-run]
+    --workflow-profile slurm: one Slurm job a run (docs/slurm.md); --jobs is then the most cores in use at a time
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+NODE_THREADS = 4  # of a cluster job that may use many
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -74,6 +76,8 @@ def forget_half_runs(folder: Path) -> None:
 def snakemake(options, data: str, wanted: list[int]) -> int:
     tables = ",".join(map(str, wanted))
     values = [f"profile={options.profile}", f"outputs={options.outputs}", f"tables={tables}"]
+    if options.workflow_profile != "default":
+        values.append(f"threads={NODE_THREADS}")
     words = [
         sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--cores", str(options.jobs),
         "--workflow-profile", f"workflow/profiles/{options.workflow_profile}", "--logger", "esc",

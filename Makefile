@@ -14,7 +14,7 @@ help:
 	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
 	@echo "make test                                           all tests"
-	@echo "make torture                                        20 kills of training runs, 20 identical endings"
+	@echo "make torture                                        training killed 20 times ends as undisturbed"
 	@echo "make lab                                            JupyterLab on the notebooks"
 	@echo "make data                                           download UrbanSound8K and PANN's weights"
 	@echo "make check                                          is this machine ready?"

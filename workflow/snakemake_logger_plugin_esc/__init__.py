@@ -71,7 +71,6 @@ class LogHandler(LogHandlerBase):
         name = self.jobs.get(record.jobid, (record.rule_name, 0.0))[0]
         self._say(f"FAILED {name}")
         for log in record.log or []:  # the rule's own, then Slurm's
-            self._say(f"  {log}")
             try:
                 with Path(log).open(encoding="utf-8", errors="replace") as lines:
                     tail = [line.rstrip() for line in lines if line.strip()][-5:]

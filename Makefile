@@ -9,7 +9,7 @@ BIN     := .venv/bin
 export UV_SYSTEM_CERTS := true
 DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help install tables table1 table2 table3 table4 table5 report sensitivity bench check-paper test lab data check lint clean
+.PHONY: help install tables table1 table2 table3 table4 table5 report sensitivity bench check-paper test torture lab data check lint clean
 help:
 	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench [BENCH='--only a,b']                     speed beside the way PANN's users train today, as ratios"
 	@echo "make check-paper                                    the paper profile's plan and one full-width step on this CPU"
 	@echo "make test                                           all tests"
+	@echo "make torture                                        training killed 20 times ends as undisturbed"
 	@echo "make lab                                            JupyterLab on the notebooks"
 	@echo "make data                                           download UrbanSound8K and PANN's weights"
 	@echo "make check                                          is this machine ready?"
@@ -46,6 +47,8 @@ check-paper: install
 test: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10
+torture: install
+	@ESC_KILLS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/test_torture.py
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 lab: install

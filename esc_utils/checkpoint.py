@@ -52,7 +52,10 @@ def save(folder: Path, state: dict) -> None:
 
 
 def load(folder: Path, identity: str) -> dict | None:
-    """The newest sound checkpoint whose "identity" is this run's, or None; a damaged one is skipped with a warning."""
+    """The newest sound checkpoint whose "identity" is this run's, or None; a damaged one is skipped with a warning. What a
+    killed process was writing here is deleted: the caller holds the folder."""
+    for temporary in folder.glob(".*.[0-9]*"):
+        temporary.unlink()
     for path in (folder / CURRENT, folder / PREVIOUS):
         if not path.is_file():
             continue

@@ -164,13 +164,29 @@ def data_folder() -> Path:
     return working_root() / "data"
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice, where YAML would silently take the later line."""
+
+    def compose_mapping_node(self, anchor):
+        node, seen = super().compose_mapping_node(anchor), set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else key
+            if name in seen:
+                raise UserError(f"line {key.start_mark.line + 1}: '{name}' stands there a second time: remove one")
+            seen.add(name)
+        return node
+
+
 def read_parameters(path: Path) -> dict:
-    """One parameter file as a flat dict; UserError names the file where it is missing, not YAML or not flat."""
+    """One parameter file as a flat dict; UserError names the file where it is missing, not YAML or not flat, or has a key
+    twice."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _OnceLoader)
+    except UserError as error:
+        raise UserError(f"parameter file {path}, {error}") from None
     except OSError as error:
         raise UserError(f"parameter file {path} cannot be read ({error.strerror}): check the name") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # PyYAML's constructors raise whatever Python does: ValueError, KeyError, RecursionError ...
         reason = " ".join(str(error).split())
         raise UserError(f"parameter file {path} is not valid YAML: {reason}") from None
     if values is None:

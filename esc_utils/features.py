@@ -54,12 +54,16 @@ def decode(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     mono = audio.mean(axis=1)
     if mono.size == 0:
         raise UserError(f"audio file {path} has no samples: unpack it again")
-    if not np.isfinite(mono).all():
-        raise UserError(f"audio file {path} has samples that are NaN or infinite: replace it")
-    if rate != sample_rate:
+    if rate != sample_rate and np.isfinite(mono).all():
         import soxr
 
         mono = soxr.resample(mono, rate, sample_rate)
+    if mono.size == 0:
+        raise UserError(
+            f"audio file {path} is shorter than one sample at {sample_rate} Hz (it says {rate} Hz): unpack it again"
+        )
+    if not np.isfinite(mono).all():  # also after resampling, which overflows near the largest float
+        raise UserError(f"audio file {path} has samples that are NaN, infinite or beyond float32: replace it")
     return mono.astype(np.float32, copy=False)
 
 

@@ -45,6 +45,7 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
     folder = runs.folder(config)
     with runs.claim(folder):
         if runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity:
+            checkpoint.remove(folder)  # of a run that was killed just after its record was written
             return runs.read(folder)
         return _trained(config, dataset, folds, folder, identity, quiet)
 

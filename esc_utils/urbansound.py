@@ -173,7 +173,8 @@ def read_index(csv: Path) -> "pandas.DataFrame":
         raise UserError(f"{csv} is not a CSV table ({' '.join(str(error).split())}): take the official one") from None
     if header is None and table.shape[1] == len(COLUMNS):
         table.columns = list(COLUMNS)
-    table = table.rename(columns={"class_name": "class"})
+    if "class" not in table.columns:
+        table = table.rename(columns={"class_name": "class"})
     lacking = [name for name in COLUMNS if name not in table.columns]
     if lacking:
         raise UserError(f"{csv} lacks the columns {', '.join(lacking)}: it must have {', '.join(COLUMNS)}")
@@ -208,8 +209,9 @@ def _check_rows(csv: Path, table: "pandas.DataFrame", first_line: int) -> None:
 
     for column in ("fsID", "start", "end", "salience", "fold", "classID"):
         numbers = pandas.to_numeric(table[column], errors="coerce")
-        whole = numbers.isna() if column in ("start", "end") else numbers.isna() | (numbers % 1 != 0)
-        refuse(whole, f"{column} is '{{{column}}}', not a number: take the official CSV")
+        wrong = numbers.isna() | (numbers.abs() >= 2**53)  # beyond it a float holds no whole numbers
+        wrong |= False if column in ("start", "end") else numbers % 1 != 0
+        refuse(wrong, f"{column} is '{{{column}}}', not a number: take the official CSV")
         table[column] = numbers
     refuse(~table["fold"].isin(FOLDS), "fold is {fold}, must be 1 to 10")
     refuse(~table["classID"].isin(range(len(CLASSES))), "classID is {classID}, must be 0 to 9")
@@ -217,8 +219,8 @@ def _check_rows(csv: Path, table: "pandas.DataFrame", first_line: int) -> None:
     refuse(table["class"].astype(str).str.strip() != expected, "class '{class}' and classID {classID} disagree")
     parts = table["slice_file_name"].astype(str).str.extract(r"^(\d+)-(\d+)-\d+-\d+\.wav$")
     refuse(parts[0].isna(), "the file name is not fsID-classID-occurrence-slice.wav")
-    refuse(parts[1].astype(int) != table["classID"], "the file name and classID {classID} disagree")
-    refuse(parts[0].astype(int) != table["fsID"], "the file name and fsID {fsID} disagree")
+    refuse(parts[1].astype(float) != table["classID"], "the file name and classID {classID} disagree")
+    refuse(parts[0].astype(float) != table["fsID"], "the file name and fsID {fsID} disagree")
     refuse(table["end"] < table["start"], "it ends at {end} s before it starts at {start} s")
     refuse(table["slice_file_name"].duplicated(), "the clip is listed twice: remove one of the lines")
 

@@ -202,6 +202,7 @@ BAD_FILES = {
     "a list": (b"- tau\n- mu\n", ("flat",)),
     "nested": (b"fixmatch:\n  tau: 0.75\n", ("unknown parameter 'fixmatch'",)),
     "number as key": (b"1: 2\n", ("flat",)),
+    "key twice": (b"tau: 0.5\nmu: 7\n# later\ntau: 0.9\n", ("line 4", "'tau'", "second time", "remove")),
     "1e-4": (b"learning_rate: 1e-4\n", ("learning_rate", "1.0e-4")),
 }
 

@@ -1,6 +1,7 @@
 """Start the workflow: check the machine, hold the lock, run Snakemake, say where the results are.
 
 python workflow/drive.py --profile quick [--data DIR] [--outputs DIR] [--tables 2,3] [--jobs N] [--dry-run]
+    --workflow-profile slurm: one Slurm job a run (docs/slurm.md); --jobs is then the most of them at a time
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+NODE_THREADS = 4  # of a cluster job that may use many
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -27,7 +29,7 @@ def main() -> int:
     parser.add_argument("--data", default="")
     parser.add_argument("--outputs", default="outputs")
     parser.add_argument("--tables", default="")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--jobs", type=int)
     parser.add_argument("--sensitivity", action="store_true", help="the ledger's alternatives instead of the tables")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--workflow-profile", default="default")
@@ -76,14 +78,19 @@ def forget_half_runs(folder: Path) -> None:
 def snakemake(options, data: str, wanted: list[int]) -> int:
     tables = ",".join(map(str, wanted))
     values = [f"profile={options.profile}", f"outputs={options.outputs}", f"tables={tables}"]
+    limit = ["--cores", str(options.jobs or os.cpu_count())]
+    if options.workflow_profile != "default":
+        values.append(f"threads={NODE_THREADS}")
+        limit = ["--jobs", str(options.jobs)] if options.jobs else []
     words = [
-        sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--cores", str(options.jobs),
+        sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", *limit,
         "--workflow-profile", f"workflow/profiles/{options.workflow_profile}", "--logger", "esc",
         "--config", *values, *([f"data={data}"] if data else []),
     ]  # fmt: skip
-    # One run a GPU at a time, and no more runs at once than the memory holds.
-    limits = {"gpu": provenance.cuda_devices(), "mem_mb": psutil.virtual_memory().total // 2**20}
-    words += ["--resources", *(f"{name}={value}" for name, value in limits.items())]
+    if options.workflow_profile == "default":
+        # One run a GPU at a time, and no more runs at once than the memory holds.
+        limits = {"gpu": max(1, provenance.cuda_devices()), "mem_mb": psutil.virtual_memory().total // 2**20}
+        words += ["--resources", *(f"{name}={value}" for name, value in limits.items())]
     if options.dry_run:
         words.append("--dry-run")
     if options.sensitivity:

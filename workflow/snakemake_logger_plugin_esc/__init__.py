@@ -12,7 +12,7 @@ class LogHandler(LogHandlerBase):
     """Prints job starts and ends to stdout; errors with the tail of the failed job's log."""
 
     def __post_init__(self) -> None:
-        self.jobs: dict[int, tuple[str, float, list[str]]] = {}
+        self.jobs: dict[int, tuple[str, float]] = {}
         self.total = self.done = 0
         self.trained, self.to_train = [], 0
         self.began = time.monotonic()
@@ -51,14 +51,14 @@ class LogHandler(LogHandlerBase):
         words = [record.rule_name, *(f"{value}" for value in record.wildcards.values())]
         if record.rule_name == "run":
             words = [record.wildcards["experiment"], f"fold {record.wildcards['fold']}, seed {record.wildcards['seed']}"]
-        self.jobs[record.jobid] = (" ".join(words), time.monotonic(), list(record.log or []))
+        self.jobs[record.jobid] = (" ".join(words), time.monotonic())
         if self.common_settings.dryrun and record.rule_name != "all":
             self._say(f"would run {' '.join(words)}")
 
     def _finish(self, job: int) -> None:
         if job not in self.jobs:
             return
-        name, began, _ = self.jobs.pop(job)
+        name, began = self.jobs.pop(job)
         if name == "all":
             return
         self.done += 1
@@ -68,9 +68,9 @@ class LogHandler(LogHandlerBase):
         self._say(f"{share:>9} {name:<44} {time.monotonic() - began:5.0f} s   about {_minutes(left)} left")
 
     def _fail(self, record) -> None:
-        name, _, logs = self.jobs.get(record.jobid, (record.rule_name, 0.0, list(record.log or [])))
+        name = self.jobs.get(record.jobid, (record.rule_name, 0.0))[0]
         self._say(f"FAILED {name}")
-        for log in logs:
+        for log in record.log or []:  # the rule's own, then Slurm's
             try:
                 with Path(log).open(encoding="utf-8", errors="replace") as lines:
                     tail = [line.rstrip() for line in lines if line.strip()][-5:]

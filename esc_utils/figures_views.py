@@ -58,9 +58,10 @@ def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_
     weak, strong = np.asarray(weak, dtype=bool), np.asarray(strong, dtype=bool)
     draws = max(len(weak), len(strong))
     tall = 1.0 + 1.25 * (draws + 1)
-    margins = {"left": 0.105, "right": 0.885, "bottom": 0.52 / tall, "top": 1 - 0.62 / tall, "wspace": 0.06, "hspace": 0.3}
+    margins = {"left": 0.105, "right": 0.885, "bottom": 0.52 / tall, "top": 1 - 0.62 / tall, "wspace": 0.06, "hspace": 0.27}
     figure = style.new(7.0, tall, title, margins)
-    cells = figure.subplot_mosaic([["clip", "clip"]] + [[f"weak{i}", f"strong{i}"] for i in range(draws)])
+    rows = [["clip", "clip"], [".", "."], *([f"weak{i}", f"strong{i}"] for i in range(draws))]
+    cells = figure.subplot_mosaic(rows, height_ratios=(1, 0.12, *[1] * draws))  # room for the clip's time labels
     low, high = _decibels(log_mel)
     image = _spectrogram(cells["clip"], log_mel, hop_seconds, mel_hz, low, high)
     cells["clip"].set_title("the clip, unmasked", fontsize=9)

@@ -69,8 +69,9 @@ def _as_html(frame) -> str:
     sides = ["right" if pd.api.types.is_numeric_dtype(frame[column]) else "left" for column in frame]
 
     def line(tag, values):
+        look = "padding:2px 10px;line-height:1.3"
         pairs = zip(values, sides, strict=True)
-        cells = (f"<{tag} style='text-align:{side};padding:2px 10px'>{escape(value)}</{tag}>" for value, side in pairs)
+        cells = (f"<{tag} style='text-align:{side};{look}'>{escape(value)}</{tag}>" for value, side in pairs)
         return f"<tr>{''.join(cells)}</tr>"
 
     def words(value) -> str:

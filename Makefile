@@ -9,14 +9,16 @@ BIN     := .venv/bin
 export UV_SYSTEM_CERTS := true
 DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help install tables table1 table2 table3 table4 table5 report sensitivity bench check-paper test torture lab data check lint clean
+.PHONY: help install tables table1 table2 table3 table4 table5 report pages sensitivity bench check-paper test test-browser torture lab data check lint clean
 help:
 	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
+	@echo "make pages                                          every rendered notebook as one HTML file"
 	@echo "make sensitivity                                    what the paper leaves open: each alternative against our choice"
 	@echo "make bench [BENCH='--only a,b']                     speed beside the way PANN's users train today, as ratios"
 	@echo "make check-paper                                    the paper profile's plan and one full-width step on this CPU"
-	@echo "make test                                           all tests"
+	@echo "make test                                           all tests but those in a browser"
+	@echo "make test-browser                                   the notebooks in JupyterLab, in headless Chromium"
 	@echo "make torture                                        training killed 20 times ends as undisturbed"
 	@echo "make lab                                            JupyterLab on the notebooks"
 	@echo "make data                                           download UrbanSound8K and PANN's weights"
@@ -38,6 +40,8 @@ tables: install
 table1 table2 table3 table4 table5: install
 	@$(DRIVE) --tables $(@:table%=%)
 report: tables
+pages: install
+	@find "$(OUTPUTS)/$(PROFILE)" -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/python workflow/page.py {} +
 sensitivity: install
 	@$(DRIVE) --sensitivity
 bench: install
@@ -49,6 +53,12 @@ test: install
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10
 torture: install
 	@ESC_KILLS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/test_torture.py
+# Debian's Chromium: it comes with the libraries it needs, which a downloaded one does not.
+test-browser: install
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	  else echo "error: no Chromium: install Debian's package chromium, or set CHROMIUM=/path/to/it"; exit 1; fi
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser --durations 5
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 lab: install

@@ -10,7 +10,7 @@ import io
 import numpy as np
 
 from . import figures, pseudo, style
-from .explore_canvas import SCREEN_DPI, Base, Lines, heat_base
+from .explore_canvas import SCREEN_DPI, Base, Lines, Still, heat_base
 from .urbansound import CLASSES
 
 WIDE = {"description_width": "130px"}
@@ -34,10 +34,12 @@ def clip_browser(dataset, features, config):
         wanted = (clips["class_id"] == kind.value) & ((clips["fold"] == fold.value) | (fold.value == 0))
         rows = clips.index[wanted]
         words = {1: "foreground", 2: "background"}
+        clip.unobserve(show, "value")  # new options choose none, then the first: one picture is enough
         clip.options = [(f"{clips.file[i]} ({clips.duration[i]:.2f} s, {words[clips.salience[i]]})", i) for i in rows] or [
             ("no clip of this class in this fold", None)
         ]
-        clip.index = 0  # new options choose none
+        clip.index = 0
+        clip.observe(show, "value")
         show()
 
     def show(_=None):
@@ -142,8 +144,9 @@ def tau_explorer(run):
     sure, named, hidden = arrays["pseudo_confidence"], arrays["pseudo_label"], arrays["unlabelled_label"]
     recordings, own_tau = arrays["unlabelled_recording"], run.metrics["config"]["tau"]
     marked = {"synthesised": run.metrics["synthesised"]}
-    tau = widgets.FloatSlider(own_tau, min=0.1, max=0.99, step=0.01, description="tau", readout_format=".2f", style=WIDE)
-    epoch = widgets.IntSlider(len(sure), 1, len(sure), description="epoch", style=WIDE)
+    wide = {"style": {"description_width": "50px"}, "layout": {"width": "400px"}}
+    tau = widgets.FloatSlider(own_tau, min=0.1, max=0.99, step=0.01, description="tau", readout_format=".2f", **wide)
+    epoch = widgets.IntSlider(len(sure), 1, len(sure), description="epoch", **wide)
     heat, roc, words = widgets.HTML(), widgets.HTML(), widgets.HTML()
     title = f"Confidence mask: {run.name}"
     base = heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, own_tau, title=title, **marked))
@@ -159,19 +162,21 @@ def tau_explorer(run):
         share, by_class = pseudo.shares(now, axis=0), _class_rows(now, hidden)
         passed = now <= pseudo.WRONG
         words.value = (
-            f"<p><b>tau = {tau.value:.2f}, epoch {epoch.value}</b>: {share['accepted']:.1%} of the drawn clips accepted, "
+            f"<p style='line-height:1.4'><b>tau = {tau.value:.2f}, epoch {epoch.value}</b>: "
+            f"{share['accepted']:.1%} of the drawn clips accepted, "
             f"{_percent(share['accuracy'])} of them right, from {len(np.unique(recordings[passed]))} recordings. "
             f"The run itself used tau = {own_tau:g}.</p>{by_class}"
         )
         heat.value = _img(base.paint(panels(state, hidden, at)), f"Mask heat map at tau {tau.value:.2f}", base.width)
         lines = figures.confidence_curve(sure[at], named[at] == hidden, tau.value)
-        roc.value = _img(curve.paint(lines), f"Right against wrong labels accepted, tau {tau.value:.2f}", curve.width)
+        roc.value = _img(curve.move(lines), f"Right against wrong labels accepted, tau {tau.value:.2f}", curve.width)
 
     tau.observe(show, "value")
     epoch.observe(show, "value")
     show()
-    beside = widgets.VBox([words, roc])
-    return widgets.VBox([widgets.HBox([tau, epoch]), widgets.HBox([heat, beside], layout={"flex_flow": "row wrap"})])
+    beside = widgets.VBox([words, roc], layout={"flex": "0 1 320px"})
+    sliders = widgets.HBox([tau, epoch], layout={"flex_flow": "row wrap"})
+    return widgets.VBox([sliders, widgets.HBox([heat, beside], layout={"flex_flow": "row wrap"})])
 
 
 def _class_rows(state, labels) -> str:
@@ -181,7 +186,9 @@ def _class_rows(state, labels) -> str:
         if own.size:
             share = pseudo.shares(own, axis=0)
             cells = (style.spoken(name), _percent(share["accepted"]), _percent(share["accuracy"]))
-            rows.append("<tr>" + "".join(f"<td style='padding:0 8px'>{cell}</td>" for cell in cells) + "</tr>")
+            rows.append(
+                "<tr>" + "".join(f"<td style='padding:0 8px;line-height:1.4'>{cell}</td>" for cell in cells) + "</tr>"
+            )
     head = "".join(f"<th style='padding:0 8px;text-align:left'>{name}</th>" for name in ("true class", "accepted", "right"))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
@@ -199,14 +206,21 @@ def roc_explorer(rows, synthesised=False):
     )  # fmt: skip
     options = [("weighted mean", -1), *((style.spoken(name), i) for i, name in enumerate(CLASSES))]
     kind = widgets.Dropdown(options=options, description="Class")
-    picture = widgets.HTML()
+    picture, frame = widgets.HTML(), Still(figures.roc_frame())
 
     def show(_=None):
+        import matplotlib
+
         index = None if kind.value < 0 else kind.value
         bands = [(label, name, *made[label][index]) for label, name, _ in rows if label in chosen.value]
-        class_name = "" if index is None else CLASSES[index]
-        drawn = figures.roc_bands(bands, index, class_name, synthesised=synthesised)
-        picture.value = _image(drawn, f"Mean ROC curves, {kind.label}: {', '.join(chosen.value)}")
+        title = figures.roc_title(index, "" if index is None else CLASSES[index])
+        with matplotlib.rc_context(style.RC):
+            head = style.retitle(frame.figure, title, synthesised)
+            moving = figures.roc_artists(frame.figure, bands)
+            drawn = frame.paint([head, *moving])
+        for artist in moving:
+            artist.remove()
+        picture.value = _img(drawn, f"Mean ROC curves, {kind.label}: {', '.join(chosen.value)}", frame.width)
 
     chosen.observe(show, "value")
     kind.observe(show, "value")

@@ -46,32 +46,47 @@ class Base:
         return drawn.getvalue()
 
 
-class Lines:
-    """A figure of one axes whose lines move, the first aside: all else is drawn once."""
+class Still:
+    """A figure that is drawn once; artists that move are laid over it."""
 
     def __init__(self, figure):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         figure.set_dpi(SCREEN_DPI)
-        self.canvas, (self.axes,) = FigureCanvasAgg(figure), figure.axes
-        for line in self.axes.lines[1:]:
-            line.set_visible(False)
+        self.figure, self.canvas = figure, FigureCanvasAgg(figure)
         self.canvas.draw()
         self.still = self.canvas.copy_from_bbox(figure.bbox)
         self.width = round(figure.bbox.width)
 
-    def paint(self, data) -> bytes:
-        """PNG bytes with (x, y) of every moving line."""
+    def paint(self, artists) -> bytes:
+        """PNG bytes with these artists of the figure on top."""
         from PIL import Image
 
         self.canvas.restore_region(self.still)
-        for line, (x, y) in zip(self.axes.lines[1:], data, strict=True):
-            line.set_data(x, y)
-            line.set_visible(True)
-            self.axes.draw_artist(line)
+        for artist in artists:
+            self.figure.draw_artist(artist)
         drawn = io.BytesIO()
         Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3]).save(drawn, "png", compress_level=1)
         return drawn.getvalue()
+
+
+class Lines(Still):
+    """A figure of one axes whose lines move, the first aside: all else is drawn once."""
+
+    def __init__(self, figure):
+        (self.axes,) = figure.axes
+        self.moving = self.axes.lines[1:]
+        for line in self.moving:
+            line.set_visible(False)
+        super().__init__(figure)
+        for line in self.moving:
+            line.set_visible(True)
+
+    def move(self, data) -> bytes:
+        """PNG bytes with (x, y) of every moving line."""
+        for line, (x, y) in zip(self.moving, data, strict=True):
+            line.set_data(x, y)
+        return self.paint(self.moving)
 
 
 def heat_base(figure) -> Base:

@@ -32,16 +32,17 @@ def run_table(runs):
     down = widgets.Checkbox(True, description="largest first", indent=False)
     table, answer = widgets.HTML(), widgets.HTML()
     names = [(run.name, i) for i, run in enumerate(runs)]
+    same_fold = (i for i, run in enumerate(runs) if i and run.metrics["fold"] == runs[0].metrics["fold"])
     left, right = (
-        widgets.Dropdown(options=names, value=min(i, len(runs) - 1), description=text, layout={"width": "460px"})
-        for i, text in enumerate(("Compare", "with"))
+        widgets.Dropdown(options=names, value=value, description=text, layout={"width": "460px"})
+        for value, text in ((0, "Compare"), (next(same_fold, len(runs) - 1), "with"))
     )
 
     def show(_=None):
         text = frame.astype(str).agg(" ".join, axis=1)
         kept = frame[text.str.contains(word.value, case=False, regex=False)]
         kept = kept.sort_values(by.value, ascending=not down.value, kind="stable")
-        shown = kept.to_html(index=False, float_format="{:.1f}".format, border=0, na_rep="–")
+        shown = _as_html(kept)
         label = " (synthesised audio)" if any(run.metrics["synthesised"] for run in runs) else ""
         box = f"<div style='max-height:420px;overflow:auto' tabindex='0'>{shown}</div>"
         table.value = f"<p>{len(kept)} of {len(frame)} runs{label}; scores in %, last epoch</p>{box}"
@@ -57,6 +58,27 @@ def run_table(runs):
     compare()
     head = widgets.HBox([word, by, down], layout={"flex_flow": "row wrap"})
     return widgets.VBox([head, table, widgets.HBox([left, right], layout={"flex_flow": "row wrap"}), answer])
+
+
+def _as_html(frame) -> str:
+    """Numbers to the right under their heads, words to the left."""
+    from html import escape
+
+    import pandas as pd
+
+    sides = ["right" if pd.api.types.is_numeric_dtype(frame[column]) else "left" for column in frame]
+
+    def line(tag, values):
+        look = "padding:2px 10px;line-height:1.3"
+        pairs = zip(values, sides, strict=True)
+        cells = (f"<{tag} style='text-align:{side};{look}'>{escape(value)}</{tag}>" for value, side in pairs)
+        return f"<tr>{''.join(cells)}</tr>"
+
+    def words(value) -> str:
+        return ("–" if pd.isna(value) else f"{value:.1f}") if isinstance(value, float) else str(value)
+
+    body = "".join(line("td", map(words, row)) for row in frame.itertuples(index=False))
+    return f"<table><thead>{line('th', frame.columns)}</thead><tbody>{body}</tbody></table>"
 
 
 def difference(left, right) -> str:

@@ -31,7 +31,17 @@ from .figures_fixmatch import (
 )
 from .figures_heatmap import mask_heatmap
 from .figures_runs import confusion_matrix, learning_curves, one_vs_rest, roc_curves
-from .figures_tables import all_fold_curves, claims_overview, fold_curves, fold_dots, forest, mean_roc, roc_bands
+from .figures_tables import (
+    all_fold_curves,
+    claims_overview,
+    fold_curves,
+    fold_dots,
+    forest,
+    mean_roc,
+    roc_artists,
+    roc_frame,
+    roc_title,
+)
 from .figures_views import expected_share, masked_area, specaugment_table, views
 
 __all__ = [
@@ -39,8 +49,8 @@ __all__ = [
     "confidence_histograms", "confidence_roc", "confusion_matrix", "durations", "example_grid", "expected_share",
     "fold_curves", "fold_dots", "forest", "learning_curves", "mask_heatmap", "masked_area", "mean_roc",
     "mel_centres", "one_vs_rest", "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold",
-    "reliability", "roc_bands", "roc_curves", "salience", "save", "specaugment_table", "spectrogram_colours",
-    "threshold_comparison", "threshold_sweep", "views",
+    "reliability", "roc_artists", "roc_curves", "roc_frame", "roc_title", "salience", "save", "specaugment_table",
+    "spectrogram_colours", "threshold_comparison", "threshold_sweep", "views",
 ]  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def _mark_ends(axes, history, column):
               label=f"last epoch: {values[last]:.1f}")  # fmt: skip
     axes.plot(epochs[best], values[best], "D", color="white", markeredgecolor=style.ACCENT, markersize=6, zorder=3,
               label=f"best, epoch {epochs[best]:.0f}: {values[best]:.1f}")  # fmt: skip
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def _epoch_axis(axes, epochs):

@@ -48,9 +48,13 @@ def fold_dots(folds, paper=None, title="Every fold, their mean and deviation"):
 
 
 def _wrap(text: str, width: int = 24) -> str:
+    """Lines of at most `width` characters; a remark in brackets at the end stays together where it can."""
+    import re
     import textwrap
 
-    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
+    parts = [text] if len(text) <= width else re.split(r" (?=[\[(][^\[(]*$)", text, maxsplit=1)
+    lines = [line for part in parts for line in textwrap.wrap(part, width, break_on_hyphens=False)]
+    return "\n".join(lines) or text
 
 
 def _paper_key(figure, paper: bool, dot: str, bar: str):
@@ -72,27 +76,43 @@ def mean_roc(rows, class_index=None, class_name="", title=""):
     against the rest; None: classes averaged by their clips first [ledger 20]. Folds without the class are left out.
     """
     drawn = [(label, experiment, *fold_curves(folds, class_index)) for label, experiment, folds in rows]
-    return _roc_bands(drawn, title or _roc_title(class_index, class_name))
+    figure = roc_frame(title or roc_title(class_index, class_name))
+    roc_artists(figure, drawn)
+    return figure
 
 
-@style.figure
-def roc_bands(rows, class_index=None, class_name="", title=""):
-    """`mean_roc` from curves made before by `fold_curves`: rows are (label, experiment, curves, areas)."""
-    return _roc_bands(rows, title or _roc_title(class_index, class_name))
-
-
-def _roc_title(class_index, class_name) -> str:
+def roc_title(class_index, class_name="") -> str:
+    """Title of `mean_roc`."""
     chosen = "weighted mean of the classes" if class_index is None else style.spoken(class_name or f"class {class_index}")
     return f"Mean ROC over the folds: {chosen}"
 
 
-def _roc_bands(rows, title):
+@style.figure
+def roc_frame(title=""):
+    """`mean_roc` without its rows: the axes "roc" and, for their list, "rows"."""
     figure = style.new(7.0, 4.3, title, {"left": 0.085, "right": 0.99, "bottom": 0.11, "top": 0.88, "wspace": 0.06})
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    left.set_label("roc")
+    right.set_label("rows")
     left.plot([0, 1], [0, 1], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
     right.axis("off")
-    right.text(0.17, 0, "AUC [%], mean \N{PLUS-MINUS SIGN} deviation", fontsize=8.5, color=style.MUTED, va="top")
-    line_at = 1.8  # the list on the right counts in lines of text
+    right.text(0.17, 1.0, "AUC [%], mean \N{PLUS-MINUS SIGN} deviation", transform=right.transAxes, fontsize=8.5,
+               color=style.MUTED, va="top")  # fmt: skip
+    left.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.015, 1.01), ylim=(-0.01, 1.015))
+    left.set_aspect("equal")
+    left.grid()
+    return figure
+
+
+def roc_artists(figure, rows) -> list:
+    """Draw rows into a `roc_frame`: the artists that were added, to be laid over it again and removed.
+
+    rows: (label, experiment, curves (folds, points), areas (folds,)) with the latter two from `fold_curves`."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Polygon
+
+    left, right = (next(axes for axes in figure.axes if axes.get_label() == label) for label in ("roc", "rows"))
+    made, line_at = [], 1.8  # the list on the right counts in lines of text
     for label, experiment, curves, areas in rows:
         look = style.method(experiment)
         line = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 2}
@@ -100,20 +120,18 @@ def _roc_bands(rows, title):
         if len(curves):
             mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1 if len(curves) > 1 else 0)
             low, high = np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1)
-            left.fill_between(FPR_GRID, low, high, color=look["color"], alpha=0.16, linewidth=0)
-            left.plot(FPR_GRID, mean, **line)
+            band = np.stack([np.r_[FPR_GRID, FPR_GRID[::-1]], np.r_[low, high[::-1]]], axis=1)
+            made.append(left.add_artist(Polygon(band, facecolor=look["color"], alpha=0.16, linewidth=0)))
+            made.append(left.add_artist(Line2D(FPR_GRID, mean, **line)))  # `plot` would measure the limits, which stand
             deviation = 100 * areas.std(ddof=1) if len(areas) > 1 else 0.0
             area = f"{100 * areas.mean():.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}"
             words = f"{_wrap(label, 32)}\n{area}, n = {len(areas)} folds"
         lines = words.count("\n") + 1
-        right.plot([0, 0.13], [line_at + 0.45] * 2, **line)
-        right.text(0.17, line_at, words, va="top", fontsize=8.5, linespacing=1.15)
+        made.append(right.add_artist(Line2D([0, 0.13], [line_at + 0.45] * 2, **line)))
+        made.append(right.text(0.17, line_at, words, va="top", fontsize=8.5, linespacing=1.15))
         line_at += lines + 0.8
-    right.set(xlim=(0, 1), ylim=(max(line_at, 20), -0.5))
-    left.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.015, 1.01), ylim=(-0.01, 1.015))
-    left.set_aspect("equal")
-    left.grid()
-    return figure
+    right.set(xlim=(0, 1), ylim=(max(line_at, 20), 0))
+    return made
 
 
 def fold_curves(folds, class_index=None) -> tuple[np.ndarray, np.ndarray]:

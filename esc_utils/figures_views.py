@@ -57,8 +57,11 @@ def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_
     log_mel = np.asarray(log_mel, dtype=np.float32)
     weak, strong = np.asarray(weak, dtype=bool), np.asarray(strong, dtype=bool)
     draws = max(len(weak), len(strong))
-    figure = style.new(7.0, 1.0 + 1.25 * (draws + 1), title)
-    cells = figure.subplot_mosaic([["clip", "clip"]] + [[f"weak{i}", f"strong{i}"] for i in range(draws)])
+    tall = 1.0 + 1.25 * (draws + 1)
+    margins = {"left": 0.105, "right": 0.885, "bottom": 0.52 / tall, "top": 1 - 0.62 / tall, "wspace": 0.06, "hspace": 0.27}
+    figure = style.new(7.0, tall, title, margins)
+    rows = [["clip", "clip"], [".", "."], *([f"weak{i}", f"strong{i}"] for i in range(draws))]
+    cells = figure.subplot_mosaic(rows, height_ratios=(1, 0.12, *[1] * draws))  # room for the clip's time labels
     low, high = _decibels(log_mel)
     image = _spectrogram(cells["clip"], log_mel, hop_seconds, mel_hz, low, high)
     cells["clip"].set_title("the clip, unmasked", fontsize=9)
@@ -71,13 +74,15 @@ def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_
             _spectrogram(axes, log_mel, hop_seconds, mel_hz, low, high)
             _overlay(axes, masks[i], hop_seconds)
             axes.set_title(f"{name}, draw {i + 1}: {masks[i].mean():.0%} masked", fontsize=9)
+            axes.locator_params(axis="x", nbins=5)  # the last label of the left panel and the first of the right
             if name == "strong":
                 axes.tick_params(labelleft=False)
             if i < draws - 1:
                 axes.tick_params(labelbottom=False)
-    figure.supylabel(_mel_label(mel_hz), fontsize=9.5)
-    figure.supxlabel("time [s]", fontsize=9.5)
-    figure.colorbar(image, ax=list(cells.values()), label="level [dB]", pad=0.015, fraction=0.03, aspect=40)
+    figure.supylabel(_mel_label(mel_hz), fontsize=9.5, x=0.005)
+    figure.supxlabel("time [s]", fontsize=9.5, y=0.08 / tall)
+    low_edge, height = margins["bottom"], margins["top"] - margins["bottom"]
+    figure.colorbar(image, cax=figure.add_axes((0.9, low_edge, 0.018, height)), label="level [dB]")
     return figure
 
 

@@ -14,7 +14,7 @@ DASHES = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 
 # States of a pseudo-label. Dark, middle, light and white in grey, too.
 STATES = {"accepted, right": "#0B4F8A", "accepted, wrong": "#E8702A", "rejected": "#D3D6DA", "not drawn": "#FFFFFF"}
 RIGHT, WRONG, REJECTED, NOT_DRAWN = STATES.values()
-VERDICTS = {"supported": "#117733", "contradicted": "#B2182B", "undecided": "#7F7F7F"}
+VERDICTS = {"supported": "#117733", "contradicted": "#B2182B", "undecided": "#6B6B6B"}
 
 INK, MUTED, LINE = "#1A1A1A", "#595959", "#B8B8B8"
 TRAIN, VALID, ACCENT, MASK = "#8C8C8C", "#0072B2", "#D55E00", "#9FB4C4"
@@ -99,19 +99,25 @@ def figure(function):
     return styled
 
 
-def mark_synthesised(made) -> None:
-    """Write "synthesised audio" into the title of a Figure, on a line of its own where the title is long."""
+def retitle(made, text: str, synthesised: bool):
+    """Another title for a Figure that is drawn again and again; the Text."""
+    shown = _head(made, text)
+    return mark_synthesised(made) if synthesised else shown
+
+
+def mark_synthesised(made):
+    """Write "synthesised audio" into the title of a Figure, on a line of its own where the title is long; the Text."""
     title = made.get_suptitle()
-    room = made.get_figwidth() * 9.5  # characters of the title's size that fit beside each other
+    room = made.get_figwidth() * 10.2  # characters of the title's size that fit beside each other
     join = " \N{MIDDLE DOT} " if len(title.split("\n")[-1]) + 20 <= room else "\n"
     text = f"{title}{join}synthesised audio" if title else "synthesised audio"
-    _head(made, text)
+    return _head(made, text)
 
 
-def _head(made, text: str) -> None:
+def _head(made, text: str):
     """Title at the left edge; constrained layout makes room for it only where its height is left open."""
     at = {} if made.get_layout_engine() else {"y": 0.985, "va": "top"}
-    made.suptitle(text, x=0.01, ha="left", **at)
+    return made.suptitle(text, x=0.01, ha="left", **at)
 
 
 def new(width: float = 7.0, height: float = 4.0, title: str = "", margins: dict | None = None):

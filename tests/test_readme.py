@@ -8,12 +8,44 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-TW.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "README.zh-TW.md", "notebooks/README.md")
 
 
-def test_links_and_pictures_exist():
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+def commands(text) -> list[str]:
+    """Commands of all shell blocks, without comments, continued lines joined."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [" ".join(line.split("#")[0].split()) for line in lines if line.split("#")[0].strip()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_exist(page):
+    path = ROOT / page
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
     assert targets
-    assert not [target for target in targets if not (ROOT / target).exists()]
+    assert not [target for target in targets if not (path.parent / target).exists()]
+
+
+def test_chinese_commands_are_the_english_ones():
+    assert len(commands(CHINESE)) >= 3
+    assert set(commands(CHINESE)) <= set(commands(README))
+    inline = set(re.findall(r"`(make [^`]+)`", CHINESE))
+    assert inline and inline <= set(re.findall(r"`(make [^`]+)`", README)), "commands in the running text and the tables"
+
+
+def test_chinese_and_english_link_to_each_other_and_promise_the_same():
+    assert "](README.md" in CHINESE and "](README.zh-TW.md)" in README
+    for text in (README, CHINESE):
+        assert re.findall(r"^\| `(\w+)` \|", text, re.M) == ["quick", "lite", "paper"]
+        assert all(word in text for word in ("CC BY-NC", "CC BY 4.0", "Apache-2.0", "MIT"))
+
+
+def test_landing_page_lists_every_notebook_once():
+    page = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    books = [path.name for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    assert re.findall(r"^\| \[.*?\]\((.*?\.ipynb)\)", page, re.M) == books
+    assert f"notebooks/{books[0]}" in (ROOT / "Makefile").read_text(), "make lab opens the first"
 
 
 def test_make_targets_exist():

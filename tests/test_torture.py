@@ -84,7 +84,6 @@ def test_killed_runs_end_as_undisturbed_ones(tiny, tmp_path):
     print(f"{kills} kills, {endings} identical endings")
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="training.run returns a finished record before it tidies up")
 def test_killed_between_the_record_and_the_end(tiny):
     """The checkpoints go when the same command finds the record finished."""
     knobs = tiny("cnn14_10")

@@ -15,7 +15,7 @@ help:
 	@echo "make table2 ... table5                              one table"
 	@echo "make pages                                          every rendered notebook as one HTML file"
 	@echo "make sensitivity                                    what the paper leaves open: each alternative against our choice"
-	@echo "make bench [BENCH='--only a,b']                     speed beside the way PANN's users train today, as ratios"
+	@echo "make bench [BENCH='--only a,b']                     speed beside a plain FixMatch over panns-inference, as ratios"
 	@echo "make check-paper                                    the paper profile's plan and one full-width step on this CPU"
 	@echo "make test                                           all tests but those in a browser"
 	@echo "make test-browser                                   the notebooks in JupyterLab, in headless Chromium"

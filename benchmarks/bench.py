@@ -1,4 +1,4 @@
-"""How fast, beside the way PANN's users train today, in one run: python benchmarks/bench.py [--only a,b] [--repeats 5]
+"""How fast, beside a plain FixMatch over panns-inference, in one run: python benchmarks/bench.py [--only a,b] [--repeats 5]
 
 Ours and the reference (benchmarks/reference.py) take turns; medians, the spread of the repeats (quartiles), and ratios.
 The two are first shown to compute the same loss on the same masks. Nothing is asserted about speed: docs/performance.md

@@ -1,4 +1,4 @@
-"""The way PANN's users train today, from public packages: panns-inference's Cnn14 with torchlibrosa's front end inside,
+"""The plain way, from public packages: panns-inference's Cnn14 with torchlibrosa's front end inside,
 waveforms in, contiguous layout, SpecAugment in place clip by clip, all views in one forward pass with gradients."""
 
 import importlib

@@ -150,5 +150,24 @@ def tau_yield(confidence, pseudo, truth, taus=None) -> dict:
     return {"table": table, "best": best.loc[best["tau"].idxmax()].to_dict()}
 
 
+def last_epoch(confidence, pseudo, truth, recordings, tau: float) -> dict:
+    """The audit of a run's last epoch in one row: accepted and right clips, recordings behind the accepted, expected
+    calibration error before and after the threshold (points), the tau of best yield, classes never accepted."""
+    confidence, pseudo = np.asarray(confidence)[-1:], np.asarray(pseudo)[-1:]
+    row = audit_epochs(confidence, pseudo, truth, recordings, tau).iloc[0]
+    ece = {when: part["ece"] for when, part in calibration(confidence, pseudo, truth, tau).items()}
+    best, by_class = tau_yield(confidence, pseudo, truth)["best"], audit_classes(confidence, pseudo, truth, recordings, tau)
+    return {
+        "drawn": int(row["drawn"]),
+        "accepted": int(row["accepted"]),
+        "right": int(row["right"]),
+        "recordings": int(row["recordings"]),
+        "ece_before": ece["before"],
+        "ece_after": ece["after"],
+        "best_tau": best["tau"] if best else None,
+        "never_accepted": list(by_class.loc[(by_class["drawn"] > 0) & (by_class["accepted"] == 0), "class"]),
+    }
+
+
 def _share(part, whole) -> float:
     return float(part) / float(whole) if whole else float("nan")

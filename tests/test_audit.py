@@ -76,3 +76,13 @@ def test_best_tau_by_right_minus_wrong(run):
     assert result["table"]["yield"].tolist() == [3, 2, 3, 2]
     assert result["best"]["tau"] == 0.75 and result["best"]["wrong"] == 0
     assert audit.tau_yield(np.full(3, np.nan), np.full(3, -1), np.zeros(3))["best"] is None
+
+
+def test_last_epoch_in_one_row():
+    confidence = np.array([[0.5, 0.5, 0.5, 0.5], [0.99, 0.97, 0.6, np.nan]], np.float32)
+    pseudo = np.array([[0, 0, 0, 0], [0, 1, 1, -1]])
+    found = audit.last_epoch(confidence, pseudo, np.array([0, 2, 1, 3]), np.array([7, 7, 8, 9]), 0.95)
+    assert (found["drawn"], found["accepted"], found["right"], found["recordings"]) == (3, 2, 1, 1)
+    assert found["never_accepted"] == ["car_horn"]  # class 1 was drawn and rejected; class 3 was not drawn
+    assert found["best_tau"] == pytest.approx(0.99)  # one right alone: as good as two right and one wrong at .6
+    assert found["ece_after"] == pytest.approx(100 * abs(0.5 - 0.98), abs=0.1)

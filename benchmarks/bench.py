@@ -1,8 +1,7 @@
 """How fast, beside a plain FixMatch over panns-inference, in one run: python benchmarks/bench.py [--only a,b] [--repeats 5]
 
 Ours and the reference (benchmarks/reference.py) take turns; medians, the spread of the repeats (quartiles), and ratios.
-The two are first shown to compute the same loss on the same masks. Nothing is asserted about speed: docs/performance.md
-says what was measured where.
+The two are first shown to compute the same loss on the same masks. Nothing is asserted about speed.
 """
 
 import argparse

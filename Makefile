@@ -41,6 +41,7 @@ table1 table2 table3 table4 table5: install
 	@$(DRIVE) --tables $(@:table%=%)
 report: tables
 pages: install
+	@test -d "$(OUTPUTS)/$(PROFILE)" || { echo "error: no $(OUTPUTS)/$(PROFILE): run make tables PROFILE=$(PROFILE) first"; exit 1; }
 	@find "$(OUTPUTS)/$(PROFILE)" -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/python workflow/page.py {} +
 sensitivity: install
 	@$(DRIVE) --sensitivity

@@ -9,6 +9,8 @@ from . import config
 from .errors import UserError
 from .urbansound import FOLDS, find_dataset, load
 
+RUN_MB = 4000  # memory set aside for a run
+
 
 @dataclass(frozen=True, order=True)
 class Job:

@@ -5,8 +5,6 @@
 """
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from . import comparison, config, intervals, tables
 from .errors import UserError, exit_with
+from .tables_render import as_html, as_markdown, csv_text, number, save
 
 METRICS = ("accuracy", "auc")
 COLUMNS = (
@@ -108,16 +107,6 @@ def leaked_share(run) -> float | None:
     return 100 * float(np.isin(recordings[parts.validation], recordings[parts.labelled]).mean())
 
 
-def as_csv(rows: list[dict]) -> str:
-    """Every column; percent and points."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: "" if v is None else f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()
-
-
 def readable(spec: dict, rows: list[dict], profile: str) -> dict:
     """The view that `tables_render` turns into Markdown and HTML."""
     data = "; ".join(dict.fromkeys(row["data"] for row in rows if row["data"]))
@@ -144,12 +133,8 @@ def readable(spec: dict, rows: list[dict], profile: str) -> dict:
     }
 
 
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.2f}"
-
-
 def _scores(row: dict, metric: str) -> tuple[str, str, str]:
-    return _number(row[metric]), _number(row[f"{metric}_default"]), _change(row, metric)
+    return number(row[metric]), number(row[f"{metric}_default"]), _change(row, metric)
 
 
 def _change(row: dict, metric: str) -> str:
@@ -169,8 +154,6 @@ def _notes(row: dict) -> str:
 
 def write(outputs: Path, profile: str) -> list[Path]:
     """Write the table under outputs/<profile>/tables; UserError where no alternative has been run."""
-    from .tables_render import as_html, as_markdown, save
-
     spec, results = tables.read_spec(), comparison.load(outputs, profile)
     rows = build(spec, results)
     if all(row["accuracy"] is None for row in rows):
@@ -178,7 +161,11 @@ def write(outputs: Path, profile: str) -> list[Path]:
             f"no finished run of params/sensitivity under {outputs / profile}: `make sensitivity PROFILE={profile}`"
         )
     view = readable(spec, rows, profile)
-    texts = {"sensitivity.csv": as_csv(rows), "sensitivity.md": as_markdown(view), "sensitivity.html": as_html(view)}
+    texts = {
+        "sensitivity.csv": csv_text(COLUMNS, rows),
+        "sensitivity.md": as_markdown(view),
+        "sensitivity.html": as_html(view),
+    }
     return save(outputs / profile / "tables", texts)
 
 

@@ -58,7 +58,11 @@ def save(folder: Path, texts: dict[str, str]) -> list[Path]:
 
 def as_csv(name: str, rows: list[dict]) -> str:
     """Every column, percent and points with four decimals at most; empty where there is nothing."""
-    columns = list(dict.fromkeys(key for row in rows for key in row)) if name == "table1" else COLUMNS
+    return csv_text(list(dict.fromkeys(key for row in rows for key in row)) if name == "table1" else COLUMNS, rows)
+
+
+def csv_text(columns, rows: list[dict]) -> str:
+    """Rows as CSV with these columns, numbers with six digits at most; empty where there is nothing."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -128,10 +132,10 @@ def _scores(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
         body.append(
             [
                 row["row"],
-                _number(row["paper_accuracy"]),
+                number(row["paper_accuracy"]),
                 _level(row, "accuracy"),
                 _difference(row),
-                _number(row["paper_auc"]),
+                number(row["paper_auc"]),
                 _level(row, "auc"),
                 row["folds"] or NO_RUN,
                 f"{row['clips']} / {row['recordings']}" if row.get("clips") else NO_RUN,
@@ -143,7 +147,8 @@ def _scores(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
     return header, body
 
 
-def _number(value) -> str:
+def number(value: float | None) -> str:
+    """Two decimals, or a dash where there is nothing."""
     return NO_RUN if value is None else f"{value:.2f}"
 
 

@@ -88,8 +88,9 @@ def snakemake(options, data: str, wanted: list[int]) -> int:
         "--config", *values, *([f"data={data}"] if data else []),
     ]  # fmt: skip
     if options.workflow_profile == "default":
-        # One run a GPU at a time, and no more runs at once than the memory holds.
-        limits = {"gpu": max(1, provenance.cuda_devices()), "mem_mb": psutil.virtual_memory().total // 2**20}
+        # One run a GPU at a time, and no more runs at once than the memory holds; one in any case.
+        memory = max(plan.RUN_MB, psutil.virtual_memory().total // 2**20)
+        limits = {"gpu": max(1, provenance.cuda_devices()), "mem_mb": memory}
         words += ["--resources", *(f"{name}={value}" for name, value in limits.items())]
     if options.dry_run:
         words.append("--dry-run")

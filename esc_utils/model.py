@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .errors import UserError
 from .features import LogMel
+from .folding import conv_norm
 from .provenance import PANN_FILE
 
 WHERE = f"run `make data`, or put {PANN_FILE} (Zenodo record 3987831, sha256 e2ee543a…5058e6) there by hand"
@@ -36,7 +37,6 @@ class ConvBlock(nn.Module):
     """
 
     recompute = False
-    pairs = (("conv1", "bn1"), ("conv2", "bn2"))
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()
@@ -70,8 +70,8 @@ class ConvBlock(nn.Module):
                     norm.num_batches_tracked -= 1
 
     def _layers(self, x: Tensor, pool: int) -> Tensor:
-        x = F.relu_(self.bn1(self.conv1(x)))
-        x = F.relu_(self.bn2(self.conv2(x)))
+        x = F.relu_(conv_norm(self.conv1, self.bn1, x))
+        x = F.relu_(conv_norm(self.conv2, self.bn2, x))
         return F.avg_pool2d(x, pool) if pool > 1 else x
 
 

@@ -10,16 +10,14 @@ from .config import RunConfig
 def optimizer(config: RunConfig, groups: list[dict]) -> torch.optim.Optimizer:
     """AdamW with amsgrad (equals PANN's Adam at weight decay 0) [ledger 4], SGD with Nesterov momentum [ledger 5] or Ranger
     (RAdam + Lookahead, Wright 2019). `groups`: parameter groups, each with `params` and its peak `lr`."""
-    fused = all(p.is_cuda for group in groups for p in group["params"])
     if config.optimizer == "adamw":
         return torch.optim.AdamW(
-            groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=config.weight_decay, amsgrad=True,
-            fused=fused or None, foreach=None if fused else True,
-        )  # fmt: skip
+            groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=config.weight_decay, amsgrad=True, fused=True
+        )
     if config.optimizer == "sgd":
         nesterov = config.momentum > 0
         return torch.optim.SGD(
-            groups, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay, foreach=True
+            groups, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay, fused=True
         )
     from pytorch_optimizer import Ranger
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from .augment import apply, mixup
 from .config import RunConfig
-from .folding import folded
 from .losses import FixMatchLoss, blended_cross_entropy, fixmatch, supervised, total
 from .sampling import Draw
 
@@ -71,8 +70,10 @@ def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tenso
 def pseudo_label_pass(model, config: RunConfig, u: Tensor, masks) -> Tensor:
     """Logits of the weak views (eq. 1), without gradients; in train or eval mode [ledger 11]."""
     if config.pseudo_mode == "eval":
-        return folded(model)(u, view(masks))
-    return model(u, view(masks))
+        model.eval()
+    logits = model(u, view(masks))
+    train_mode(model, config)
+    return logits
 
 
 def _joint(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:

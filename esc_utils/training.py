@@ -12,7 +12,6 @@ from .config import RunConfig, digest
 from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
-from .folding import folded
 from .memory import free_bytes, should_recompute
 from .optim import optimizer, rate_factor, set_rate
 from .progress import Progress
@@ -129,8 +128,8 @@ class Clips:
 
 @torch.inference_mode()
 def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, autocast=None) -> np.ndarray:
-    """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode."""
-    model, parts = folded(model), []
+    """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode, in which the model is left."""
+    model, parts = model.eval(), []
     for batch in torch.from_numpy(np.asarray(rows)).split(EVAL_BATCH):
         with autocast() if autocast else torch.autocast("cpu", enabled=False):
             logits = model(clips[batch])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .folding import conv_norm
 from .yamnet_weights import load_yamnet
 
 __all__ = ["Yamnet", "YamnetLogMel", "class_names", "load_yamnet", "top_classes"]
@@ -79,12 +80,12 @@ class SameConv(nn.Conv2d):
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         stride, kernel = self.stride[0], self.kernel_size[0]
         if stride > 1:
             time, freq = ((math.ceil(n / stride) - 1) * stride + kernel - n for n in x.shape[2:])
             x = F.pad(x, (freq // 2, freq - freq // 2, time // 2, time - time // 2))
-        return super().forward(x)
+        return super()._conv_forward(x, weight, bias)
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -96,20 +97,16 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 class First(nn.Module):
     """3x3 convolution of stride 2, batch norm, ReLU: (B, 1, t, f) -> (B, 32, t/2, f/2)."""
 
-    pairs = (("conv", "bn"),)
-
     def __init__(self):
         super().__init__()
         self.conv, self.bn = SameConv(1, 32, 3, stride=2), _batch_norm(32)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu_(self.bn(self.conv(x)))
+        return F.relu_(conv_norm(self.conv, self.bn, x))
 
 
 class Separable(nn.Module):
     """3x3 depthwise, then 1x1 pointwise convolution, each with batch norm and ReLU."""
-
-    pairs = (("depthwise", "depthwise_bn"), ("pointwise", "pointwise_bn"))
 
     def __init__(self, channels_in: int, channels_out: int, stride: int):
         super().__init__()
@@ -119,8 +116,8 @@ class Separable(nn.Module):
         self.pointwise_bn = _batch_norm(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu_(self.depthwise_bn(self.depthwise(x)))
-        return F.relu_(self.pointwise_bn(self.pointwise(x)))
+        x = F.relu_(conv_norm(self.depthwise, self.depthwise_bn, x))
+        return F.relu_(conv_norm(self.pointwise, self.pointwise_bn, x))
 
 
 class Yamnet(nn.Module):

@@ -1,7 +1,7 @@
 """What each step draws: clips, SpecAugment stripes, mixup weights. A pure function of (seed, fold, epoch), on the CPU,
 so that a resumed run, another device or another number of workers draws the same."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -115,6 +115,28 @@ def draw_epoch(config: RunConfig, plan: Budget, epoch: int, labelled: int, pool:
                 draw["partner"] = torch.randperm(nl + nu, generator=generator)
         draws.append(Draw(**draw))
     return draws
+
+
+def moved(draws: list[Draw], device: torch.device) -> list[Draw]:
+    """The same draws on a device: one transfer a field for all steps, not one a field and step."""
+    together = {}
+    for name in (field.name for field in fields(Draw)):
+        values = [getattr(draw, name) for draw in draws]
+        if values[0] is None:
+            together[name] = values
+        elif isinstance(values[0], SpecMasks):
+            stripes = (_sent([getattr(v, kind) for v in values], device) for kind in ("time", "freq"))
+            together[name] = [SpecMasks(time, freq) for time, freq in zip(*stripes, strict=True)]
+        else:
+            together[name] = _sent(values, device)
+    return [Draw(*values) for values in zip(*together.values(), strict=True)]
+
+
+def _sent(values: list[Tensor], device: torch.device) -> list[Tensor]:
+    stacked = torch.stack(values)
+    if device.type == "cuda":
+        stacked = stacked.pin_memory()
+    return list(stacked.to(device, non_blocking=True).unbind())
 
 
 def _weights(config: RunConfig, clips: int, generator: torch.Generator) -> Tensor | None:

@@ -8,14 +8,17 @@ import numpy as np
 import torch
 
 from . import checkpoint, provenance, runs
+from .averaging import Average
+from .clips import Clips
 from .config import RunConfig, digest
+from .device import choose_device, choose_precision, device_name, prepare
 from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
-from .memory import free_bytes, should_recompute
+from .memory import should_recompute
 from .optim import optimizer, rate_factor, set_rate
 from .progress import Progress
-from .sampling import DROPOUT, START, Budget, budget, draw_epoch, labelled_batch, stream_seed, unlabelled_batch
+from .sampling import DROPOUT, START, Budget, budget, draw_epoch, labelled_batch, moved, stream_seed, unlabelled_batch
 from .steps import fixmatch_step, supervised_step
 from .urbansound import CLASSES, Dataset, Split, open_dataset, split
 
@@ -23,7 +26,7 @@ HISTORY = (
     "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "mask_rate", "pseudo_accuracy",
     "valid_loss", "valid_accuracy", "valid_auc",
 )  # fmt: skip
-EVAL_BATCH = 64
+EVAL_BATCH = {"cpu": 64, "cuda": 512}  # clips scored at a time
 LEAST_VALIDATIONS = 4  # of a run, where it has as many epochs, whatever `evaluate_every`
 SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
 STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics, at most
@@ -66,28 +69,6 @@ def _trained(config: RunConfig, *rest) -> runs.Run:
         ) from error
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where it is; UserError where a device is asked for that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device: '{name}' is not a device: use auto, cpu, cuda or cuda:<number>") from None
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UserError(f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices): use device: auto or cpu")
-    return device
-
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: bfloat16 where CUDA has it natively, float16 on older CUDA, float32 on the CPU (bfloat16 is slower there)."""
-    if name != "auto":
-        return getattr(torch, name)
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
-
-
 def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Module:
     """The network of a run, from random start or with its pretrained weights, on the CPU."""
     torch.manual_seed(stream_seed(config, START, 0))
@@ -105,32 +86,11 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
     return model
 
 
-class Clips:
-    """Log-mels of the store, by row number, as float32 (B, 1, frames, mels) on the device.
-
-    On an accelerator the whole store is resident where it takes at most half of the free memory. Elsewhere rows are
-    copied from the memory map, which all processes share."""
-
-    def __init__(self, store: np.ndarray, device: torch.device):
-        self.store, self.device = store, device
-        self.shape = store.shape[1:]
-        fits = device.type != "cpu" and 2 * store.nbytes <= free_bytes(device)
-        self.resident = torch.from_numpy(np.ascontiguousarray(store)).to(device) if fits else None
-
-    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
-        if self.resident is not None:
-            return self.resident[rows.to(self.device, non_blocking=True)].float().unsqueeze(1)
-        found = torch.from_numpy(self.store[rows.numpy()])
-        if self.device.type == "cuda":
-            found = found.pin_memory().to(self.device, non_blocking=True)
-        return found.float().unsqueeze(1)
-
-
 @torch.inference_mode()
 def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, autocast=None) -> np.ndarray:
     """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode, in which the model is left."""
     model, parts = model.eval(), []
-    for batch in torch.from_numpy(np.asarray(rows)).split(EVAL_BATCH):
+    for batch in torch.from_numpy(np.asarray(rows)).to(clips.place).split(EVAL_BATCH[clips.device.type]):
         with autocast() if autocast else torch.autocast("cpu", enabled=False):
             logits = model(clips[batch])
         parts.append(logits.float().softmax(dim=1))
@@ -151,9 +111,9 @@ class _Trainer:
     def __init__(self, config: RunConfig, dataset: Dataset, folds: Split, folder: Path, identity: str, quiet: bool):
         self.config, self.dataset, self.folds, self.folder = config, dataset, folds, folder
         self.identity, self.quiet = identity, quiet
-        torch.set_num_threads(config.threads or os.cpu_count() or 1)
         self.device = choose_device(config.device)
         self.dtype = choose_precision(config.precision, self.device)
+        prepare(self.device, config.threads or os.cpu_count() or 1)
         self.clips = Clips(open_store(config, dataset), self.device)
         self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled))
@@ -167,9 +127,7 @@ class _Trainer:
         self._prepare_start()
         self.optimizer = optimizer(config, self._groups())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema), use_buffers=True
-        ) if config.ema else None  # fmt: skip
+        self.average = Average(self.model, config.ema) if config.ema else None
         self.epoch, self.seconds, self.history, self.best = 0, 0.0, [], None
         self.saved: tuple[int, float, float] | None = None  # last checkpoint: epoch, when, seconds it took
         rounds = self.plan.epochs if config.method == "fixmatch" else 0
@@ -180,7 +138,7 @@ class _Trainer:
         rows = self.folds.labelled
         if hasattr(self.model, "set_statistics"):
             some = rows[:: -(-len(rows) // STATISTICS_CLIPS)]
-            self.model.set_statistics(self.clips[torch.from_numpy(some)])
+            self.model.set_statistics(self.clips[torch.from_numpy(some).to(self.clips.place)])
         if self.config.head_start == "logistic" and self.config.pretrained:
             from .head import start_from_logistic
 
@@ -188,7 +146,7 @@ class _Trainer:
             with torch.inference_mode():
                 parts = [
                     self.model.embed(self.model.normalise(self.clips[batch])).float().cpu()
-                    for batch in torch.from_numpy(rows).split(EVAL_BATCH)
+                    for batch in torch.from_numpy(rows).to(self.clips.place).split(EVAL_BATCH[self.device.type])
                 ]
             start_from_logistic(self.model, torch.cat(parts).numpy(), self.labels.cpu().numpy(), len(CLASSES))
             self.model.train()
@@ -246,19 +204,21 @@ class _Trainer:
         config, folds, plan = self.config, self.folds, self.plan
         torch.manual_seed(stream_seed(config, DROPOUT, self.epoch))
         draws = draw_epoch(config, plan, self.epoch, len(folds.labelled), len(folds.unlabelled), self.clips.shape)
-        labelled, unlabelled = torch.from_numpy(folds.labelled), torch.from_numpy(folds.unlabelled)
+        rows = self._rows(folds.labelled, [draw.labelled for draw in draws])
         sums = torch.zeros(4, device=self.device)
         if config.method == "fixmatch":
-            confidence = torch.full((len(unlabelled),), float("nan"), device=self.device)
-            pseudo = torch.full((len(unlabelled),), -1, dtype=torch.int8, device=self.device)
+            others = self._rows(folds.unlabelled, [draw.unlabelled for draw in draws])
+            confidence = torch.full((len(folds.unlabelled),), float("nan"), device=self.device)
+            pseudo = torch.full((len(folds.unlabelled),), -1, dtype=torch.int8, device=self.device)
         first = self.epoch * plan.per_epoch
-        for number, draw in enumerate(draws, start=first):
+        for step, draw in enumerate(moved(draws, self.device)):  # no step of the epoch waits for the device
+            number = first + step
             with self._autocast():
-                x, y = self.clips[labelled[draw.labelled]], self.labels[draw.labelled.to(self.device)]
+                x, y = self.clips[rows[step]], self.labels[draw.labelled]
                 if config.method == "fixmatch":
-                    found = fixmatch_step(self.model, config, draw, x, y, self.clips[unlabelled[draw.unlabelled]])
-                    at = draw.unlabelled.to(self.device)
-                    confidence[at], pseudo[at] = found.confidence, found.pseudo_labels.to(torch.int8)
+                    found = fixmatch_step(self.model, config, draw, x, y, self.clips[others[step]])
+                    confidence[draw.unlabelled] = found.confidence
+                    pseudo[draw.unlabelled] = found.pseudo_labels.to(torch.int8)
                 else:
                     found = supervised_step(self.model, config, draw, x, y)
             self._update(number, found.loss)
@@ -272,6 +232,10 @@ class _Trainer:
             "steps": len(draws)
         }
 
+    def _rows(self, pool: np.ndarray, positions: list[torch.Tensor]) -> torch.Tensor:
+        """Rows of the store, (steps, clips), of the positions in a pool that each step draws; there where the store is."""
+        return torch.from_numpy(pool[torch.stack(positions).numpy()]).to(self.clips.place)
+
     def _update(self, number: int, loss: torch.Tensor) -> None:
         """One optimizer step, or a part of it with gradient accumulation [ledger 21]."""
         config, plan = self.config, self.plan
@@ -283,7 +247,7 @@ class _Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update(self.model, first=number < config.accumulate)
 
     # ---- evaluation and state -------------------------------------------------------------------------------------
     def _evaluated(self) -> torch.nn.Module:
@@ -311,7 +275,7 @@ class _Trainer:
         return {
             "identity": self.identity, "epoch": self.epoch, "seconds": self.seconds,
             "history": self.history, "best": self.best, "model": self.model.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
+            "average": self.average.module.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
             # With gradient accumulation an epoch may end between two optimizer steps.
             "gradients": {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None},
@@ -335,7 +299,7 @@ class _Trainer:
         self.history, self.best = state["history"], state["best"]
         self.model.load_state_dict(state["model"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.module.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         for name, parameter in self.model.named_parameters():
@@ -378,7 +342,7 @@ class _Trainer:
                 "identity": self.identity, "commit": commit, "dirty": dirty, "config_hash": config.hash,
                 "code_hash": provenance.code_hash(), "dataset_fingerprint": dataset.fingerprint,
                 "dataset_missing": {str(k): v for k, v in dataset.missing.items()},
-                "versions": provenance.versions(), "device": _device_name(self.device),
+                "versions": provenance.versions(), "device": device_name(self.device),
                 "precision": str(self.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
             },
         }  # fmt: skip
@@ -401,7 +365,3 @@ def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> d
         f"{name}_label": of["class_id"].to_numpy(dtype=np.int64),
         f"{name}_prob": prob.astype(np.float32),
     }
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

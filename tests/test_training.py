@@ -200,15 +200,6 @@ def test_out_of_memory_says_what_to_lower_and_the_run_goes_on(tiny, monkeypatch,
     assert "resumed after epoch" in (found.folder / "log.txt").read_text()
 
 
-def test_clips_are_the_same_wherever_the_store_lies():
-    store = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float16)
-    clips, rows = training.Clips(store, torch.device("cpu")), torch.tensor([3, 0, 3])
-    mapped = clips[rows]
-    clips.resident = torch.from_numpy(store)  # as on an accelerator
-    assert torch.equal(mapped, clips[rows])
-    assert mapped.shape == (3, 1, 3, 4) and mapped.dtype == torch.float32
-
-
 def test_checkpoints_take_a_small_share_of_the_time(tiny, monkeypatch):
     saves, plain, clock = [], checkpoint.save, [0.0]
 

@@ -1,0 +1,43 @@
+"""Which device a run trains on, in which precision, and what that device calls itself."""
+
+import torch
+
+from .errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA where it is; UserError where a device is asked for that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device: '{name}' is not a device: use auto, cpu, cuda or cuda:<number>") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices): use device: auto or cpu")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto`: bfloat16 where CUDA has it natively, float16 on older CUDA (a T4), float32 on the CPU, where it is faster."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+
+
+def prepare(device: torch.device, threads: int) -> None:
+    """Settings of the whole process: CPU threads; on CUDA the fastest convolution is looked for once, and float32 means
+    float32 (PyTorch's default lets cuDNN round it to TF32)."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def device_name(device: torch.device) -> str:
+    """The card's name, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -59,9 +59,9 @@ def load_yamnet(model: "Yamnet", source: str | Path | None = None) -> "Yamnet":
         tensors = cached(source)
     state = {key.replace("logits.", "classifier."): value for key, value in tensors.items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
-    # What a checkpoint does not hold: the new layer, our input statistics, and the scale that YAMNet's batch norm lacks.
-    known = ("fc_transfer.", "mean", "std", "bn.weight", "num_batches_tracked")
-    unfilled = [key for key in missing if not key.startswith(known[:3]) and not key.endswith(known[3:])]
+    # What a checkpoint does not hold: the new layer, our statistics of inputs and embeddings, and the scale that YAMNet's batch norm lacks.
+    starts, ends = ("fc_transfer.", "mean", "std", "embedding_"), ("bn.weight", "num_batches_tracked")
+    unfilled = [key for key in missing if not key.startswith(starts) and not key.endswith(ends)]
     assert not unfilled and not unexpected, (unfilled, unexpected)
     return model
 

@@ -32,7 +32,7 @@ def floor(knobs: config.RunConfig, frames: int = check_paper.FRAMES, value_bytes
 def report(widths) -> None:
     """The floor of the steps of (c) and (d), and of the paper's, at some widths."""
     print("The floor of one step in float32, clips of 5 s: counted, not timed")
-    print(f"{'':44} {'TFLOP':>9} {'GB held':>9} {'GB moved':>9} {'FLOP a byte':>12}")
+    print(f"{'':44} {'GFLOP':>9} {'GB held':>9} {'GB moved':>9} {'FLOP a byte':>12}")
     for width in widths:
         for method, sizes in (("supervised", {}), ("fixmatch", {}), ("fixmatch", {"fixmatch_batch_size": 16})):
             knobs = sides.knobs_of(method, width, **sizes)
@@ -41,6 +41,6 @@ def report(widths) -> None:
             if method == "fixmatch":
                 name = f"FixMatch, width {width}, B = {knobs.fixmatch_batch_size}, mu = {knobs.mu}"
             print(
-                f"{name:44} {found.operations / 1e12:9.2f} {found.held / 1e9:9.2f} {found.moved / 1e9:9.2f} "
+                f"{name:44} {found.operations / 1e9:9,.1f} {found.held / 1e9:9.2f} {found.moved / 1e9:9.2f} "
                 f"{found.operations / found.moved:12.0f}"
             )

@@ -25,7 +25,7 @@ FILES = 64  # different ones; more clips are these again
 
 def row(axis: str, value: int, side: str, times, peak_bytes) -> dict:
     """One line of the table: median and quartiles of seconds, bytes or None."""
-    low, middle, high = np.percentile(times, [25, 50, 75]).tolist()
+    low, middle, high = np.percentile(times, [25, 50, 75]).round(6).tolist()
     return dict(zip(COLUMNS, (axis, value, side, middle, low, high, peak_bytes), strict=True))
 
 
@@ -105,7 +105,9 @@ def say(line: dict) -> None:
 
 def measure(out: Path, repeats: int, mus=MUS, widths=WIDTHS, clips=CLIPS, width: int = WIDTH, **changes) -> list[dict]:
     """(g) All of it, written to `out`/growth.csv and `out`/growth.png; `changes`: knobs of the steps."""
-    print(f"(g) growth: a FixMatch step at width {width} (B = 4, mu = 7) unless varied; the feature store")
+    knobs = sides.knobs_of("fixmatch", width, **changes)
+    usual = f"width {width}, B = {knobs.fixmatch_batch_size}, mu = {knobs.mu} unless varied"
+    print(f"(g) growth: a FixMatch step at {usual}; the feature store")
     if not peak.available():
         print(f"    {peak.MISSING}")
     began = time.monotonic()

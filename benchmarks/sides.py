@@ -1,7 +1,5 @@
 """The two sides of every comparison: the suite's training step, and the plain one of reference.py, on the same clips."""
 
-from dataclasses import fields, replace
-
 import numpy as np
 import reference
 import torch
@@ -9,10 +7,10 @@ from timing import CPU
 from torch import Tensor
 
 from esc_utils import config, features, steps
-from esc_utils.augment import SpecMasks, views
+from esc_utils.augment import views
 from esc_utils.model import Cnn14
 from esc_utils.optim import optimizer
-from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, unlabelled_batch
+from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, unlabelled_batch
 from esc_utils.urbansound import CLASSES
 
 EXPERIMENTS = {"fixmatch": "fixmatch_tau075", "supervised": "pann_10"}
@@ -62,7 +60,7 @@ class Side:
         clips, plan = len(self.pool.labels), Budget(10**9, steps, 1.0)
         self.epoch += 1
         drawn = draw_epoch(self.knobs, plan, self.epoch, clips, clips, self.pool.shape)
-        return [sent(draw, self.pool.device) for draw in drawn]
+        return moved(drawn, self.pool.device)
 
     def train(self, steps: int = 1) -> None:
         """Optimizer steps from what is stored to updated weights; the next call goes on with other draws."""
@@ -70,19 +68,6 @@ class Side:
             self.loss(draw).backward()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-
-
-def sent(draw: Draw, device: torch.device) -> Draw:
-    """A draw on a device."""
-    if device.type == "cpu":
-        return draw
-
-    def there(value):
-        if isinstance(value, SpecMasks):
-            return SpecMasks(there(value.time), there(value.freq))
-        return value if value is None else value.to(device, non_blocking=True)
-
-    return replace(draw, **{field.name: there(getattr(draw, field.name)) for field in fields(Draw)})
 
 
 class Ours(Side):

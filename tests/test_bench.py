@@ -56,9 +56,6 @@ def test_every_step_has_draws_of_its_own():
     side = sides.Ours(knobs, sides.Pool(knobs, 32))
     rows = [tuple(draw.labelled.tolist()) for draw in [*side.draws(2), *side.draws(2)]]
     assert len(set(rows)) == 4
-    draw = side.draws(1)[0]
-    there = sides.sent(draw, torch.device("meta"))
-    assert there.labelled.device.type == there.strong_masks.time.device.type == "meta" and there.partner is None
 
 
 def test_the_parts_of_the_bench_run(monkeypatch, capsys):

@@ -4,6 +4,7 @@ PROFILE ?= quick
 DATA    ?=
 OUTPUTS ?= outputs
 JOBS    ?=
+DEVICE  ?= cpu
 BIN     := .venv/bin
 # The certificates that the machine trusts, as behind a company proxy.
 export UV_SYSTEM_CERTS := true
@@ -15,7 +16,7 @@ help:
 	@echo "make table2 ... table5                              one table"
 	@echo "make pages                                          every rendered notebook as one HTML file"
 	@echo "make sensitivity                                    what the paper leaves open: each alternative against our choice"
-	@echo "make bench [BENCH='--only a,b']                     speed beside a plain FixMatch over panns-inference, as ratios"
+	@echo "make bench [BENCH='--only a,b'] [DEVICE=cuda]       speed beside a plain FixMatch over panns-inference, as ratios"
 	@echo "make check-paper                                    the paper profile's plan and one full-width step on this CPU"
 	@echo "make test                                           all tests but those in a browser"
 	@echo "make test-browser                                   the notebooks in JupyterLab, in headless Chromium"
@@ -46,7 +47,7 @@ pages: install
 sensitivity: install
 	@$(DRIVE) --sensitivity
 bench: install
-	@$(BIN)/python benchmarks/bench.py $(BENCH)
+	@$(BIN)/python benchmarks/bench.py --device "$(DEVICE)" $(BENCH)
 check-paper: install
 	@$(BIN)/python -m esc_utils.check_paper
 test: install

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from esc_utils import config, features, steps
 from esc_utils.augment import views
+from esc_utils.blocks import compile_blocks
 from esc_utils.model import Cnn14
 from esc_utils.optim import optimizer
 from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, unlabelled_batch
@@ -85,9 +86,7 @@ class Ours(Side):
         self.model = model.to(pool.device, memory_format=layout).train()
         if compiled:
             torch.compiler.reset()
-            torch._dynamo.config.recompile_limit = 64  # a block sees three batch sizes, with and without gradients
-            for block in (module for module in self.model.modules() if hasattr(module, "recompute")):
-                block.compile(backend=compiled)
+            compile_blocks(self.model, compiled)
         self.dtype = dtype
         self.optimizer = optimizer(knobs, [{"params": list(self.model.parameters()), "lr": knobs.learning_rate}])
 

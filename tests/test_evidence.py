@@ -73,6 +73,7 @@ def test_no_place_of_the_machine_is_left(collected):
     [
         ("saw /home/me/x", True), ('{"a": "/x/y"}', True), ("(/data/us8k)", True), ("file:///tmp/x", True),
         ("640 clips/s, train/run, ../data/x, ~/data", False), ("</data>", False), ("https://zenodo.org/record/1", False),
+        ('"/kaggle/input"', False),
         ('<audio controls src="x">', True), ('{"audio/wav": ""}', True),
     ],
 )  # fmt: skip
@@ -137,7 +138,8 @@ def test_readme_has_tables_2_and_5_and_the_page_has_everything(collected):
         assert f"| {row['row']} | {float(row['paper_accuracy']):.2f} | {own} |" in page
     for claim in json.loads((collected / "claims.json").read_text()):
         assert f"({claim['id']}) {claim['claim']} | {pages.VERDICTS[claim['verdict']]}" in page
-        assert claim["evidence"] in page
+        assert all(f"{rule['evidence']}\n" in page for rule in claim["rules"])
+    assert "  - \\+ FixMatch [YAMNet" in page, "not a list in a list"
     assert "TSCNN-DS (Su et al. 2019)" in page and "TSCNN-DS" not in block
     for text, place in ((block, collected.parents[2]), (page, collected.parents[2] / "docs")):
         links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
@@ -150,7 +152,7 @@ def test_what_differs_is_computed_from_the_records(collected):
     page = pages.page("lite")
     for line in (
         "| fold that trains, validated by fold | 1 by 2, 2 by 3, 10 by 1 | 1 by 2, 2 by 10, 10 by 1 | all |",
-        "| labelled clips of a run | 7,807 to 7,859 | 2,097 to 2,148 | pann_100 |",
+        "| labelled clips of a run | 7,807 to 7,859 | 2,097 to 2,148 | `pann_100` |",
         "| pretrained network | PANN CNN14-16k (AudioSet) | YAMNet (AudioSet) | all pretrained |",
         "| seeds of a row | not said | 1 | all |",
     ):
@@ -162,7 +164,7 @@ def test_what_differs_is_computed_from_the_records(collected):
         assert re.search(rf"\| `{knob}`: [^\n]*\| {paper} \| {here} \| {who} \|", page), knob
     assert "`tau`" not in page and "`seed`" not in page, "what is equal is not listed"
     change(collected / "runs/cnn14_10/fold2_seed0/metrics.json", lambda m: m["config"].update(learning_rate=0.001))
-    assert re.search(r"\| `learning_rate` \| 0.0005 \| 0.001 \| cnn14_10 \(fold 2\) \|", pages.page("lite"))
+    assert re.search(r"\| `learning_rate` \| 0.0005 \| 0.001 \| `cnn14_10` \(fold 2\) \|", pages.page("lite"))
 
 
 def test_a_profile_without_evidence_has_an_empty_block(collected):

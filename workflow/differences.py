@@ -168,11 +168,19 @@ def _who(own, about, key: str = "") -> str:
         kind = {"batch_size": "supervised", "width": "CNN14", "dropout_block": "CNN14", "dropout_head": "CNN14"}
         kind |= dict.fromkeys(FIXMATCH, "FixMatch") | dict.fromkeys(PRETRAINED, "pretrained")
         return f"all {kind[key]}" if key in kind else "all"
+    ours, every = ({(r["experiment"], r["fold"]) for r in side} for side in (own, about))
+    others = every - ours
+    if len({name for name, _ in others}) < len({name for name, _ in ours}):
+        return f"all but {_names(others, every)}"
+    return _names(ours, every)
+
+
+def _names(some: set, every: set) -> str:
+    """Experiments, with their folds where it is not all of them."""
     words = []
-    for name in dict.fromkeys(r["experiment"] for r in own):
-        folds = sorted({r["fold"] for r in own if r["experiment"] == name})
-        every = sorted({r["fold"] for r in about if r["experiment"] == name})
-        words.append(name if folds == every else f"{name} (fold {', '.join(map(str, folds))})")
+    for name in sorted({name for name, _ in some}):
+        folds, there = (sorted(fold for own, fold in side if own == name) for side in (some, every))
+        words.append(f"`{name}`" + ("" if folds == there else f" (fold {', '.join(map(str, folds))})"))
     return ", ".join(words)
 
 

@@ -28,8 +28,8 @@ MOST_BYTES = 15_000_000  # of one profile
 RUN_FILES = ("metrics.json", "history.csv")
 # A file name of this machine: not after a word, a dot or another slash, so that "clips/run" and "../data" are none.
 ABSOLUTE = re.compile(
-    r"(?<![\w.~/<*+-])/(?:bin|content|data|dev|etc|home|kaggle|lustre|media|mnt|opt|private|proc|root|run|scratch|shared|srv"
-    r"|tmp|usr|var|work|workspace|Users|Volumes)\b[\w./-]*|\"/[A-Za-z][^\"]*|\bfile:/[^\"\s]*|\b[A-Z]:\\\\[\w\\]*"
+    r"(?<![\w.~/<*+-])/(?:bin|content|data|dev|etc|home|lustre|media|mnt|opt|private|proc|root|run|scratch|shared|srv"
+    r"|tmp|usr|var|work|workspace|Users|Volumes)\b[\w./-]*|\"/(?!kaggle/)[A-Za-z][^\"]*|\bfile:/[^\"\s]*|\b[A-Z]:\\\\[\w\\]*"
 )
 AUDIO = re.compile(r"data:audio|\"audio/|<audio")
 

@@ -10,6 +10,7 @@ import differences
 
 from esc_utils import tables
 from esc_utils.tables_render import MARKS
+from esc_utils.urbansound import FOLDS
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIDENCE = ROOT / "outputs" / "evidence"
@@ -137,11 +138,15 @@ def _title(number: int) -> str:
 
 
 def _caption(profile: str, number: int, rows: list[dict]) -> str:
+    """What audio the numbers are about, which folds, and what the brackets are."""
     ours = [row for row in rows if row["accuracy"]]
-    data = "; ".join(dict.fromkeys(row["data"] for row in ours))
-    over = "; ".join(dict.fromkeys(re.sub(r"^95%, ", "", row["interval"]) for row in ours))
-    what = "mean of the folds" if number == 5 else "one fold"
-    return f"Table {number} of profile `{profile}`: numbers of **{data}**, {what} [95% interval, {over}]."
+    data, over = ("; ".join(dict.fromkeys(re.sub(r"^95%, ", "", row[key]) for row in ours)) for key in ("data", "interval"))
+    folds = list(dict.fromkeys(row["fold_list"] for row in ours))
+    where = f"trained on fold {'; '.join(folds)}"
+    if any(" " in words for words in folds):
+        several = "ten folds" if folds == [" ".join(map(str, FOLDS))] else f"folds {'; '.join(folds).replace(' ', ', ')}"
+        where = f"mean over {several}"
+    return f"Table {number} of profile `{profile}`: numbers of **{data}**, {where} [95% interval, {over}]."
 
 
 def _rows(profile: str, number: int) -> list[dict]:
@@ -152,7 +157,7 @@ def _rows(profile: str, number: int) -> list[dict]:
 def _scores(rows: list[dict], full: bool = False) -> list[str]:
     """Rows as a Markdown table; `full` adds the difference to the row that the paper compares with, and what was run."""
     header = ["Row", "Accuracy, paper", "Accuracy, here", "AUC, paper", "AUC, here", "Folds"]
-    header += ["Accuracy against", "Paper", "Experiment", "Steps"] if full else []
+    header += ["Accuracy minus that of", "The same, paper", "Experiment", "Steps"] if full else []
     lines = [header, ["---"] * len(header)]
     for row in rows:
         cells = [row["row"]]
@@ -211,21 +216,26 @@ def _read_claims(profile: str) -> list[dict]:
     return json.loads((EVIDENCE / profile / "claims.json").read_text(encoding="utf-8"))
 
 
+def _scope(claims: list[dict]) -> str:
+    """What all verdicts are limited to, such as another network in PANN's place; "" for nothing, or not the same."""
+    scopes = {claim["scope"] for claim in claims}
+    return scopes.pop() if len(scopes) == 1 else ""
+
+
 def _claim_count(profile: str) -> str:
-    found = Counter(claim["verdict"] for claim in _read_claims(profile))
+    claims = _read_claims(profile)
+    found = Counter(claim["verdict"] for claim in claims)
     words = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS)
-    link = f"docs/results-{profile}.md#the-papers-claims"
-    return f"Of the paper's {found.total()} claims, on these runs: {words} ([each with its numbers]({link}))."
+    link, scope = f"docs/results-{profile}.md#the-papers-claims", _scope(claims)
+    about = f"on these runs, {scope}" if scope else "on these runs"
+    return f"Of the paper's {found.total()} claims, {about}: {words} ([each with its numbers]({link}))."
 
 
 def _claims(profile: str) -> list[str]:
     claims = _read_claims(profile)
-    lines = [
-        "## The paper's claims",
-        "",
-        "Differences in points, of the first rule of a claim; a claim holds if all its rules do.",
-        "",
-    ]
+    scope = _scope(claims)
+    words = "Differences in points, of a claim's first rule; it is supported if all its rules are, contradicted if one is."
+    lines = ["## The paper's claims", "", f"{words}{f' Every verdict is {scope}.' if scope else ''}", ""]
     lines += map(_line, (["Claim", "Verdict", "Here", "Paper"], ["---"] * 4))
     for claim in claims:
         here = (
@@ -233,11 +243,17 @@ def _claims(profile: str) -> list[str]:
         )
         paper = NOTHING if claim["paper"] is None else f"{claim['paper']:+.2f}"
         lines.append(_line([f"({claim['id']}) {claim['claim']}", VERDICTS[claim["verdict"]], here, paper]))
-    lines += ["", "The evidence of each:", ""]
+    lines += ["", "The evidence, rule by rule:", ""]
     for claim in claims:
-        words = " ".join(filter(None, (claim["evidence"], claim["note"], claim["scope"] and f"Scope: {claim['scope']}.")))
-        lines.append(f"- ({claim['id']}) {words}")
+        about = " ".join(filter(None, (claim["note"], claim["scope"] and not scope and f"Scope: {claim['scope']}.")))
+        lines.append(f"- ({claim['id']}) {claim['claim']} {about}".rstrip())
+        lines += [f"  - {_plain(rule['evidence'])}" for rule in claim["rules"]]
     return [*lines, ""]
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown would take for a list if it began with its mark, as the label "+ FixMatch" does."""
+    return re.sub(r"^([-+*]+) ", r"\\\1 ", text)
 
 
 def _figure(profile: str, name: str, folder: str) -> list[str]:
@@ -252,7 +268,10 @@ def _runs(profile: str) -> list[str]:
     commits = ", ".join(f"{commit}{' with uncommitted changes' if dirty else ''}" for commit, dirty in made)
     codes = ", ".join(dict.fromkeys(r["provenance"]["code_hash"] for r in records))
     lines = ["## Notebooks and records", ""]
-    lines += [f"- [{path.stem}, rendered]({folder}/notebooks/{path.name})" for path in _notebooks(profile)]
+    for path in sorted((EVIDENCE / profile / "notebooks").glob("*.ipynb")):
+        experiment, fold, seed = path.stem.rsplit("_", 2)
+        words = f"`{experiment}`, fold {fold.removeprefix('fold')}, seed {seed.removeprefix('seed')}"
+        lines.append(f"- [The rendered notebook of {words}]({folder}/notebooks/{path.name})")
     lines += [
         f"- [Scores, every knob, provenance and history of all {len(records)} runs]({folder}/runs)",
         f"- Code: commit {commits}; hash of the method's code {codes}",
@@ -264,7 +283,3 @@ def _runs(profile: str) -> list[str]:
         "```",
     ]
     return lines
-
-
-def _notebooks(profile: str) -> list[Path]:
-    return sorted((EVIDENCE / profile / "notebooks").glob("*.ipynb"))

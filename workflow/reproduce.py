@@ -66,6 +66,8 @@ def compare(committed: Path, outputs: Path, numbers: list[int], with_claims: boo
     for number in numbers:
         name = f"table{number}.csv"
         _table(found, name, committed / name, outputs / "tables" / name)
+    for side, folder in (("committed", committed), ("here", outputs)):
+        found.contexts[side] = {context(_json(folder / "runs" / run / "metrics.json")) for run in wanted(folder, numbers)}
     for run in wanted(committed, numbers):
         _run(found, run, committed / "runs" / run, outputs / "runs" / run)
     if with_claims and (committed / "claims.json").is_file():
@@ -75,10 +77,10 @@ def compare(committed: Path, outputs: Path, numbers: list[int], with_claims: boo
     return found
 
 
-def wanted(committed: Path, numbers: list[int]) -> list[str]:
-    """Committed runs of these tables, "<experiment>/fold<k>_seed<s>"."""
+def wanted(folder: Path, numbers: list[int]) -> list[str]:
+    """Finished runs of these tables in a folder, "<experiment>/fold<k>_seed<s>"."""
     rows = evidence.of_tables(numbers)
-    paths = sorted((committed / "runs").glob("*/fold*_seed*"))
+    paths = sorted(path.parent for path in (folder / "runs").glob("*/fold*_seed*/metrics.json"))
     return [f"{p.parent.name}/{p.name}" for p in paths if (p.parent.name, int(p.name[4:].split("_")[0])) in rows]
 
 
@@ -103,8 +105,6 @@ def _run(found: Comparison, name: str, committed: Path, here: Path) -> None:
     if sides[1] is None:
         found.lines.append(f"{name}: not trained")
         return
-    for side, metrics in zip(("committed", "here"), sides, strict=True):
-        found.contexts.setdefault(side, set()).add(context(metrics))
     _nested(found, name, *({k: v for k, v in side.items() if k not in NOT_COMPARED} for side in sides))
     for key in dict.fromkeys([*sides[0]["config"], *sides[1]["config"]]):
         ours, theirs = (side["config"].get(key) for side in sides)
@@ -156,7 +156,7 @@ def report(found: Comparison, committed: Path) -> str:
     lines = [*found.lines, "", f"different: {len(found.lines):,} of {about}", *found.knobs]
     for side, machine in (("committed", _json(committed / "machine.json")), ("here", evidence.machine())):
         words = [", ".join(map(str, machine.values()))] if machine else []
-        lines += [f"{side}: {'; '.join([made, *words])}" for made in sorted(found.contexts.get(side, {"no record"}))]
+        lines += [f"{side}: {'; '.join([made, *words])}" for made in sorted(found.contexts[side] or {"no record"})]
     return "\n".join([*lines, DIGITS])
 
 

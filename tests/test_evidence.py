@@ -130,6 +130,7 @@ def test_pages_never_show_another_network_as_pann(collected):
 def test_readme_has_tables_2_and_5_and_the_page_has_everything(collected):
     block, page = pages.block("lite"), pages.page("lite")
     assert [f"Table {n} of profile" in block for n in (2, 3, 4, 5)] == [True, False, False, True]
+    assert "*Caption of pann_table2/fold1_seed0/learning_curves Network: YAMNet (AudioSet), in place of PANN.*" in page
     assert "docs/results-lite.md" in block and "make reproduce PROFILE=lite" in page
     with (collected / "table4.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -90,7 +90,8 @@ def _write(path: Path, text: str) -> None:
 
 def cleaner(records, outputs: Path):
     """A function that puts DATA, WEIGHTS and the like for every place of this machine that the records or we know of."""
-    places = {str(Path.home()): "~", str(ROOT): ".", str(outputs.resolve()): "outputs"}
+    outputs = outputs.resolve()
+    places = {str(Path.home()): "~", str(ROOT): ".", str(outputs.parent): ".", str(outputs): "outputs"}
     for record in records:
         made = record["config"]
         for key, word in (("data_dir", "DATA"), ("weights_path", "WEIGHTS"), ("cache_dir", "CACHE"), ("outputs", "outputs")):

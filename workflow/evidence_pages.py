@@ -257,8 +257,17 @@ def _plain(text: str) -> str:
 
 
 def _figure(profile: str, name: str, folder: str) -> list[str]:
+    """A figure with its alternative and caption; one of a run also says which network that trained."""
     about = json.loads((EVIDENCE / profile / "figures" / f"{name}.json").read_text(encoding="utf-8"))
-    return [f"![{about['alt']}]({folder}/{profile}/figures/{name}.png)", "", f"*{about['caption']}*"]
+    run = SHOWN[profile]["figures"][name].rpartition("/")[0]
+    network = f" Network: {_backbone(profile, run)}." if run and _backbone(profile, run) else ""
+    return [f"![{about['alt']}]({folder}/{profile}/figures/{name}.png)", "", f"*{about['caption']}{network}*"]
+
+
+def _backbone(profile: str, run: str) -> str:
+    """What a committed run, "<experiment>/fold<k>_seed<s>", started from; "" where its record is not committed."""
+    path = EVIDENCE / profile / "runs" / run / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8"))["backbone"] if path.is_file() else ""
 
 
 def _runs(profile: str) -> list[str]:
@@ -268,10 +277,11 @@ def _runs(profile: str) -> list[str]:
     commits = ", ".join(f"{commit}{' with uncommitted changes' if dirty else ''}" for commit, dirty in made)
     codes = ", ".join(dict.fromkeys(r["provenance"]["code_hash"] for r in records))
     lines = ["## Notebooks and records", ""]
-    for path in sorted((EVIDENCE / profile / "notebooks").glob("*.ipynb")):
-        experiment, fold, seed = path.stem.rsplit("_", 2)
-        words = f"`{experiment}`, fold {fold.removeprefix('fold')}, seed {seed.removeprefix('seed')}"
-        lines.append(f"- [The rendered notebook of {words}]({folder}/notebooks/{path.name})")
+    for run in SHOWN[profile]["notebooks"]:
+        experiment, _, rest = run.partition("/")
+        name = f"`{experiment}`, {rest.replace('fold', 'fold ').replace('_seed', ', seed ')}"
+        link = f"{folder}/notebooks/{run.replace('/', '_')}.ipynb"
+        lines.append(f"- [The rendered notebook of {name}]({link}) ({_backbone(profile, run)})")
     lines += [
         f"- [Scores, every knob, provenance and history of all {len(records)} runs]({folder}/runs)",
         f"- Code: commit {commits}; hash of the method's code {codes}",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from esc_utils import config, features, steps
 from esc_utils.augment import views
-from esc_utils.blocks import compile_blocks
+from esc_utils.blocks import compile_blocks, training_layout
 from esc_utils.model import Cnn14
 from esc_utils.optim import optimizer
 from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, unlabelled_batch
@@ -72,18 +72,16 @@ class Side:
 
 
 class Ours(Side):
-    """The suite's way: log-mels from the store, channels_last, autocast to `dtype`, the optimizer of the knobs.
+    """The suite's way: log-mels from the store, autocast to `dtype`, the optimizer of the knobs.
 
-    compiled: backend of torch.compile for the blocks, None for none."""
+    compiled: backend of torch.compile for the blocks, None for none; layout: None for the one that training takes."""
 
-    def __init__(
-        self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None, layout=torch.channels_last
-    ):
+    def __init__(self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None, layout=None):
         super().__init__(knobs, pool)
         torch.manual_seed(0)
         dropout = (knobs.dropout_block, knobs.dropout_head)
         model = Cnn14(len(CLASSES), width=knobs.width, dropout=dropout)
-        self.model = model.to(pool.device, memory_format=layout).train()
+        self.model = model.to(pool.device, memory_format=layout or training_layout(pool.device, knobs.width)).train()
         if compiled:
             torch.compiler.reset()
             compile_blocks(self.model, compiled)

@@ -236,9 +236,7 @@ def outputs(setup: Setup) -> Iterator[Line]:
     free = shutil.disk_usage(_existing(folder)).free / GB
     text = f"{folder} is writable, {free:.0f} GB free"
     if free < need:
-        raise UserError(
-            f"{text}, the {setup.config.profile} profile needs about {need} GB: free some, or set outputs elsewhere"
-        )
+        raise UserError(f"{text}, profile {setup.config.profile} needs about {need} GB: free some, or set outputs elsewhere")
     yield Line("ok", "outputs", text)
 
 
@@ -257,9 +255,11 @@ def _installed(name: str) -> str | None:
 
 def _driver(remedy: str = "") -> str:
     """What to add where torch sees no GPU, but the machine has some."""
-    from .gpus import devices
+    from .gpus import DRIVER
 
-    return f", though the driver lists {len(devices())} GPUs{remedy}" if devices() else ""
+    hidden = f" (CUDA_VISIBLE_DEVICES is '{given}')" if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None else ""
+    count = len(list(DRIVER.glob("*")))
+    return f", though the driver lists {count} GPUs{hidden}{remedy}" if count else ""
 
 
 def _version_file(package: str) -> dict | None:

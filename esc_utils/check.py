@@ -16,12 +16,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.requirements import Requirement
-from packaging.version import Version
+try:
+    from packaging.requirements import Requirement
+    from packaging.version import Version
 
-from . import config as configuration
-from .errors import UserError
-from .lock import lock_problems, project, read_lock
+    from . import config as configuration
+    from .errors import UserError
+    from .lock import lock_problems, project, read_lock
+except ModuleNotFoundError as missing:  # a machine with nothing on it is what this is for
+    if __name__ != "__main__":
+        raise
+    print(f"fail  packages  {missing.name} is not installed: `make install`, then run this in .venv/bin/python")
+    sys.exit(1)
 
 FOLD_SIZES = dict(enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1))  # of the official CSV
 FREE_GB = {"quick": 1, "lite": 3, "paper": 8}  # feature store, run records, checkpoints
@@ -140,17 +146,19 @@ def device(setup: Setup) -> Iterator[Line]:
     wanted = setup.config.device
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
-        text = f"CUDA: {card.name}, {card.total_memory / GB:.0f} GB"
+        count = torch.cuda.device_count()
+        text = f"CUDA: {card.name}, {card.total_memory / GB:.0f} GB" + (f", and {count - 1} more" if count > 1 else "")
         if setup.config.profile == "paper" and card.total_memory < 15 * GB:
             yield Line("warn", "device", f"{text}: the paper profile is planned for 16 GB")
         else:
             yield Line("ok", "device", text)
     elif wanted.startswith("cuda"):
-        raise UserError(f"device: {wanted}, but torch sees no CUDA device: set device: auto, or mend the driver")
+        raise UserError(f"device: {wanted}, but torch sees no CUDA device{_driver()}: set device: auto, or mend the driver")
     elif setup.config.profile == "paper":
-        yield Line("warn", "device", "CPU: the paper profile takes weeks without a CUDA device")
+        yield Line("warn", "device", f"CPU: the paper profile takes weeks without a CUDA device{_driver()}")
     else:
-        yield Line("ok", "device", f"CPU, {torch.get_num_threads()} threads")
+        text = f"CPU, {torch.get_num_threads()} threads"
+        yield Line("warn" if _driver() else "ok", "device", text + _driver(": mend the driver, or leave it"))
 
 
 def dataset(setup: Setup) -> Iterator[Line]:
@@ -162,7 +170,8 @@ def dataset(setup: Setup) -> Iterator[Line]:
     found = urbansound.load(urbansound.find_dataset(setup.config.data_dir), setup.config.allow_partial)
     urbansound.leak_check(found)
     sizes = found.clips["fold"].value_counts().to_dict()
-    text = f"{found.root}: {len(found.clips)} clips in {len(sizes)} folds"
+    layout = "official" if (found.root / "metadata").is_dir() else "Kaggle's"
+    text = f"{found.root}: {layout} layout, {len(found.clips)} clips in {len(sizes)} folds"
     if found.synthesised:
         yield Line("warn", "dataset", f"{text}: synthesised, not UrbanSound8K; give another folder with --data")
     elif odd := [f"fold {k} has {sizes.get(k, 0)}, not {n}" for k, n in FOLD_SIZES.items() if sizes.get(k, 0) != n]:
@@ -215,19 +224,19 @@ def weights(setup: Setup) -> Iterator[Line]:
         elif any((place / name).is_file() for name in ("yamnet.safetensors", wheel_name())):
             yield Line("ok", "weights", f"YAMNet in {place}")
         else:
-            _require_writable(place)
+            _require_writable(place, "set ESC_CACHE to a folder of yours, or weights_path to the file")
             yield Line("warn", "weights", f"YAMNet (32 MB) is not in {place} yet: the first run fetches it, needs a network")
 
 
 def outputs(setup: Setup) -> Iterator[Line]:
-    for folder in {configuration.outputs_folder(setup.config), configuration.cache_folder(setup.config)}:
-        _require_writable(folder)
     folder = configuration.outputs_folder(setup.config)
+    _require_writable(folder, "set outputs (OUTPUTS= for make) to a folder of yours")
+    _require_writable(configuration.cache_folder(setup.config), "set outputs or cache_dir to a folder of yours")
     need = FREE_GB.get(setup.config.profile, 1)
     free = shutil.disk_usage(_existing(folder)).free / GB
     text = f"{folder} is writable, {free:.0f} GB free"
     if free < need:
-        raise UserError(f"{text}, the {setup.config.profile} profile needs about {need} GB: free some, or set outputs")
+        raise UserError(f"{text}, profile {setup.config.profile} needs about {need} GB: free some, or set outputs elsewhere")
     yield Line("ok", "outputs", text)
 
 
@@ -242,6 +251,15 @@ def _installed(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _driver(remedy: str = "") -> str:
+    """What to add where torch sees no GPU, but the machine has some."""
+    from .gpus import DRIVER
+
+    hidden = f" (CUDA_VISIBLE_DEVICES is '{given}')" if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None else ""
+    count = len(list(DRIVER.glob("*")))
+    return f", though the driver lists {count} GPUs{hidden}{remedy}" if count else ""
 
 
 def _version_file(package: str) -> dict | None:
@@ -260,7 +278,7 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _require_writable(folder: Path) -> None:
+def _require_writable(folder: Path, remedy: str) -> None:
     """Try it, for real: permission bits say little on network disks and for root. Leaves no new folder behind."""
     nearest = _existing(folder)
     probe = nearest / f".esc-check-{os.getpid()}"
@@ -268,9 +286,7 @@ def _require_writable(folder: Path) -> None:
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as problem:
-        raise UserError(
-            f"cannot write to {nearest} ({problem.strerror}): choose another folder for {folder.name}/"
-        ) from None
+        raise UserError(f"cannot write to {nearest} ({problem.strerror}): {remedy}") from None
 
 
 def _some(items: list[str], most: int = 3) -> str:

@@ -2,42 +2,14 @@
 
 import hashlib
 import io
-import os
 import warnings
 from pathlib import Path
 
 import torch
 
-from .errors import UserError
+from .files import write_atomic
 
 CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that readers and a kill see either the old or the new content (temporary, fsync, rename)."""
-    replace_all({path: content})
-
-
-def replace_all(contents: dict[Path, bytes]) -> None:
-    """Write several files of which the last one says that all are there: first every temporary (a full disk is noticed
-    before anything changes), then the last file goes, the others are replaced, and the last one comes."""
-    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in contents}
-    last = list(contents)[-1]
-    try:
-        for path, content in contents.items():
-            with temporaries[path].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if len(contents) > 1:
-            last.unlink(missing_ok=True)
-        for path in contents:
-            temporaries[path].replace(path)
-    except OSError as error:
-        raise UserError(f"{last} cannot be written ({error.strerror}): free some space or set outputs elsewhere") from None
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
 
 
 def save(folder: Path, state: dict) -> None:

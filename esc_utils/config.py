@@ -100,7 +100,7 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     compile: bool
     recompute: Literal["auto", "always", "never"]
-    threads: Annotated[int, Field(ge=0)]
+    threads: Annotated[int, Field(ge=0, le=1024)]
 
     outputs: str
     cache_dir: str
@@ -181,18 +181,24 @@ def read_parameters(path: Path) -> dict:
     """One parameter file as a flat dict; UserError names the file where it is missing, not YAML or not flat, or has a key
     twice."""
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), _OnceLoader)
-    except UserError as error:
-        raise UserError(f"parameter file {path}, {error}") from None
+        content = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"parameter file {path} cannot be read ({error.strerror}): check the name") from None
+    return parse_parameters(content, f"parameter file {path}")
+
+
+def parse_parameters(content: str | bytes, source: str) -> dict:
+    """YAML as a flat dict; `source` names it in a UserError."""
+    try:
+        values = yaml.load(content.decode("utf-8") if isinstance(content, bytes) else content, _OnceLoader)
+    except UserError as error:
+        raise UserError(f"{source}, {error}") from None
     except Exception as error:  # PyYAML's constructors raise whatever Python does: ValueError, KeyError, RecursionError ...
-        reason = " ".join(str(error).split())
-        raise UserError(f"parameter file {path} is not valid YAML: {reason}") from None
+        raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UserError(f"parameter file {path} must be flat `key: value` lines, one knob a line")
+        raise UserError(f"{source} must be flat `key: value` lines, one knob a line")
     return values
 
 

@@ -43,6 +43,7 @@ from .figures_tables import (
     roc_title,
 )
 from .figures_views import expected_share, masked_area, specaugment_table, views
+from .files import replace_all
 
 __all__ = [
     "all_fold_curves", "claims_overview", "class_fold_counts", "clip_view", "confidence_curve",
@@ -65,16 +66,15 @@ def save(
     the report needs it, and is what is returned (an IPython Image of the figure's own width), so that a figure is
     drawn once only.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = draw(figure, dpi)
-    (folder / f"{name}.png").write_bytes(drawn)
+    folder, drawn = Path(folder), draw(figure, dpi)
+    contents = {folder / f"{name}.png": drawn}
     for kind in formats:
         if kind != "png":
             dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None}}[kind]
-            _save_vector(figure, folder / f"{name}.{kind}", dated)
+            contents[folder / f"{name}.{kind}"] = _vector(figure, kind, dated)
     described = {"alt": alt, "caption": caption, "command": command, "provenance": provenance or {}}
-    (folder / f"{name}.json").write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    contents[folder / f"{name}.json"] = (json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode()
+    replace_all(contents, sync=False)
 
     from IPython.display import Image
 
@@ -123,10 +123,12 @@ def _fewer_colours(pixels):
     return picture
 
 
-def _save_vector(figure, path: Path, metadata: dict) -> None:
+def _vector(figure, kind: str, metadata: dict) -> bytes:
     import matplotlib
 
     from .style import RC
 
+    drawn = io.BytesIO()
     with matplotlib.rc_context({key: RC[key] for key in ("svg.hashsalt", "svg.fonttype")}):
-        figure.savefig(path, metadata=metadata)
+        figure.savefig(drawn, format=kind, metadata=metadata)
+    return drawn.getvalue()

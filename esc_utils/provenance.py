@@ -90,11 +90,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def cuda_devices() -> int:
-    """Number of NVIDIA GPUs, without importing torch."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-
-
 def commit() -> tuple[str, bool]:
     """(commit, dirty) of the checkout; ("unknown", True) outside of git."""
     root = Path(__file__).resolve().parent.parent

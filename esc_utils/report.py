@@ -201,7 +201,7 @@ def figure(path: Path, folder: Path) -> dict:
 
 def write(outputs: Path, profile: str) -> Path:
     """Write outputs/<profile>/report/index.html and return its path."""
-    from .checkpoint import write_atomic
+    from .files import write_atomic
 
     page = environment().get_template("report.html.j2").render(**collect(outputs, profile))
     path = outputs / profile / "report" / "index.html"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .config import RunConfig, outputs_folder
 from .errors import UserError
+from .files import replace_all
 
 if TYPE_CHECKING:
     import pandas
@@ -57,7 +59,9 @@ class Run:
 
 
 def folder(config: RunConfig) -> Path:
-    """Folder of the record of one run."""
+    """Folder of the record of one run; UserError for a run without a name."""
+    if not config.experiment:
+        raise UserError("experiment is empty: name a file of params/experiments or params/sensitivity, as in pann_10")
     return outputs_folder(config) / "runs" / config.experiment / f"fold{config.train_fold}_seed{config.seed}"
 
 
@@ -82,8 +86,6 @@ def claim(path: Path):
 
 def write(path: Path, record: dict, history: "pandas.DataFrame", predictions: dict[str, np.ndarray]) -> Run:
     """Validate and write a record, whole or not at all; metrics.json comes last, so a folder with it is complete."""
-    from .checkpoint import replace_all
-
     record = Record(**record).model_dump()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **predictions)
@@ -141,5 +143,7 @@ def find(outputs: Path | str, profile: str, experiment: str = "*") -> list[Path]
 
 
 def _order(path: Path) -> tuple:
-    fold, seed = path.name.removeprefix("fold").split("_seed")
-    return path.parent.name, int(fold), int(seed)
+    named = re.fullmatch(r"fold(\d+)_seed(\d+)", path.name)
+    if not named:
+        raise UserError(f"run folder {path} is not named fold<k>_seed<s>: rename it, or move it out of runs/")
+    return path.parent.name, *map(int, named.groups())

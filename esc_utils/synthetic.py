@@ -4,6 +4,7 @@ Numbers from it are about synthesised audio and nothing else; DATASET.json at it
 """
 
 import csv
+import io
 import json
 import shutil
 import tempfile
@@ -100,7 +101,9 @@ def _write(root: Path, settings: dict) -> None:
         for class_id, name in enumerate(sounds.URBAN):
             for row, wave in _clips(fold, class_id, name, settings):
                 path = root / f"audio/fold{fold}" / row["slice_file_name"]
-                soundfile.write(path, wave, settings["sample_rate"], subtype="PCM_16")
+                encoded = io.BytesIO()  # libsndfile itself says "System error" on a full disk
+                soundfile.write(encoded, wave, settings["sample_rate"], "PCM_16", format="WAV")
+                path.write_bytes(encoded.getvalue())
                 rows.append(row)
     (root / "metadata").mkdir()
     with (root / "metadata/UrbanSound8K.csv").open("w", newline="") as file:

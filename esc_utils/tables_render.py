@@ -45,7 +45,7 @@ def write(outputs: Path, profile: str, names=tables.NAMES, with_claims: bool = T
 
 def save(folder: Path, texts: dict[str, str]) -> list[Path]:
     """Write texts by file name into `folder`, each atomically; returns their paths."""
-    from .checkpoint import write_atomic
+    from .files import write_atomic
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

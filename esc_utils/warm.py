@@ -186,4 +186,6 @@ def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, int]) -
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m esc_utils.warm SOCKET")
     serve(sys.argv[1])

@@ -19,7 +19,7 @@ NODE_THREADS = 4  # of a cluster job that may use many
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from esc_utils import config, plan, provenance, runs  # noqa: E402
+from esc_utils import config, gpus, plan, runs  # noqa: E402
 from esc_utils.errors import UserError  # noqa: E402
 
 
@@ -44,9 +44,15 @@ def main() -> int:
 def drive(options) -> int:
     data = str(Path(options.data).expanduser().resolve()) if options.data else ""
     known = sorted(plan.tables())
-    wanted = sorted({int(n) for n in options.tables.split(",")}) if options.tables else known
-    if not set(wanted) <= set(known):
+    asked = set(options.tables.split(",")) if options.tables else set(map(str, known))
+    if not asked <= set(map(str, known)):
         raise UserError(f"no such table in --tables {options.tables}: choose from {', '.join(map(str, known))}")
+    wanted = sorted(map(int, asked))
+    if options.jobs is not None and options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs} (JOBS= for make) is no number of jobs: give 1 or more, or leave it out")
+    ways = sorted(path.parent.name for path in (ROOT / "workflow" / "profiles").glob("*/config.yaml"))
+    if options.workflow_profile not in ways:
+        raise UserError(f"no workflow profile '{options.workflow_profile}': choose from {', '.join(ways)}")
     places = {"outputs": options.outputs} | ({"data_dir": data} if data else {})
     base = config.for_run(options.profile, "", **places)
     plan.whole_folds(base)  # a missing dataset or fold is said here, in one line
@@ -54,7 +60,9 @@ def drive(options) -> int:
     check = [sys.executable, "-m", "esc_utils.check", "--quick", "--profile", options.profile, "--outputs", options.outputs]
     checked = subprocess.run([*check, *(["--data", data] if data else [])], cwd=ROOT, capture_output=True, text=True)
     if checked.returncode:
-        print(checked.stdout + checked.stderr, end="", file=sys.stderr)
+        failed = [line.split(maxsplit=2)[1:] for line in checked.stdout.splitlines() if line.startswith("fail ")]
+        lines = [f"error: {name}: {text}" for name, text in failed]
+        print("\n".join(lines) or checked.stderr, file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -90,7 +98,7 @@ def snakemake(options, data: str, wanted: list[int]) -> int:
     if options.workflow_profile == "default":
         # One run a GPU at a time, and no more runs at once than the memory holds; one in any case.
         memory = max(plan.RUN_MB, psutil.virtual_memory().total // 2**20)
-        limits = {"gpu": max(1, provenance.cuda_devices()), "mem_mb": memory}
+        limits = {"gpu": max(1, len(gpus.devices())), "mem_mb": memory}
         words += ["--resources", *(f"{name}={value}" for name, value in limits.items())]
     if options.dry_run:
         words.append("--dry-run")

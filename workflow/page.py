@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
+from nbformat.reader import NotJSONError
 
 
 class DescribedImages(Preprocessor):
@@ -36,4 +37,7 @@ def page(notebook: Path) -> Path:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print(page(Path(name)))
+        try:
+            print(page(Path(name)))
+        except (OSError, NotJSONError) as error:
+            sys.exit(f"error: no page of {name} ({' '.join(str(error).split())[:200]}): `make tables` renders the notebooks")

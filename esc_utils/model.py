@@ -26,6 +26,7 @@ FRONT_END = {
     "spectrogram_extractor.stft.conv_real.weight": "STFT kernel (real)",
     "spectrogram_extractor.stft.conv_imag.weight": "STFT kernel (imaginary)",
 }
+MOST = 8  # tensors that do not fit, listed
 OTHER_RATES = {129: "8 kHz", 513: "32 kHz"}  # frequency bins of PANN's other checkpoints: window / 2 + 1
 
 
@@ -129,7 +130,7 @@ def load_pann(model: Cnn14, path: str | Path) -> Cnn14:
 
     `path`: PANN's published Cnn14_16k_mAP=0.438.pth (ledger 25), or a `.safetensors` file with the same keys.
     UserError: no file; damaged; holds more than data; of another sample rate; trained behind a front end that differs
-    from ours; a tensor missing, not finite or of another shape (all of them are listed). The model is then unchanged.
+    from ours; a tensor missing, not finite or of another shape (the first are listed). The model is then unchanged.
     """
     path = Path(path)
     if not path.is_file():
@@ -139,7 +140,11 @@ def load_pann(model: Cnn14, path: str | Path) -> Cnn14:
     wanted = {key: value for key, value in model.state_dict().items() if not key.startswith("fc_transfer.")}
     problems = _mismatches(wanted, tensors)
     if problems:
-        raise UserError(f"{path.name} does not fit this CNN14, {len(problems)} tensors: {'; '.join(problems)}")
+        listed = "; ".join(problems[:MOST]) + (f"; and {len(problems) - MOST} more" if len(problems) > MOST else "")
+        raise UserError(
+            f"{path.name} does not fit this CNN14: set width to the file's, or weights_path to another file; "
+            f"{len(problems)} tensors: {listed}"
+        )
     model.load_state_dict({key: tensors[key] for key in wanted}, strict=False)
     return model
 
@@ -165,7 +170,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged or no safetensors file ({reason}): check it out or copy it again") from error
 
 
 def _read_published(path: Path) -> dict[str, Tensor]:
@@ -177,13 +183,13 @@ def _read_published(path: Path) -> dict[str, Tensor]:
         # Damage (a byte that is no opcode) and code (a global that is not on the list) come as the same exception.
         reason = next((line.strip() for line in str(error).splitlines() if "unsupported" in line.lower()), "")
         if "global" in reason.lower() or "class" in reason.lower():
-            raise UserError(f"{path} holds more than weights and was refused: {reason}") from error
+            raise UserError(f"{path} holds more than weights and was refused ({reason}): delete it and {WHERE}") from error
         raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {WHERE}") from error
     except Exception as error:  # a cut file raises EOFError, RuntimeError, KeyError, ...: it depends on where it is cut
         raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {WHERE}") from error
     tensors = checkpoint.get("model") if isinstance(checkpoint, Mapping) else None
     if not isinstance(tensors, Mapping):
-        raise UserError(f"{path} has no entry `model`: not a checkpoint in the form PANN published")
+        raise UserError(f"{path} has no entry `model`: not a checkpoint in the form PANN published; {WHERE}")
     return dict(tensors)
 
 
@@ -222,7 +228,7 @@ def _check_front_end(tensors: Mapping[str, Tensor], path: Path, required: bool) 
     stored = {key: tensors[key] for key in FRONT_END if isinstance(tensors.get(key), Tensor)}
     if required and len(stored) < len(FRONT_END):
         missing = [key for key in FRONT_END if key not in stored]
-        raise UserError(f"{path.name} lacks {', '.join(missing)}: cannot tell which front end it was trained on")
+        raise UserError(f"{path.name} lacks {', '.join(missing)}: cannot tell which front end it was trained on; {WHERE}")
     for value in stored.values():
         rate = OTHER_RATES.get(value.shape[0]) if value.ndim else None
         if rate:
@@ -231,8 +237,10 @@ def _check_front_end(tensors: Mapping[str, Tensor], path: Path, required: bool) 
     for key, value in stored.items():
         if value.shape != ours[key].shape:
             shapes = f"{tuple(value.shape)}, ours {tuple(ours[key].shape)}"
-            raise UserError(f"{path.name}: another front end than ours, its {FRONT_END[key]} {key} has shape {shapes}")
+            raise UserError(
+                f"{path.name}: another front end than ours, its {FRONT_END[key]} {key} has shape {shapes}: {WHERE}"
+            )
         worst = (value.float() - ours[key]).abs().max() / ours[key].abs().max()
         if not worst < 1e-4:
             what = f"its {FRONT_END[key]} {key} differs by {worst:.1e} of the largest entry"
-            raise UserError(f"{path.name}: trained behind another front end than ours, {what}")
+            raise UserError(f"{path.name}: trained behind another front end than ours, {what}: {WHERE}")

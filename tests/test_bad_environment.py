@@ -64,9 +64,9 @@ class Hostile:
 def write_weights(case: str, path: Path) -> None:
     from safetensors.torch import save_file
 
-    from esc_utils.model import Cnn14
+    from esc_utils.model import Cnn14, front_end_tensors
 
-    tensors = Cnn14(10, width=2 if case == "another width" else 1).state_dict()
+    tensors = Cnn14(10, width=2 if "another width" in case else 1).state_dict()
     match case:
         case "text":
             path.write_text("<html>log in</html>")
@@ -74,6 +74,18 @@ def write_weights(case: str, path: Path) -> None:
             path.touch()
         case "hostile":
             torch.save({"model": tensors, "sampler": Hostile(path.with_name("ran"))}, path)
+        case "PANN's of 32 kHz" | "PANN's of another width" | "PANN's, cut" | "not finite" | "another front end":
+            front_end = front_end_tensors()
+            mel = next(iter(front_end))
+            if case == "PANN's of 32 kHz":
+                front_end[mel] = torch.zeros(513, 64)
+            if case == "another front end":
+                front_end[mel] = front_end[mel].roll(1, 0)
+            if case == "not finite":
+                tensors["conv_block1.conv1.weight"][0] = float("nan")
+            torch.save({"model": tensors | front_end}, path)
+            if case == "PANN's, cut":
+                path.write_bytes(path.read_bytes()[:-1000])
         case "no model inside":
             torch.save({"weights": tensors}, path)
         case "another width" | "cut" | "text for safetensors":
@@ -88,11 +100,16 @@ WEIGHTS = {
     "missing": ("mine.pth", "no weights", "make data"),
     "text": ("mine.pth", "damaged", "make data"),
     "empty": ("mine.pth", "damaged", "make data"),
-    "hostile": ("mine.pth", "refused"),
-    "no model inside": ("mine.pth", "not a checkpoint"),
-    "another width": ("mine.safetensors", "has shape", "needed"),
-    "cut": ("mine.safetensors", "damaged"),
-    "text for safetensors": ("mine.safetensors", "damaged"),
+    "hostile": ("mine.pth", "refused", "make data"),
+    "no model inside": ("mine.pth", "not a checkpoint", "make data"),
+    "PANN's of 32 kHz": ("mine.pth", "32 kHz", "16 kHz", "make data"),
+    "PANN's of another width": ("mine.pth", "has shape", "needed", "set width"),
+    "PANN's, cut": ("mine.pth", "damaged", "make data"),
+    "not finite": ("mine.pth", "conv_block1.conv1.weight is not finite", "weights_path"),
+    "another front end": ("mine.pth", "another front end", "make data"),
+    "another width": ("mine.safetensors", "has shape", "needed", "set width"),
+    "cut": ("mine.safetensors", "damaged", "again"),
+    "text for safetensors": ("mine.safetensors", "damaged", "again"),
 }
 
 

@@ -48,7 +48,7 @@ def _shown(name: Path) -> Path:
 
 
 def _bytes(a: Path, b: Path, name: Path) -> list[str]:
-    left, right = ((folder / name).read_bytes().splitlines() for folder in (a, b))
+    left, right = ((folder / name).read_bytes().splitlines(keepends=True) for folder in (a, b))
     if left == right:
         return []
     lines = [number for number, pair in enumerate(zip(left, right, strict=False), start=1) if pair[0] != pair[1]]

@@ -7,6 +7,15 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+# What only repeats that a job failed.
+NOISE = (
+    "Exiting because",
+    "Complete log",
+    "At least one job",
+    "WorkflowError:\nAt least one job",
+    "RuleException:\nCalledProc",
+)
+
 
 class LogHandler(LogHandlerBase):
     """Prints job starts and ends to stdout; errors with the tail of the failed job's log."""
@@ -35,7 +44,7 @@ class LogHandler(LogHandlerBase):
             self._fail(record)
         elif event in (LogEvent.ERROR, None) and record.levelname in ("ERROR", "CRITICAL"):
             text = record.getMessage().strip()
-            if text and not text.startswith(("Exiting because", "Complete log", "At least one job")):
+            if text and not text.startswith(NOISE):
                 self._say(text)
 
     def _say(self, text: str) -> None:
@@ -69,16 +78,33 @@ class LogHandler(LogHandlerBase):
 
     def _fail(self, record) -> None:
         name = self.jobs.get(record.jobid, (record.rule_name, 0.0))[0]
-        self._say(f"FAILED {name}")
-        for log in record.log or []:  # the rule's own, then Slurm's
-            try:
-                with Path(log).open(encoding="utf-8", errors="replace") as lines:
-                    tail = [line.rstrip() for line in lines if line.strip()][-5:]
-            except OSError:
-                continue
+        tails = [(log, tail) for log in record.log or [] if (tail := _tail(log))]  # the rule's own, then Slurm's
+        if tails and tails[0][1][-1].startswith(("error: ", "Error: ")):  # what a user can mend
+            self._say(f"FAILED {name}: {tails[0][1][-1].partition(' ')[2]} (log: {tails[0][0]})")
+            return
+        reason = _reason(getattr(record, "rule_msg", None) or "")
+        self._say(f"FAILED {name}" + (f": {reason}" if reason else ""))
+        for log, tail in tails:
             for line in tail:
                 self._say(f"    {line}")
             self._say(f"    (whole log: {log})")
+
+
+def _tail(log: str) -> list[str]:
+    """The last lines of a log, none where there is none."""
+    try:
+        with Path(log).open(encoding="utf-8", errors="replace") as lines:
+            return [line.rstrip() for line in lines if line.strip()][-5:]
+    except OSError:
+        return []
+
+
+def _reason(message: str) -> str:
+    """What the cluster says of a job that it refused or ended, without the plugin's explanations."""
+    reason = " ".join(message.split())
+    for further in ("sbatch call:", "Detailed failure reason", "For further"):
+        reason = reason.partition(further)[0].strip()
+    return reason
 
 
 def _minutes(seconds: float) -> str:

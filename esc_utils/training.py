@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from . import checkpoint, provenance, runs
-from .augment import views
 from .averaging import Average
 from .blocks import compile_blocks, set_recompute, training_layout
 from .clips import Clips
@@ -140,13 +139,16 @@ class _Trainer:
             some = rows[:: -(-len(rows) // STATISTICS_CLIPS)]
             self.model.set_statistics(self.clips[torch.from_numpy(some).to(self.clips.place)])
         if self.config.head_start == "logistic" and self.config.pretrained:
-            from .head import embed_views, start_from_logistic
+            from .head import start_from_logistic
 
-            generator = torch.Generator().manual_seed(stream_seed(self.config, START, 1))
-            places = torch.from_numpy(rows).to(self.clips.place).split(EVAL_BATCH[self.device.type])
-            batches = (self.clips[batch] for batch in places)
-            embeddings = embed_views(self.model, batches, views(self.config)["strong"], generator)
-            start_from_logistic(self.model, embeddings, self.labels.cpu().numpy(), len(CLASSES))
+            self.model.eval()
+            with torch.inference_mode():
+                parts = [
+                    self.model.embed(self.model.normalise(self.clips[batch])).float().cpu()
+                    for batch in torch.from_numpy(rows).to(self.clips.place).split(EVAL_BATCH[self.device.type])
+                ]
+            start_from_logistic(self.model, torch.cat(parts).numpy(), self.labels.cpu().numpy(), len(CLASSES))
+            self.model.train()
 
     def _groups(self) -> list[dict]:
         head = [p for name, p in self.model.named_parameters() if name.startswith("fc_transfer.")]

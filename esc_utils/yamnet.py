@@ -136,8 +136,6 @@ class Yamnet(nn.Module):
         self.dropout = dropout
         self.register_buffer("mean", torch.full((64,), TYPICAL_MEAN))
         self.register_buffer("std", torch.full((64,), TYPICAL_STD))
-        self.register_buffer("embedding_mean", torch.zeros(1024))
-        self.register_buffer("embedding_scale", torch.ones(()))
         self.layer1 = First()
         channels = (32, *CHANNELS)
         for i, stride in enumerate(STRIDES):
@@ -162,14 +160,6 @@ class Yamnet(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(std.clamp(min=1e-3))  # a band that never changes (digital silence)
 
-    def standardise_embeddings(self, mean: Tensor, scale: float) -> None:
-        """Centre what `classify` gets by mean (1024,) and divide it by one number, both fixed from then on.
-
-        YAMNet's embeddings are sums of a thousand positive numbers of up to 25. At a learning rate of 5e-4 a single step of
-        Adam would move the logits by more than 1, and the new layer would never settle. PANN's fc1 has no such scale."""
-        self.embedding_mean.copy_(mean)
-        self.embedding_scale.fill_(scale)
-
     def normalise(self, x: Tensor) -> Tensor:
         """ln mel (B, 1, frames, 64) -> standardised bands, same shape; zero is the band's mean."""
         return (x - self.mean) / self.std
@@ -183,7 +173,6 @@ class Yamnet(nn.Module):
 
     def classify(self, e: Tensor) -> Tensor:
         """Embedding (B, 1024) -> logits (B, classes)."""
-        e = (e - self.embedding_mean) / self.embedding_scale
         return self.fc_transfer(F.dropout(e, self.dropout, self.training))
 
     def forward(self, x: Tensor, view: Callable[[Tensor], Tensor] | None = None) -> Tensor:

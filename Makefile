@@ -4,18 +4,21 @@ PROFILE ?= quick
 DATA    ?=
 OUTPUTS ?= outputs
 JOBS    ?=
+DEVICE  ?= cpu
+TABLE   ?=
 BIN     := .venv/bin
 # The certificates that the machine trusts, as behind a company proxy.
 export UV_SYSTEM_CERTS := true
 DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help install tables table1 table2 table3 table4 table5 report pages sensitivity bench check-paper test test-browser torture lab data check lint clean
+.PHONY: help install tables table1 table2 table3 table4 table5 report pages reproduce sensitivity bench check-paper test test-browser torture lab data check lint clean
 help:
 	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
 	@echo "make pages                                          every rendered notebook as one HTML file"
+	@echo "make reproduce [PROFILE=...] [DATA=dir] [TABLE=2]   trains again and compares every number with the committed evidence"
 	@echo "make sensitivity                                    what the paper leaves open: each alternative against our choice"
-	@echo "make bench [BENCH='--only a,b']                     speed beside a plain FixMatch over panns-inference, as ratios"
+	@echo "make bench [BENCH='--only a,b'] [DEVICE=cuda]       speed beside a plain FixMatch over panns-inference, as ratios"
 	@echo "make check-paper                                    the paper profile's plan and one full-width step on this CPU"
 	@echo "make test                                           all tests but those in a browser"
 	@echo "make test-browser                                   the notebooks in JupyterLab, in headless Chromium"
@@ -43,10 +46,12 @@ report: tables
 pages: install
 	@test -d "$(OUTPUTS)/$(PROFILE)" || { echo "error: no $(OUTPUTS)/$(PROFILE): run make tables PROFILE=$(PROFILE) first"; exit 1; }
 	@find "$(OUTPUTS)/$(PROFILE)" -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/python workflow/page.py {} +
+reproduce: install
+	@$(BIN)/python workflow/reproduce.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" --tables "$(TABLE)" $(if $(JOBS),--jobs $(JOBS))
 sensitivity: install
 	@$(DRIVE) --sensitivity
 bench: install
-	@$(BIN)/python benchmarks/bench.py $(BENCH)
+	@$(BIN)/python benchmarks/bench.py --device "$(DEVICE)" $(BENCH)
 check-paper: install
 	@$(BIN)/python -m esc_utils.check_paper
 test: install

@@ -89,16 +89,16 @@ def one_step(knobs: config.RunConfig) -> dict:
     whether activations were recomputed. ValueError where a gradient is missing or not finite."""
     import torch
 
+    from .blocks import set_recompute, training_layout
     from .model import Cnn14
     from .optim import optimizer
     from .steps import fixmatch_step
 
     torch.manual_seed(0)
-    model = Cnn14(len(CLASSES), width=knobs.width).to(memory_format=torch.channels_last).train()
-    recompute = memory.should_recompute(knobs, torch.device("cpu"), FRAMES)
-    for block in model.modules():
-        if hasattr(block, "recompute"):
-            block.recompute = recompute
+    cpu = torch.device("cpu")
+    model = Cnn14(len(CLASSES), width=knobs.width).to(memory_format=training_layout(cpu, knobs.width)).train()
+    recompute = memory.should_recompute(knobs, cpu, FRAMES)
+    set_recompute(model, recompute)
     chosen = optimizer(knobs, [{"params": [p for p in model.parameters() if p.requires_grad], "lr": knobs.learning_rate}])
     own, others = labelled_batch(knobs), unlabelled_batch(knobs)
     draw = draw_epoch(knobs, Budget(1, 1, 1.0), 0, own, others, (FRAMES, MELS))[0]

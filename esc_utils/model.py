@@ -38,6 +38,7 @@ class ConvBlock(nn.Module):
     """
 
     recompute = False
+    fuses = True  # for blocks.compile_blocks
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()

@@ -9,6 +9,7 @@ import torch
 
 from . import checkpoint, provenance, runs
 from .averaging import Average
+from .blocks import compile_blocks, set_recompute, training_layout
 from .clips import Clips
 from .config import RunConfig, digest
 from .device import choose_device, choose_precision, device_name, prepare
@@ -117,13 +118,11 @@ class _Trainer:
         self.clips = Clips(open_store(config, dataset), self.device)
         self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled))
-        self.model = build_model(config).to(self.device, memory_format=torch.channels_last).train()
-        recompute = should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize)
-        for block in self.model.modules():
-            if hasattr(block, "recompute"):
-                block.recompute = recompute
-            if config.compile and hasattr(block, "pairs"):
-                block.compile()
+        layout = training_layout(self.device, config.width if config.network == "cnn14" else 0)
+        self.model = build_model(config).to(self.device, memory_format=layout).train()
+        set_recompute(self.model, should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize))
+        if config.compile:
+            compile_blocks(self.model)
         self._prepare_start()
         self.optimizer = optimizer(config, self._groups())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)

@@ -97,6 +97,8 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 class First(nn.Module):
     """3x3 convolution of stride 2, batch norm, ReLU: (B, 1, t, f) -> (B, 32, t/2, f/2)."""
 
+    fuses = True
+
     def __init__(self):
         super().__init__()
         self.conv, self.bn = SameConv(1, 32, 3, stride=2), _batch_norm(32)
@@ -107,6 +109,8 @@ class First(nn.Module):
 
 class Separable(nn.Module):
     """3x3 depthwise, then 1x1 pointwise convolution, each with batch norm and ReLU."""
+
+    fuses = True
 
     def __init__(self, channels_in: int, channels_out: int, stride: int):
         super().__init__()

@@ -60,8 +60,8 @@ def load_yamnet(model: "Yamnet", source: str | Path | None = None) -> "Yamnet":
     state = {key.replace("logits.", "classifier."): value for key, value in tensors.items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
     # What a checkpoint does not hold: the new layer, our input statistics, and the scale that YAMNet's batch norm lacks.
-    known = ("fc_transfer.", "mean", "std", "bn.weight", "num_batches_tracked")
-    unfilled = [key for key in missing if not key.startswith(known[:3]) and not key.endswith(known[3:])]
+    starts, ends = ("fc_transfer.", "mean", "std"), ("bn.weight", "num_batches_tracked")
+    unfilled = [key for key in missing if not key.startswith(starts) and not key.endswith(ends)]
     assert not unfilled and not unexpected, (unfilled, unexpected)
     return model
 

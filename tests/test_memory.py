@@ -8,6 +8,7 @@ import torch
 import esc_utils.model
 import esc_utils.yamnet
 from esc_utils import config, memory
+from esc_utils.blocks import set_recompute
 from esc_utils.model import Cnn14
 from esc_utils.steps import supervised_step
 from esc_utils.yamnet import Yamnet
@@ -15,9 +16,7 @@ from esc_utils.yamnet import Yamnet
 
 def recomputing(model):
     made = copy.deepcopy(model)
-    for block in made.modules():
-        if hasattr(block, "recompute"):
-            block.recompute = True
+    set_recompute(made, True)
     return made
 
 

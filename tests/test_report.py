@@ -8,15 +8,10 @@ from pathlib import Path
 
 import pytest
 import records
+from records import PNG
 
 from esc_utils import config, provenance, report
 from esc_utils.errors import UserError
-
-# One pixel, grey.
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
-    "3a7e9b550000000a49444154789c63680000008200816374dba50000000049454e44ae426082"
-)
 
 
 def png(folder: Path, name: str, **about):

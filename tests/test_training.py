@@ -10,9 +10,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from esc_utils import checkpoint, evaluation, head, runs, training
+from esc_utils.blocks import compile_blocks
 from esc_utils.errors import UserError
 from esc_utils.model import Cnn14
 from esc_utils.urbansound import open_dataset, split
+from esc_utils.yamnet import Yamnet
 
 TIMES = {"seconds", "clips_per_second"}
 
@@ -236,3 +238,13 @@ def test_other_weights_are_another_run(tiny, tmp_path):
     second = training.run(knobs, quiet=True)
     assert second.metrics["provenance"]["identity"] != first.metrics["provenance"]["identity"]
     assert not np.array_equal(second.predictions["valid_prob"], first.predictions["valid_prob"])
+
+
+def test_compile_reaches_every_block_of_both_networks(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compiled.append(type(self).__name__))
+    compile_blocks(Cnn14(10, width=1))
+    assert compiled == ["ConvBlock"] * 6
+    compiled.clear()
+    compile_blocks(Yamnet(10))
+    assert compiled == ["First"] + ["Separable"] * 13

@@ -1,79 +1,202 @@
-"""Copy the few rendered results that the README shows to outputs/evidence/, and put them into the README.
+"""Collect what the repository shows of a finished profile under outputs/evidence/, and write it into the pages.
 
-python workflow/evidence.py --profile quick      after `make tables`
+python workflow/evidence.py --profile lite      after `make tables PROFILE=lite`: tables, claims, figures, two notebooks,
+                                                and of every run its scores and history; then README.md and docs/
+python workflow/evidence.py --pages             the pages alone, again, from the committed files
 """
 
 import argparse
-import csv
+import base64
 import json
+import os
+import platform
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EVIDENCE = ROOT / "outputs" / "evidence"
-FIGURES = {
-    "quick": {
-        "confidence_mask": "fixmatch_tau075/fold1_seed0/confidence_mask",
-        "mean_roc": "table5_roc",
+sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
+
+import evidence_pages as pages  # noqa: E402
+
+from esc_utils import plan, runs  # noqa: E402
+from esc_utils.errors import UserError, exit_with  # noqa: E402
+
+MOST_BYTES = 15_000_000  # of one profile
+RUN_FILES = ("metrics.json", "history.csv")
+# A file name of this machine: not after a word, a dot or another slash, so that "clips/run" and "../data" are none.
+ABSOLUTE = re.compile(
+    r"(?<![\w.~/<*+-])/(?:bin|content|data|dev|etc|home|lustre|media|mnt|opt|private|proc|root|run|scratch|shared|srv"
+    r"|tmp|usr|var|work|workspace|Users|Volumes)\b[\w./-]*|\"/(?!kaggle/)[A-Za-z][^\"]*|\bfile:/[^\"\s]*|\b[A-Z]:\\\\[\w\\]*"
+)
+AUDIO = re.compile(r"data:audio|\"audio/|<audio")
+
+
+def collect(profile: str, outputs: Path, target: Path) -> int:
+    """Replace `target` by the evidence of a profile and return its size in bytes. UserError where something is missing,
+    still names a place of this machine, holds audio, or is too large; then `target` stays as it was."""
+    source = outputs / profile
+    for name in ("tables/table5.csv", "tables/claims.json"):
+        if not (source / name).is_file():
+            raise UserError(f"{source / name} is missing: run `make tables PROFILE={profile}` first")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".collecting-") as folder:
+        new = Path(folder) / profile
+        try:
+            _copy(profile, source, new)
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename} is missing: run `make tables PROFILE={profile}` first") from None
+        size = check(new)
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
+    return size
+
+
+def _copy(profile: str, source: Path, new: Path) -> None:
+    shown, rows, records = pages.SHOWN[profile], of_tables((2, 3, 4, 5)), {}
+    for path in runs.find(source.parent, profile):
+        metrics = runs.read_metrics(path)
+        if (metrics["experiment"], metrics["fold"]) in rows:  # those of the sensitivity table are others
+            records[f"{path.parent.name}/{path.name}"] = metrics
+    clean = cleaner(records.values(), source.parent)
+    for number in (2, 3, 4, 5):
+        _write(new / f"table{number}.csv", clean((source / "tables" / f"table{number}.csv").read_text(encoding="utf-8")))
+    _write(new / "claims.json", clean((source / "tables" / "claims.json").read_text(encoding="utf-8")))
+    _write(new / "machine.json", json.dumps(machine(), indent=1) + "\n")
+    for name, place in shown["figures"].items():
+        (new / "figures").mkdir(exist_ok=True)
+        shutil.copy(source / "figures" / f"{place}.png", new / "figures" / f"{name}.png")
+        _write(new / "figures" / f"{name}.json", clean((source / "figures" / f"{place}.json").read_text(encoding="utf-8")))
+    for name in shown["notebooks"]:
+        text = (source / "runs" / name / "notebook.ipynb").read_text(encoding="utf-8")
+        _write(new / "notebooks" / f"{name.replace('/', '_')}.ipynb", notebook(text, clean))
+    for name in records:
+        for file in RUN_FILES:
+            _write(new / "runs" / name / file, clean((source / "runs" / name / file).read_text(encoding="utf-8")))
+
+
+def of_tables(numbers) -> set[tuple[str, int]]:
+    """(experiment, fold) of every run that rows of these tables are made of."""
+    tables = plan.tables()
+    return {(row.get("experiment"), fold) for n in numbers for row in tables[n]["rows"] for fold in tables[n]["folds"]}
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def cleaner(records, outputs: Path):
+    """A function that puts DATA, WEIGHTS and the like for every place of this machine that the records or we know of."""
+    outputs = outputs.resolve()
+    places = {str(Path.home()): "~", str(ROOT): ".", str(outputs.parent): ".", str(outputs): "outputs"}
+    for record in records:
+        made = record["config"]
+        for key, word in (("data_dir", "DATA"), ("weights_path", "WEIGHTS"), ("cache_dir", "CACHE"), ("outputs", "outputs")):
+            if os.path.isabs(made[key]):  # noqa: PTH117  (of another machine, perhaps)
+                places[made[key].rstrip("/")] = word
+    longest = sorted((place for place in places if len(place) > 1), key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<![\w.-]){re.escape(place)}(?![\w-])" for place in longest))
+    return lambda text: pattern.sub(lambda found: places[found[0]], text)
+
+
+def notebook(text: str, clean) -> str:
+    """A rendered notebook without places of this machine and without papermill's times, its links leading from evidence."""
+    book = json.loads(text)
+    book["metadata"].pop("widgets", None)
+    papermill = book["metadata"].get("papermill", {})
+    book["metadata"]["papermill"] = {"parameters": papermill.get("parameters", {})}
+    for cell in book["cells"]:
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        if cell["cell_type"] == "markdown":
+            cell["source"] = _relinked("".join(cell["source"])).splitlines(keepends=True)
+    return clean(json.dumps(book, indent=1, ensure_ascii=False) + "\n")
+
+
+def _relinked(words: str) -> str:
+    def moved(found):
+        there = (ROOT / "notebooks" / found[1]).resolve()
+        return f"]({os.path.relpath(there, ROOT / 'outputs' / 'evidence' / 'profile' / 'notebooks')}{found[2] or ''})"
+
+    return re.sub(r"\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)", moved, words)
+
+
+def machine() -> dict:
+    """What kind of machine the evidence was collected on; the runs' own records hold versions, device and threads."""
+    import torch
+
+    names = []
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = re.findall(r"^model name\s*: (.*)$", info.read_text(encoding="utf-8", errors="replace"), re.M)
+    return {
+        "architecture": platform.machine(),
+        "cpu": names[0] if names else platform.processor() or "unknown",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
-}
 
 
-def collect(profile: str, outputs: Path) -> None:
-    """Tables as CSV and the figures with their descriptions."""
-    source, target = outputs / profile, EVIDENCE / profile
-    target.mkdir(parents=True, exist_ok=True)
-    for table in sorted((source / "tables").glob("table[2-5].csv")):
-        shutil.copy(table, target)
-    for name, path in FIGURES.get(profile, {}).items():
-        for ending in (".png", ".json"):
-            shutil.copy(source / "figures" / f"{path}{ending}", target / f"{name}{ending}")
+def check(folder: Path) -> int:
+    """Size in bytes of collected evidence; UserError where it is too large, names a place of a machine or holds audio."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    if size > MOST_BYTES:
+        large = max(files, key=lambda path: path.stat().st_size).relative_to(folder)
+        raise UserError(f"evidence of {size / 1e6:.1f} MB, the most is {MOST_BYTES / 1e6:.0f} MB (largest: {large})")
+    for path in files:
+        for reason in complaints(path):
+            raise UserError(f"{path.relative_to(folder)}: {reason}")
+    return size
 
 
-def block(profile: str) -> str:
-    """What the README shows of a profile, from the committed files alone."""
-    folder = EVIDENCE / profile
-    with (folder / "table5.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["experiment"]]
-    lines = [
-        f"Table 5 of profile `{profile}`: numbers of **{rows[0]['data']}**, mean of the folds [95% interval over folds].",
-        "",
-        "| Row | Accuracy, paper | Accuracy, here | AUC, paper | AUC, here | Folds |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ours = [
-            f"{float(row[m]):.1f} [{float(row[f'{m}_low']):.1f}, {float(row[f'{m}_high']):.1f}]" for m in ("accuracy", "auc")
-        ]
-        lines.append(
-            f"| {row['row']} | {row['paper_accuracy']} | {ours[0]} | {row['paper_auc']} | {ours[1]} | {row['folds']} |"
-        )
-    for name in FIGURES[profile]:
-        about = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        lines += ["", f"![{about['alt']}](outputs/evidence/{profile}/{name}.png)", "", f"*{about['caption']}*"]
-    return "\n".join(lines)
+def complaints(path: Path) -> list[str]:
+    """What a file of the evidence must not hold."""
+    if path.suffix not in (".png", ".json", ".csv", ".ipynb"):
+        return [f"{path.suffix or 'such'} files are no evidence"]
+    if path.suffix == ".png":
+        text = png_words(path.read_bytes())
+    else:
+        text = path.read_text(encoding="utf-8")
+    found = [f"names a place of a machine: {m[0][:80]}" for m in ABSOLUTE.finditer(_without_pictures(text))]
+    return found + [f"holds audio: {m[0]}" for m in AUDIO.finditer(text)]
 
 
-def insert(profile: str, readme: str) -> str:
-    """The README with this profile's block replaced."""
-    start, end = f"<!-- results:{profile} -->", f"<!-- /results:{profile} -->"
-    pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
-    return pattern.sub(lambda _: f"{start}\n{block(profile)}\n{end}", readme)
+def png_words(data: bytes) -> str:
+    """Everything in a PNG that is neither picture nor palette, such as comments, as text."""
+    words, at = [], 8
+    while at + 8 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        if kind not in (b"IHDR", b"PLTE", b"tRNS", b"pHYs", b"IDAT", b"IEND"):
+            words.append(data[at + 4 : at + 8 + length].decode("utf-8", errors="replace"))
+        at += length + 12
+    return " ".join(words)
 
 
-def main() -> None:
+def _without_pictures(text: str) -> str:
+    """Text with the words that its pictures hold in place of their base64, which may look like anything."""
+
+    def told(found):
+        data = base64.b64decode(re.sub(r"\\n|[\s\",\[\]]", "", found[1]))
+        return '"image/png": ' + json.dumps(png_words(data))
+
+    return re.sub(r'"image/png": (\[[^\]]*\]|"[^"]*")', told, text)
+
+
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", default="quick", choices=sorted(FIGURES))
+    parser.add_argument("--profile", default="quick", choices=sorted(pages.SHOWN))
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs")
-    options = parser.parse_args()
-    try:
-        collect(options.profile, options.outputs)
-    except FileNotFoundError as error:
-        sys.exit(f"error: {error.filename} is missing: run `make tables PROFILE={options.profile}` first")
-    readme = ROOT / "README.md"
-    readme.write_text(insert(options.profile, readme.read_text(encoding="utf-8")), encoding="utf-8")
+    parser.add_argument("--pages", action="store_true", help="write the pages again, collect nothing")
+    options = parser.parse_args(argv)
+    with exit_with():
+        if not options.pages:
+            size = collect(options.profile, options.outputs, pages.EVIDENCE / options.profile)
+            print(f"{pages.EVIDENCE.relative_to(ROOT) / options.profile}: {size / 1e6:.1f} MB")
+        for path in pages.write():
+            print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":

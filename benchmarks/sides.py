@@ -1,0 +1,159 @@
+"""The two sides of every comparison: the suite's training step, and the plain one of reference.py, on the same clips."""
+
+import numpy as np
+import reference
+import torch
+from timing import CPU
+from torch import Tensor
+
+from esc_utils import config, features, steps
+from esc_utils.augment import views
+from esc_utils.blocks import compile_blocks, training_layout
+from esc_utils.model import Cnn14
+from esc_utils.optim import optimizer
+from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, unlabelled_batch
+from esc_utils.urbansound import CLASSES
+
+EXPERIMENTS = {"fixmatch": "fixmatch_tau075", "supervised": "pann_10"}
+
+
+def knobs_of(method: str, width: int, **changes) -> config.RunConfig:
+    """Knobs of one step, the paper's but for batches that fit a small machine: FixMatch at B = 4, mu = 7."""
+    small = {"fixmatch_batch_size": 4, "batch_size": 16 if width > 16 else 32}
+    return config.for_run("paper", EXPERIMENTS[method], width=width, **(small | changes))
+
+
+def loaded(knobs: config.RunConfig) -> int:
+    """Clips that a step loads."""
+    return labelled_batch(knobs) + (unlabelled_batch(knobs) if knobs.method == "fixmatch" else 0)
+
+
+class Pool:
+    """Random clips, at least as many as a step draws: audio (clips, samples), log-mels (clips, frames, 64) in float16
+    (`exact`: float32, for comparing losses) and labels (clips,). On an accelerator all of them lie there."""
+
+    def __init__(self, knobs: config.RunConfig, clips: int = 0, device: torch.device = CPU, exact: bool = False):
+        clips = max(clips, labelled_batch(knobs), unlabelled_batch(knobs) if knobs.method == "fixmatch" else 0)
+        samples = round(knobs.clip_seconds * features.SAMPLE_RATE)
+        waves = 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            front = features.LogMel().eval()
+            store = torch.cat([front(part) for part in waves.split(32)]).squeeze(1)
+        store = store if exact else store.to(torch.float16)
+        self.device, self.shape = device, tuple(store.shape[1:])
+        self.store = store.numpy() if device.type == "cpu" else store.to(device)
+        self.waves, self.labels = waves.to(device), (torch.arange(clips) % len(CLASSES)).to(device)
+
+    def levels(self, rows: Tensor) -> Tensor:
+        """Log-mels (B, 1, frames, 64) of some clips, float32."""
+        found = torch.from_numpy(self.store[rows.numpy()]) if isinstance(self.store, np.ndarray) else self.store[rows]
+        return found.float().unsqueeze(1)
+
+
+class Side:
+    """One way to train: `loss(draw)` and an `optimizer` come from the two classes below."""
+
+    def __init__(self, knobs: config.RunConfig, pool: Pool):
+        self.knobs, self.pool, self.epoch = knobs, pool, 0
+
+    def draws(self, steps: int) -> list[Draw]:
+        """Fresh draws of some steps, on the device of the pool."""
+        clips, plan = len(self.pool.labels), Budget(10**9, steps, 1.0)
+        self.epoch += 1
+        drawn = draw_epoch(self.knobs, plan, self.epoch, clips, clips, self.pool.shape)
+        return moved(drawn, self.pool.device)
+
+    def train(self, steps: int = 1) -> None:
+        """Optimizer steps from what is stored to updated weights; the next call goes on with other draws."""
+        for draw in self.draws(steps):
+            self.loss(draw).backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+
+
+class Ours(Side):
+    """The suite's way: log-mels from the store, autocast to `dtype`, the optimizer of the knobs.
+
+    compiled: backend of torch.compile for the blocks, None for none; layout: None for the one that training takes."""
+
+    def __init__(self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None, layout=None):
+        super().__init__(knobs, pool)
+        torch.manual_seed(0)
+        dropout = (knobs.dropout_block, knobs.dropout_head)
+        model = Cnn14(len(CLASSES), width=knobs.width, dropout=dropout)
+        self.model = model.to(pool.device, memory_format=layout or training_layout(pool.device, knobs.width)).train()
+        if compiled:
+            torch.compiler.reset()
+            compile_blocks(self.model, compiled)
+        self.dtype = dtype
+        self.optimizer = optimizer(knobs, [{"params": list(self.model.parameters()), "lr": knobs.learning_rate}])
+
+    def autocast(self):
+        return torch.autocast(self.pool.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def loss(self, draw: Draw) -> Tensor:
+        """Loss of one step."""
+        pool, knobs = self.pool, self.knobs
+        with self.autocast():
+            x, y = pool.levels(draw.labelled), pool.labels[draw.labelled]
+            if knobs.method == "fixmatch":
+                return steps.fixmatch_step(self.model, knobs, draw, x, y, pool.levels(draw.unlabelled)).loss
+            return steps.supervised_step(self.model, knobs, draw, x, y).loss
+
+    @torch.inference_mode()
+    def score(self, rows: Tensor) -> Tensor:
+        """Logits of unaugmented clips."""
+        self.model.eval()
+        with self.autocast():
+            return self.model(self.pool.levels(rows))
+
+
+class Plain(Side):
+    """The plain way of reference.py: audio in, front end inside, contiguous float32, one forward pass with gradients,
+    Adam. It starts from the weights of `like` where given."""
+
+    def __init__(self, knobs, pool: Pool, like: Cnn14 | None = None):
+        super().__init__(knobs, pool)
+        torch.manual_seed(0)
+        self.model = reference.Reference(len(CLASSES), knobs.width).train()
+        if like is not None:
+            self.model.take_weights(like)
+        self.model = self.model.to(pool.device)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, lr=knobs.learning_rate, amsgrad=True)
+
+    def loss(self, draw: Draw, stripes: bool = False) -> Tensor:
+        """Loss of one step; `stripes`: those of the draw, in place of torchlibrosa's own."""
+        knobs, law = self.knobs, views(self.knobs)
+        strong, weak = (reference.random_stripes(law[name]) for name in ("strong", "weak"))
+        first = reference.Stripes(draw.labelled_masks) if stripes else strong
+        x, y = self.pool.waves[draw.labelled], self.pool.labels[draw.labelled]
+        if knobs.method == "supervised":
+            return reference.supervised_loss(self.model, x, y, first, draw.weights)
+        three = (first, weak, strong)
+        if stripes:
+            three = (first, reference.Stripes(draw.weak_masks), reference.Stripes(draw.strong_masks))
+        u, weights = self.pool.waves[draw.unlabelled], (draw.weights, draw.unlabelled_weights)
+        return reference.fixmatch_loss(self.model, x, y, u, three, *weights, knobs.tau, knobs.lambda_u)
+
+    @torch.inference_mode()
+    def score(self, rows: Tensor) -> Tensor:
+        """Logits of unaugmented clips."""
+        return self.model.eval()(self.pool.waves[rows])
+
+
+def difference(knobs: config.RunConfig) -> float:
+    """Largest relative difference of the two losses on the same masks and dropout, of two steps (ours joint, too)."""
+    pool = Pool(knobs, exact=True)
+    joint = knobs.model_copy(update={"forward": "joint"} if knobs.method == "fixmatch" else {})
+    ours = Ours(joint, pool, layout=torch.contiguous_format)
+    plain = Plain(knobs, pool, ours.model)
+    worst = 0.0
+    for number, draw in enumerate(ours.draws(2)):
+        with torch.no_grad():
+            torch.manual_seed(number)  # dropout
+            left = ours.loss(draw).item()
+            torch.manual_seed(number)
+            right = plain.loss(draw, stripes=True).item()
+        worst = max(worst, abs(left - right) / abs(right))
+    return worst

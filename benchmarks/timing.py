@@ -1,0 +1,56 @@
+"""Seconds of a piece of work, two sides taking turns, and the lines that show them."""
+
+import time
+
+import numpy as np
+import torch
+
+CPU = torch.device("cpu")
+
+
+def seconds(work, device: torch.device = CPU) -> float:
+    """Seconds of work(); on CUDA it waits for the device before and after, never within."""
+    wait(device)
+    began = time.perf_counter()
+    work()
+    wait(device)
+    return time.perf_counter() - began
+
+
+def wait(device: torch.device) -> None:
+    """Until all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def alternate(ours, theirs, repeats: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds of each repeat of both, (repeats,) each, taking turns, after one warm-up of each."""
+    ours(), theirs()
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
+    return tuple(np.array(pairs).T)
+
+
+def spread(values: np.ndarray) -> str:
+    """Median [quartiles]."""
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return f"{middle:8.2f} [{low:.2f}, {high:.2f}]"
+
+
+def line(name: str, unit: str, count: float, ours: np.ndarray, theirs: np.ndarray) -> None:
+    """count / seconds of both sides: median [quartiles], and the ratio of the medians."""
+    ratio = np.median(theirs) / np.median(ours)
+    print(f"{name:44} {spread(count / ours):26} {spread(count / theirs):26} {ratio:5.2f}x  {unit}", flush=True)
+
+
+def matrix_rate(
+    device: torch.device = CPU, dtype: torch.dtype = torch.float32, size: int = 2048, repeats: int = 10, products: int = 1
+) -> float:
+    """Operations a second of square matrix products of `size`: the median of `repeats` turns of `products` each."""
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+
+    def work():
+        for _ in range(products):
+            left @ right
+
+    work()
+    return 2.0 * size**3 * products / float(np.median([seconds(work, device) for _ in range(repeats)]))

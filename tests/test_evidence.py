@@ -1,0 +1,208 @@
+"""What is committed of a profile: collected clean and small, shown as it is, and compared to the last digit."""
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import change, write
+from records import PNG
+
+from esc_utils import plan
+from esc_utils.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "workflow"))
+
+import evidence  # noqa: E402
+import evidence_pages as pages  # noqa: E402
+
+COMMITTED = sorted(path.name for path in pages.EVIDENCE.iterdir() if path.is_dir())
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """Made-up outputs, whose dataset lies in a folder with a name of its own."""
+    folder = tmp_path_factory.mktemp("made")
+    write(folder, "/tmp/my sounds/UrbanSound8K")
+    return folder
+
+
+@pytest.fixture
+def collected(outputs, tmp_path, monkeypatch):
+    """The evidence of the made-up outputs, where the pages look for it."""
+    monkeypatch.setattr(pages, "EVIDENCE", tmp_path / "outputs" / "evidence")
+    target = pages.EVIDENCE / "lite"
+    evidence.collect("lite", outputs, target)
+    return target
+
+
+# ---- Collecting ---------------------------------------------------------------------------------------------------
+def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_history(collected, outputs):
+    files = {path.relative_to(collected).as_posix() for path in collected.rglob("*") if path.is_file()}
+    assert {"claims.json", "machine.json", "table2.csv", "table3.csv", "table4.csv", "table5.csv"} < files
+    assert {"figures/tau075_confidence_mask.png", "figures/tau095_pseudo_labels.json", "figures/mean_roc.png"} < files
+    assert {name for name in files if name.startswith("notebooks/")} == {
+        "notebooks/fixmatch_tau075_fold1_seed0.ipynb", "notebooks/pann_table2_fold1_seed0.ipynb"
+    }  # fmt: skip
+    runs = {name for name in files if name.startswith("runs/")}
+    assert {Path(name).name for name in runs} == {"metrics.json", "history.csv"}
+    assert len(runs) == 2 * len(list((outputs / "lite" / "runs").glob("*/*"))) == 2 * 23
+    for name in ("table2.csv", "claims.json"):
+        assert (collected / name).read_text() == (outputs / "lite" / "tables" / name).read_text()
+
+
+def test_no_place_of_the_machine_is_left(collected):
+    texts = {path: path.read_text() for path in collected.rglob("*") if path.suffix in (".json", ".csv", ".ipynb")}
+    assert not [path for path, text in texts.items() if "/tmp" in text or "my sounds" in text or str(ROOT) in text]
+    metrics = json.loads((collected / "runs/pann_10/fold2_seed0/metrics.json").read_text())
+    assert (metrics["config"]["data_dir"], metrics["config"]["outputs"]) == ("DATA", "outputs")
+    book = json.loads((collected / "notebooks/fixmatch_tau075_fold1_seed0.ipynb").read_text())
+    assert book["metadata"] == {"papermill": {"parameters": {"data_dir": "DATA"}}}
+    assert all(cell["metadata"] == {"tags": ["x"]} for cell in book["cells"])
+    assert book["cells"][1]["outputs"][1]["text"] == ["640 clips/s from DATA/audio in ./outputs\n"]
+    links = re.findall(r"\]\(([^)#]*)", "".join(book["cells"][0]["source"]))
+    assert len(links) == 2 and all((ROOT / "outputs/evidence/lite/notebooks" / link).resolve().is_file() for link in links)
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ("saw /home/me/x", True), ('{"a": "/x/y"}', True), ("(/data/us8k)", True), ("file:///tmp/x", True),
+        ("640 clips/s, train/run, ../data/x, ~/data", False), ("</data>", False), ("https://zenodo.org/record/1", False),
+        ('"/kaggle/input"', False),
+        ('<audio controls src="x">', True), ('{"audio/wav": ""}', True),
+    ],
+)  # fmt: skip
+def test_what_evidence_must_not_hold(tmp_path, text, bad):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    assert bool(evidence.complaints(path)) == bad
+
+
+def test_only_known_kinds_of_files_and_no_words_in_pictures(tmp_path):
+    (tmp_path / "clip.wav").write_bytes(b"RIFF")
+    assert "no evidence" in evidence.complaints(tmp_path / "clip.wav")[0]
+    comment = b"Comment\0made in /home/me/x"
+    (tmp_path / "a.png").write_bytes(PNG[:33] + len(comment).to_bytes(4) + b"tEXt" + comment + bytes(4) + PNG[33:])
+    assert "/home/me/x" in evidence.complaints(tmp_path / "a.png")[0]
+    (tmp_path / "b.png").write_bytes(PNG)
+    assert not evidence.complaints(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("spoiled", ["large", "place", "figure", "claims"])
+def test_refused_in_one_line_and_what_was_there_stays(outputs, collected, tmp_path, monkeypatch, spoiled):
+    before = {path: path.read_bytes() for path in collected.rglob("*") if path.is_file()}
+    figure = outputs / "lite" / "figures" / "claims.json"
+    kept = {path: path.read_text() for path in (figure, outputs / "lite" / "tables" / "claims.json")}
+    if spoiled == "large":
+        monkeypatch.setattr(evidence, "MOST_BYTES", 1000)
+    elif spoiled == "place":
+        figure.write_text(json.dumps({"alt": "of /mnt/elsewhere/x", "caption": ""}))
+    else:
+        (figure if spoiled == "figure" else list(kept)[1]).unlink()
+    expected = {"large": r"MB, the most is 0 MB", "place": "figures/claims.json: names a place.*/mnt/elsewhere/x"}
+    with pytest.raises(
+        UserError, match=expected.get(spoiled, "claims.json is missing: run `make tables PROFILE=lite`")
+    ) as error:
+        evidence.collect("lite", outputs, collected)
+    for path, text in kept.items():
+        path.write_text(text)
+    assert "\n" not in str(error.value)
+    assert before == {path: path.read_bytes() for path in collected.rglob("*") if path.is_file()}
+    assert [path.name for path in collected.parent.iterdir()] == ["lite"]
+
+
+# ---- Pages --------------------------------------------------------------------------------------------------------
+def test_pages_never_show_another_network_as_pann(collected):
+    for text in (pages.block("lite"), pages.page("lite")):
+        labels = [line.split(" | ")[0] for line in text.splitlines() if re.match(r"\| [^`(]", line)]
+        assert not [
+            label for label in labels if "PANN" in label and "in place of PANN" not in label and "(" not in label[:4]
+        ]
+        assert "YAMNet (AudioSet) 10% [in place of PANN]" in text and "CNN14 10% [width 8, not 64]" in text
+        assert "3 of 10" in text and "2,985 of UrbanSound8K's 8,732 clips" in text and "387 of 925 of fold 3" in text
+
+
+def test_readme_has_tables_2_and_5_and_the_page_has_everything(collected):
+    block, page = pages.block("lite"), pages.page("lite")
+    assert [f"Table {n} of profile" in block for n in (2, 3, 4, 5)] == [True, False, False, True]
+    assert "*Caption of pann_table2/fold1_seed0/learning_curves Network: YAMNet (AudioSet), in place of PANN.*" in page
+    assert "docs/results-lite.md" in block and "make reproduce PROFILE=lite" in page
+    with (collected / "table4.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        own = f"{float(row['accuracy']):.1f} [{float(row['accuracy_low']):.1f}, {float(row['accuracy_high']):.1f}]"
+        assert f"| {row['row']} | {float(row['paper_accuracy']):.2f} | {own} |" in page
+    for claim in json.loads((collected / "claims.json").read_text()):
+        assert f"({claim['id']}) {claim['claim']} | {pages.VERDICTS[claim['verdict']]}" in page
+        assert all(f"{rule['evidence']}\n" in page for rule in claim["rules"])
+    assert "  - \\+ FixMatch [YAMNet" in page, "not a list in a list"
+    assert "TSCNN-DS (Su et al. 2019)" in page and "TSCNN-DS" not in block
+    for text, place in ((block, collected.parents[2]), (page, collected.parents[2] / "docs")):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+        shown = [link for link in links if "evidence" in link]
+        assert shown and all((place / link).resolve().exists() for link in shown)
+        assert all((ROOT / "docs" / link).is_file() for link in links if link in ("findings.md", "ledger.md"))
+
+
+def test_what_differs_is_computed_from_the_records(collected):
+    page = pages.page("lite")
+    for line in (
+        "| fold that trains, validated by fold | 1 by 2, 2 by 3, 10 by 1 | 1 by 2, 2 by 10, 10 by 1 | all |",
+        "| labelled clips of a run | 7,807 to 7,859 | 2,097 to 2,148 | `pann_100` |",
+        "| pretrained network | PANN CNN14-16k (AudioSet) | YAMNet (AudioSet) | all pretrained |",
+        "| seeds of a row | not said | 1 | all |",
+    ):
+        assert line in page
+    for knob, paper, here, who in (
+        ("mu", "7", "2", "all FixMatch"), ("batch_size", "32", "16", "all supervised"), ("width", "64", "8", "all CNN14"),
+        ("clip_seconds", "5.0", "4.0", "all"), ("backbone_norm", "batch", "stored", "all pretrained"),
+    ):  # fmt: skip
+        assert re.search(rf"\| `{knob}`: [^\n]*\| {paper} \| {here} \| {who} \|", page), knob
+    assert "`tau`" not in page and "`seed`" not in page, "what is equal is not listed"
+    change(collected / "runs/cnn14_10/fold2_seed0/metrics.json", lambda m: m["config"].update(learning_rate=0.001))
+    assert re.search(r"\| `learning_rate` \| 0.0005 \| 0.001 \| `cnn14_10` \(fold 2\) \|", pages.page("lite"))
+
+
+def test_a_profile_without_evidence_has_an_empty_block(collected):
+    text = "a\n<!-- results:paper -->\nold\n<!-- /results:paper -->\nb"
+    assert pages.insert(text) == "a\n<!-- results:paper -->\n<!-- /results:paper -->\nb"
+
+
+# ---- What is committed --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("profile", COMMITTED)
+def test_committed_evidence_is_small_and_names_no_place(profile):
+    assert evidence.check(pages.EVIDENCE / profile) <= evidence.MOST_BYTES
+
+
+def test_readme_and_pages_are_what_the_committed_files_give():
+    remedy = "run `python workflow/evidence.py --pages`"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert pages.insert(readme) == readme, remedy
+    assert all(f"<!-- results:{name} -->" in readme for name in ("quick", "lite"))
+    assert "synthesised audio" in pages.block("quick")
+    assert {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("results-*.md")} == pages.pages(), remedy
+
+
+@pytest.mark.parametrize("profile", COMMITTED)
+def test_committed_tables_are_the_means_of_the_committed_records(profile):
+    found = pages.read_records(profile)
+    if not found:
+        pytest.skip(f"no run records are committed for {profile}")
+    for number in (2, 3, 4, 5):
+        folds = plan.tables()[number]["folds"]
+        for row in pages._rows(profile, number):
+            own = [r for r in found if r["experiment"] == row["experiment"] and r["fold"] in folds]
+            if not own:
+                assert not row["accuracy"]
+                continue
+            for metric, key in (("accuracy", "accuracy"), ("auc", "auc_weighted")):
+                by_fold = {f: np.mean([r["validation"]["last"][key] for r in own if r["fold"] == f]) for f in folds
+                           if any(r["fold"] == f for r in own)}  # fmt: skip
+                # AUC of a table is computed from float32 scores summed by recording, of a record from the scores.
+                assert float(row[metric]) == pytest.approx(np.mean(list(by_fold.values())), abs=1e-3)
+                assert row["fold_list"] == " ".join(map(str, by_fold))

@@ -2,6 +2,7 @@
 line, and kernels talk over IPC sockets, so that parallel runs never race for ports."""
 
 import base64
+import errno
 import logging
 import os
 import shutil
@@ -17,6 +18,8 @@ from papermill.engines import NBClientEngine
 
 from .config import RunConfig, from_notebook, parse_parameters, read_parameters
 from .errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class IpcKernelManager(AsyncKernelManager):
@@ -80,7 +83,7 @@ def _check_sources(options: dict) -> None:
         if "://" not in file and file != "-":
             read_parameters(file)
     for text in options.get("parameters_yaml") or ():
-        parse_parameters(text, f"-y '{text}'")
+        parse_parameters(text, f"-y '{' '.join(text.split())}'")
     for text in options.get("parameters_base64") or ():
         try:
             content = base64.b64decode(text, validate=True)
@@ -168,9 +171,11 @@ def _mendable(error: BaseException, options: dict) -> str | None:
         return f"{source} is not a notebook ({reason[:100]}): take the one that is checked in"
     if not isinstance(error, OSError):
         return None
-    if error.filename and error.filename in (source, folder):
+    if error.filename in (source, folder) and error.filename:
         return f"{error.filename} cannot be read ({reason}): check the name"
-    return f"{target} cannot be written ({reason}): make its folder, free some space, or write elsewhere"
+    if error.filename == target or error.errno in FULL or "output folder" in reason:
+        return f"{target} cannot be written ({reason}): make its folder, free some space, or write elsewhere"
+    return f"{error.filename} cannot be used ({reason}): check its permissions and its disk" if error.filename else None
 
 
 _usual_hook, sys.excepthook = sys.excepthook, _one_line

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL = ROOT.parent / "shared" / "us8k-real"
@@ -38,3 +39,12 @@ def real_clips(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("us8k")
     subprocess.run([sys.executable, str(REAL / "unpack.py"), str(folder)], check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture
+def needs_mount(tmp_path):
+    (tmp_path / "try").mkdir()
+    try:
+        subprocess.run([*small_disk(tmp_path / "try", 64), "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no tmpfs can be mounted here (needs unshare and user namespaces)")

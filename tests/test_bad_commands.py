@@ -40,6 +40,7 @@ def places(tmp_path):
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "folder.ipynb").mkdir()
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     found = {name.partition(".")[0]: str(tmp_path / name) for name in texts}
     return found | {"here": str(tmp_path), "notebook": "notebooks/04_fixmatch_ablations.ipynb"}
@@ -78,6 +79,7 @@ BAD_PAPERMILL = {  # options after PAPERMILL, what the line must hold
     "file a list": (["-f", "{here}/list.yaml"], ("list.yaml", "flat")),
     "file with a number as key": (["-f", "{here}/numbers.yaml"], ("numbers.yaml", "flat")),
     "inline not YAML": (["-y", "tau: ["], ("-y", "not valid YAML")),
+    "key twice on two lines inline": (["-y", "tau: 0.5\ntau: 0.9"], ("-y", "line 2", "'tau'", "second time")),
     "not base64": (["-b", "%%%"], ("-b", "not base64", "-y")),
     "1e-4 in a file": (["-f", "{here}/exponent.yaml"], ("learning_rate", "'1e-4'", "1.0e-4")),
     "unknown": (["-p", "widht", "8"], ("'widht'", "did you mean 'width'")),
@@ -107,6 +109,7 @@ BAD_PLACES = {  # notebook, output notebook, further options, what the line must
     "text for a notebook": ("{text}", "{out}", (), ("text.ipynb", "not a notebook", "checked in")),
     "empty notebook": ("{empty}", "{out}", (), ("empty.ipynb", "not a notebook", "checked in")),
     "no folder for the output": ("{notebook}", "{here}/no/out.ipynb", (), ("no/out.ipynb", "cannot be written", "folder")),
+    "a folder for the output": ("{notebook}", "{here}/folder.ipynb", (), ("folder.ipynb", "cannot be written", "elsewhere")),
     "no working folder": ("{notebook}", "{out}", ("--cwd", "{here}/nowhere"), ("nowhere", "cannot be read")),
 }
 

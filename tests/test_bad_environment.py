@@ -13,6 +13,7 @@ import pytest
 import torch
 from bad_input import one_line, refused
 from permissions import drop_override, read_only
+from small_disk import small_disk
 
 from esc_utils import config, runs, training
 
@@ -159,24 +160,6 @@ def test_read_only_folders(finished, tmp_path):
     one_line(messages["cache_dir"], str(closed), "cannot write", "cache_dir")
     one_line(messages["record"], str(folder), "cannot write", "outputs")
     assert content(folder) == before
-
-
-def small_disk(place: Path, kilobytes: int) -> tuple[str, ...]:
-    """A command that runs what follows with a tmpfs of that size in `place`'s place; <place>.seen shows how it ended."""
-    script = (
-        f"cp -a {place} {place}.kept && mount -t tmpfs -o size={kilobytes}k tmpfs {place} && cp -a {place}.kept/. {place}"
-        f' && "$@"; code=$?; cp -a {place} {place}.seen; exit $code'
-    )
-    return ("unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh")
-
-
-@pytest.fixture
-def needs_mount(tmp_path):
-    (tmp_path / "try").mkdir()
-    try:
-        subprocess.run([*small_disk(tmp_path / "try", 64), "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no tmpfs can be mounted here (needs unshare and user namespaces)")
 
 
 def test_disk_full(finished, needs_mount):

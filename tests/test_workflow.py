@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+OUTPUTS = "reader's outputs"  # as folders are called
 TABLE2 = {"cnn14_table2", "pann_table2", "fixmatch_tau095", "fixmatch_tau095_nomixup"}
 
 
@@ -32,7 +33,7 @@ def project(tmp_path_factory):
 def drive(project, *words):
     environment = os.environ | {"PYTHONPATH": str(project)}
     environment.pop("ESC_ROOT", None)
-    command = [sys.executable, "workflow/drive.py", "--profile", "tiny", *words]
+    command = [sys.executable, "workflow/drive.py", "--profile", "tiny", "--outputs", OUTPUTS, *words]
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
 
 
@@ -64,10 +65,10 @@ def test_table_and_progress(trained):
     project, text = trained
     assert "jobs, 4 of them training runs" in text
     assert text.count("left") >= 5  # a line a job: features, four runs, the table
-    assert "outputs/tiny/tables/table2.md" in text
-    records = sorted((project / "outputs/tiny/runs").glob("*/fold1_seed0/metrics.json"))
+    assert f"{OUTPUTS}/tiny/tables/table2.md" in text
+    records = sorted((project / OUTPUTS / "tiny/runs").glob("*/fold1_seed0/metrics.json"))
     assert {path.parent.parent.name for path in records} == TABLE2
-    assert "synthesised audio" in (project / "outputs/tiny/tables/table2.md").read_text()
+    assert "synthesised audio" in (project / OUTPUTS / "tiny/tables/table2.md").read_text()
     for path in records:
         book = json.loads((path.parent / "notebook.ipynb").read_text())
         outputs = [output for cell in book["cells"] for output in cell.get("outputs", [])]
@@ -120,7 +121,7 @@ def test_comment_in_the_method_retrains_nothing_and_code_retrains_all(trained):
 
 def test_deleted_record_is_made_again(trained):
     project = trained[0]
-    folder = project / "outputs/tiny/runs/pann_table2/fold1_seed0"
+    folder = project / OUTPUTS / "tiny/runs/pann_table2/fold1_seed0"
     metrics = (folder / "metrics.json").read_text()
     (folder / "metrics.json").unlink()
     assert would_run(project, "--tables", "2")[0] == {"pann_table2"}
@@ -134,18 +135,18 @@ def test_another_seed_trains_its_own_runs_and_the_table_shows_the_spread(trained
     project = trained[0]
     path = project / "params" / "profiles" / "tiny.yaml"
     original = path.read_text()
-    first = {p: p.read_bytes() for p in (project / "outputs/tiny/runs").glob("*/fold1_seed0/metrics.json")}
+    first = {p: p.read_bytes() for p in (project / OUTPUTS / "tiny/runs").glob("*/fold1_seed0/metrics.json")}
     path.write_text(original + "seeds: [0, 1]\n")
     done = drive(project, "--tables", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 of them training runs" in done.stdout
     assert {p: p.read_bytes() for p in first} == first
-    with (project / "outputs/tiny/tables/table2.csv").open() as file:
+    with (project / OUTPUTS / "tiny/tables/table2.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["seeds"] for row in rows] == ["2"] * 4
     for row in rows:
         seeds = [
-            json.loads(p.read_text()) for p in (project / "outputs/tiny/runs" / row["experiment"]).glob("*/metrics.json")
+            json.loads(p.read_text()) for p in (project / OUTPUTS / "tiny/runs" / row["experiment"]).glob("*/metrics.json")
         ]
         scores = [record["validation"]["last"]["accuracy"] for record in seeds]
         assert float(row["accuracy"]) == pytest.approx(sum(scores) / 2, abs=1e-3)

@@ -159,7 +159,8 @@ def test_what_differs_is_computed_from_the_records(collected):
     ):
         assert line in page
     for knob, paper, here, who in (
-        ("mu", "7", "2", "all FixMatch"), ("fixmatch_batch_size", "16", "8", "all FixMatch"), ("width", "64", "8", "all CNN14"),
+        ("mu", "7", "2", "all FixMatch"), ("fixmatch_batch_size", "16", "8", "all FixMatch"),
+        ("width", "64", "8", "all CNN14"),
         ("clip_seconds", "5.0", "4.0", "all"), ("backbone_norm", "batch", "stored", "all pretrained"),
     ):  # fmt: skip
         assert re.search(rf"\| `{knob}`: [^\n]*\| {paper} \| {here} \| {who} \|", page), knob

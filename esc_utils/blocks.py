@@ -1,4 +1,4 @@
-"""How the blocks of a network are run: recomputed in the backward pass, compiled. Neither changes what they compute."""
+"""How a network is run, not what it computes: layout of its weights, blocks recomputed in the backward pass, or compiled."""
 
 import torch
 from torch import nn

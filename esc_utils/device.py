@@ -32,7 +32,8 @@ def prepare(device: torch.device, threads: int) -> None:
     float32 (PyTorch's default lets cuDNN round it to TF32)."""
     torch.set_num_threads(threads)
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        if device.index is not None:  # set_device refuses a plain "cuda"
+            torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False

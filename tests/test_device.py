@@ -1,6 +1,7 @@
 """What a GPU needs, on the CPU: no step waits for the device, 16-bit arithmetic beside float32 losses, a store that lies
 anywhere. Under CUDA, where there is any: the CPU's results."""
 
+import types
 from dataclasses import fields
 
 import numpy as np
@@ -122,6 +123,21 @@ def test_precision_follows_the_card(monkeypatch):
         assert device.choose_precision("auto", cuda) == dtype
         assert device.choose_precision("float32", cuda) == torch.float32
     assert device.choose_precision("auto", torch.device("cpu")) == torch.float32
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("cuda", []), ("cuda:1", [1])])
+def test_settings_on_cuda(monkeypatch, name, chosen):
+    """set_device itself cannot run here, but its check of what it is given can."""
+    seen = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda where: seen.append(torch.cuda._get_device_index(where)))
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    backends = types.SimpleNamespace(
+        cudnn=types.SimpleNamespace(), cuda=types.SimpleNamespace(matmul=types.SimpleNamespace())
+    )
+    monkeypatch.setattr(torch, "backends", backends)
+    device.prepare(torch.device(name), 1)
+    assert seen == chosen
+    assert backends.cudnn.benchmark and not backends.cudnn.allow_tf32 and not backends.cuda.matmul.allow_tf32
 
 
 def test_what_chooses_the_arithmetic_is_part_of_a_runs_identity():

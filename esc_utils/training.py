@@ -27,7 +27,7 @@ HISTORY = (
     "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "mask_rate", "pseudo_accuracy",
     "valid_loss", "valid_accuracy", "valid_auc",
 )  # fmt: skip
-EVAL_BATCH = {"cpu": 64, "cuda": 512}  # clips scored at a time
+EVAL_BATCH, CUDA_EVAL_BATCH = 64, 256  # clips scored at a time
 LEAST_VALIDATIONS = 4  # of a run, where it has as many epochs, whatever `evaluate_every`
 SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
 STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics, at most
@@ -87,11 +87,17 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
     return model
 
 
+def scored(clips: Clips, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+    """Rows of the store in batches for passes without gradients, there where the store is."""
+    size = CUDA_EVAL_BATCH if clips.device.type == "cuda" else EVAL_BATCH
+    return torch.from_numpy(np.asarray(rows)).to(clips.place).split(size)
+
+
 @torch.inference_mode()
 def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, autocast=None) -> np.ndarray:
     """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode, in which the model is left."""
     model, parts = model.eval(), []
-    for batch in torch.from_numpy(np.asarray(rows)).to(clips.place).split(EVAL_BATCH[clips.device.type]):
+    for batch in scored(clips, rows):
         with autocast() if autocast else torch.autocast("cpu", enabled=False):
             logits = model(clips[batch])
         parts.append(logits.float().softmax(dim=1))
@@ -145,7 +151,7 @@ class _Trainer:
             with torch.inference_mode():
                 parts = [
                     self.model.embed(self.model.normalise(self.clips[batch])).float().cpu()
-                    for batch in torch.from_numpy(rows).to(self.clips.place).split(EVAL_BATCH[self.device.type])
+                    for batch in scored(self.clips, rows)
                 ]
             start_from_logistic(self.model, torch.cat(parts).numpy(), self.labels.cpu().numpy(), len(CLASSES))
             self.model.train()

@@ -48,3 +48,24 @@ def needs_mount(tmp_path):
         subprocess.run([*small_disk(tmp_path / "try", 64), "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no tmpfs can be mounted here (needs unshare and user namespaces)")
+
+
+@pytest.fixture(scope="module")
+def made_outputs(tmp_path_factory) -> Path:
+    """Made-up outputs of profile lite, whose dataset lies in a folder with a name of its own."""
+    import made_up
+
+    folder = tmp_path_factory.mktemp("made")
+    made_up.write(folder, "/tmp/my sounds/UrbanSound8K")
+    return folder
+
+
+@pytest.fixture
+def collected(made_outputs, tmp_path, monkeypatch) -> Path:
+    """The evidence of the made-up outputs, where the pages look for it."""
+    import evidence
+    import evidence_pages as pages
+
+    monkeypatch.setattr(pages, "EVIDENCE", tmp_path / "outputs" / "evidence")
+    evidence.collect("lite", made_outputs, pages.EVIDENCE / "lite")
+    return pages.EVIDENCE / "lite"

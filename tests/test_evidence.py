@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import change, write
+from made_up import change
 from records import PNG
 
 from esc_utils import plan
@@ -23,25 +23,8 @@ import evidence_pages as pages  # noqa: E402
 COMMITTED = sorted(path.name for path in pages.EVIDENCE.iterdir() if path.is_dir())
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    """Made-up outputs, whose dataset lies in a folder with a name of its own."""
-    folder = tmp_path_factory.mktemp("made")
-    write(folder, "/tmp/my sounds/UrbanSound8K")
-    return folder
-
-
-@pytest.fixture
-def collected(outputs, tmp_path, monkeypatch):
-    """The evidence of the made-up outputs, where the pages look for it."""
-    monkeypatch.setattr(pages, "EVIDENCE", tmp_path / "outputs" / "evidence")
-    target = pages.EVIDENCE / "lite"
-    evidence.collect("lite", outputs, target)
-    return target
-
-
 # ---- Collecting ---------------------------------------------------------------------------------------------------
-def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_history(collected, outputs):
+def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_history(collected, made_outputs):
     files = {path.relative_to(collected).as_posix() for path in collected.rglob("*") if path.is_file()}
     assert {"claims.json", "machine.json", "table2.csv", "table3.csv", "table4.csv", "table5.csv"} < files
     assert {"figures/tau075_confidence_mask.png", "figures/tau095_pseudo_labels.json", "figures/mean_roc.png"} < files
@@ -50,9 +33,9 @@ def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_hi
     }  # fmt: skip
     runs = {name for name in files if name.startswith("runs/")}
     assert {Path(name).name for name in runs} == {"metrics.json", "history.csv"}
-    assert len(runs) == 2 * len(list((outputs / "lite" / "runs").glob("*/*"))) == 2 * 23
+    assert len(runs) == 2 * len(list((made_outputs / "lite" / "runs").glob("*/*"))) == 2 * 23
     for name in ("table2.csv", "claims.json"):
-        assert (collected / name).read_text() == (outputs / "lite" / "tables" / name).read_text()
+        assert (collected / name).read_text() == (made_outputs / "lite" / "tables" / name).read_text()
 
 
 def test_no_place_of_the_machine_is_left(collected):
@@ -94,10 +77,10 @@ def test_only_known_kinds_of_files_and_no_words_in_pictures(tmp_path):
 
 
 @pytest.mark.parametrize("spoiled", ["large", "place", "figure", "claims"])
-def test_refused_in_one_line_and_what_was_there_stays(outputs, collected, tmp_path, monkeypatch, spoiled):
+def test_refused_in_one_line_and_what_was_there_stays(made_outputs, collected, tmp_path, monkeypatch, spoiled):
     before = {path: path.read_bytes() for path in collected.rglob("*") if path.is_file()}
-    figure = outputs / "lite" / "figures" / "claims.json"
-    kept = {path: path.read_text() for path in (figure, outputs / "lite" / "tables" / "claims.json")}
+    figure = made_outputs / "lite" / "figures" / "claims.json"
+    kept = {path: path.read_text() for path in (figure, made_outputs / "lite" / "tables" / "claims.json")}
     if spoiled == "large":
         monkeypatch.setattr(evidence, "MOST_BYTES", 1000)
     elif spoiled == "place":
@@ -108,7 +91,7 @@ def test_refused_in_one_line_and_what_was_there_stays(outputs, collected, tmp_pa
     with pytest.raises(
         UserError, match=expected.get(spoiled, "claims.json is missing: run `make tables PROFILE=lite`")
     ) as error:
-        evidence.collect("lite", outputs, collected)
+        evidence.collect("lite", made_outputs, collected)
     for path, text in kept.items():
         path.write_text(text)
     assert "\n" not in str(error.value)

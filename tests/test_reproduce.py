@@ -6,36 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_up import ROOT, change, write
+from made_up import ROOT, change
 
 sys.path.insert(0, str(ROOT / "workflow"))
 
-import evidence
-import evidence_pages as pages
 import reproduce
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    """Made-up outputs, whose dataset lies in a folder with a name of its own."""
-    folder = tmp_path_factory.mktemp("made")
-    write(folder, "/tmp/my sounds/UrbanSound8K")
-    return folder
-
-
 @pytest.fixture
-def collected(outputs, tmp_path, monkeypatch):
-    """The evidence of the made-up outputs, where the pages look for it."""
-    monkeypatch.setattr(pages, "EVIDENCE", tmp_path / "outputs" / "evidence")
-    target = pages.EVIDENCE / "lite"
-    evidence.collect("lite", outputs, target)
-    return target
-
-
-@pytest.fixture
-def again(outputs, tmp_path):
+def again(made_outputs, tmp_path):
     """The made-up outputs a second time: other times and another place."""
-    return another(outputs, tmp_path / "again")
+    return another(made_outputs, tmp_path / "again")
 
 
 def another(outputs: Path, folder: Path) -> Path:
@@ -95,7 +76,7 @@ def test_what_was_not_made_is_a_difference(collected, again, capsys):
     assert status == 1 and "pann_table2/fold1_seed0: not trained" in text and "table3.csv: not made" in text
 
 
-def test_a_reproduction_trains_into_a_fresh_folder(collected, outputs, tmp_path, monkeypatch, capsys):
+def test_a_reproduction_trains_into_a_fresh_folder(collected, made_outputs, tmp_path, monkeypatch, capsys):
     asked = []
 
     class Ended:
@@ -103,7 +84,7 @@ def test_a_reproduction_trains_into_a_fresh_folder(collected, outputs, tmp_path,
 
     def drive(words, cwd):
         asked.append(words)
-        another(outputs, tmp_path / "out" / "reproduced" / "lite-table2")
+        another(made_outputs, tmp_path / "out" / "reproduced" / "lite-table2")
         return Ended()
 
     monkeypatch.setattr(reproduce.subprocess, "run", drive)

@@ -238,12 +238,20 @@ def load(paths: list[Path], overrides: dict | None = None) -> RunConfig:
 
 
 def layers_of(profile: str, experiment: str) -> list[Path]:
-    """The three parameter files of a run: base, profile, experiment (or sensitivity) by name."""
+    """The parameter files of a run: base, profile, experiment (or sensitivity) by name, and, where there is one, what this
+    experiment alone needs in this profile, params/profiles/<profile>/<experiment>.yaml."""
     params = project_root() / "params"
     found = [params / "base.yaml", _named(params, ["profiles"], "profile", profile)]
     if experiment:
         found.append(_named(params, ["experiments", "sensitivity"], "experiment", experiment))
+        found += filter(Path.is_file, [params / "profiles" / profile / f"{experiment}.yaml"])
     return found
+
+
+def exceptions(profile: str, experiment: str) -> dict:
+    """The knobs that one experiment has otherwise than its profile, because its scale cannot bear the common value."""
+    own = layers_of(profile, experiment)[3:]
+    return {key: value for path in own for key, value in read_parameters(path).items() if key != "experiment"}
 
 
 def _named(params: Path, folders: list[str], kind: str, name: str) -> Path:

@@ -43,8 +43,18 @@ def test_profiles_change_scale_not_method():
         "method", "tau", "lambda_u", "optimizer", "learning_rate", "weight_decay", "mixup", "mixup_alpha", "labelled_view",
         "pseudo_mode", "forward", "schedule", "ema", "labelled", "fold_assignment", "loss_scale", "accumulate",
     }  # fmt: skip
-    for path in (PARAMS / "profiles").glob("*.yaml"):
+    for path in (PARAMS / "profiles").rglob("*.yaml"):
         assert not method & set(config.read_parameters(path)), path.name
+
+
+def test_an_experiment_may_need_its_own_value_in_one_profile():
+    for path in (PARAMS / "profiles").glob("*/*.yaml"):
+        profile, experiment = path.parent.name, path.stem
+        assert config.layers_of(profile, experiment)[-1] == path
+        found, plain = config.for_run(profile, experiment), config.load(config.layers_of(profile, experiment)[:3])
+        own = config.exceptions(profile, experiment)
+        assert own and all(getattr(found, key) == value != getattr(plain, key) for key, value in own.items())
+    assert config.exceptions("paper", "fixmatch_tau075_sgd") == config.exceptions("lite", "") == {}
 
 
 def test_later_layers_win(tmp_path):

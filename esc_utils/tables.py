@@ -97,9 +97,8 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
         notes.append("part of the dataset was missing")
     if comparison.stands_in(first):
         notes.append(f"{comparison.network_name(first)} stands in place of PANN")
-    notes += [
-        f"{key} {value} in this row alone" for key, value in config.exceptions(first.metrics["profile"], experiment).items()
-    ]
+    made, own = first.metrics["config"], config.exceptions(first.metrics["profile"], experiment)
+    notes += [f"{key} {value} in this row alone" for key, value in own.items() if made.get(key) == value]
     return answer | {"note": "; ".join(notes)}
 
 

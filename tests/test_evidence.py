@@ -190,3 +190,20 @@ def test_committed_tables_are_the_means_of_the_committed_records(profile):
                 # AUC of a table is computed from float32 scores summed by recording, of a record from the scores.
                 assert float(row[metric]) == pytest.approx(np.mean(list(by_fold.values())), abs=1e-3)
                 assert row["fold_list"] == " ".join(map(str, by_fold))
+
+
+def test_findings_about_real_clips_are_the_committed_records():
+    """Scores, mask rates and accuracy of the accepted in docs/findings.md's table of lite, to its last digit."""
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    table = re.search(r"\| row \(fold 1\) \|.*?\n\n", text, re.S)[0].strip().splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    names = [f"fixmatch_tau{end}" for end in ("095", "095_nomixup", "085", "075")]
+    for (_, accuracy, auc, rates, right), name in zip(rows, ["cnn14_table2", "pann_table2", *names], strict=True):
+        run = pages.EVIDENCE / "lite" / "runs" / name / "fold1_seed0"
+        last = json.loads((run / "metrics.json").read_text())["validation"]["last"]
+        assert (accuracy, auc) == (f"{last['accuracy']:.1f}", f"{last['auc_weighted']:.1f}"), name
+        if name in names:
+            with (run / "history.csv").open() as file:
+                first, *_, end = csv.DictReader(file)
+            assert rates == ", ".join(f"{float(epoch['mask_rate']):.3f}".lstrip("0") for epoch in (first, end)), name
+            assert right.split(" / ")[0] == f"{float(end['pseudo_accuracy']):.0%}", name

@@ -164,14 +164,15 @@ def _grouped(records, value) -> dict:
 
 
 def _who(own, about, key: str = "") -> str:
+    kind = {"batch_size": "supervised", "width": "CNN14", "dropout_block": "CNN14", "dropout_head": "CNN14"}
+    kind |= dict.fromkeys(FIXMATCH, "FixMatch") | dict.fromkeys(PRETRAINED, "pretrained")
+    everything = f"all {kind[key]}" if key in kind else "all"
     if len(own) == len(about):
-        kind = {"batch_size": "supervised", "width": "CNN14", "dropout_block": "CNN14", "dropout_head": "CNN14"}
-        kind |= dict.fromkeys(FIXMATCH, "FixMatch") | dict.fromkeys(PRETRAINED, "pretrained")
-        return f"all {kind[key]}" if key in kind else "all"
+        return everything
     ours, every = ({(r["experiment"], r["fold"]) for r in side} for side in (own, about))
     others = every - ours
     if len({name for name, _ in others}) < len({name for name, _ in ours}):
-        return f"all but {_names(others, every)}"
+        return f"{everything} but {_names(others, every)}"
     return _names(ours, every)
 
 

@@ -144,6 +144,13 @@ def test_stand_ins_never_go_under_the_name_of_pann(spec, tmp_path):
     assert rows["cnn14"]["row"] == "CNN14 [width 8, not 64]"
 
 
+@pytest.mark.parametrize("rate", [0.001, 0.2])
+def test_a_knob_of_one_row_alone_is_noted_if_the_run_had_it(spec, tmp_path, rate):
+    records.write(tmp_path, "fixmatch_tau075_sgd", 40, profile="lite", backbone=records.YAMNET, backbone_rate=rate)
+    note = rows_of(spec, tmp_path, "table4", "lite")["sgd"]["note"]
+    assert ("backbone_rate 0.001 in this row alone" in note) == (rate == 0.001)
+
+
 def test_synthesised_numbers_carry_the_label_in_every_file(tmp_path):
     records.write(tmp_path, "cnn14_table2", 40, profile="quick", synthesised=True)
     for path in tables_render.write(tmp_path, "quick"):

@@ -7,6 +7,9 @@ from pathlib import Path, PureWindowsPath
 
 from esc_utils.errors import UserError
 
+if not hasattr(tarfile, "data_filter"):  # before Python 3.11.4, as Debian 12 has it
+    from backports import tarfile
+
 
 def unpack_tar(archive: Path, folder: Path, limit: float, step: Callable[[int], None] = lambda count: None) -> None:
     """Unpack `archive` into the existing `folder`; `step` is called with the bytes of each member.
@@ -14,8 +17,6 @@ def unpack_tar(archive: Path, folder: Path, limit: float, step: Callable[[int], 
     Raises UserError for a member that is a link or a device or whose name leads elsewhere, for more than `limit`
     bytes, and for a damaged archive. What was unpacked until then stays: give a folder that can be thrown away.
     """
-    if not hasattr(tarfile, "data_filter"):
-        raise UserError("this Python cannot unpack archives safely: use Python 3.11.4 or newer")
     total = 0
 
     def guard(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:

@@ -22,7 +22,7 @@ try:
 
     from . import config as configuration
     from .errors import UserError
-    from .lock import lock_problems, project, read_lock
+    from .lock import lock_problems, needs, project, read_lock
 except ModuleNotFoundError as missing:  # a machine with nothing on it is what this is for
     if __name__ != "__main__":
         raise
@@ -74,8 +74,6 @@ def python(setup: Setup) -> Iterator[Line]:
     wanted = project(setup.root)["requires-python"]
     if not Requirement(f"python{wanted}").specifier.contains(platform.python_version()):
         yield Line("fail", "python", f"{text}: this suite needs {wanted}, make the environment with such a Python")
-    elif sys.version_info < (3, 11, 4):
-        yield Line("warn", "python", f"{text}: cannot unpack the dataset safely, use 3.11.4 or newer")
     else:
         yield Line("ok", "python", text)
 
@@ -92,7 +90,7 @@ def packages(setup: Setup) -> Iterator[Line]:
     """What is installed, against the lock: a missing direct dependency fails, another version only warns."""
     locked = read_lock(setup.root / "requirements.lock")
     remedy = "install with `uv pip sync requirements.lock`"
-    direct = [Requirement(text) for text in project(setup.root)["dependencies"]]
+    direct = needs(project(setup.root)["dependencies"])
     missing = [need.name for need in direct if _installed(need.name) is None]
     if missing:
         raise UserError(f"missing: {', '.join(missing)}; {remedy}")

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -16,6 +17,11 @@ def project(root: Path) -> dict:
         return tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     except (OSError, tomllib.TOMLDecodeError, KeyError) as problem:
         raise UserError(f"{path} cannot be read ({problem}): check out the project again") from None
+
+
+def needs(texts: Iterable[str]) -> list[Requirement]:
+    """Those dependencies of pyproject.toml that this machine has, by their markers."""
+    return [need for need in map(Requirement, texts) if need.marker is None or need.marker.evaluate()]
 
 
 def read_lock(path: Path) -> list[Requirement]:
@@ -55,7 +61,7 @@ def lock_problems(root: Path) -> list[str]:
     wanted = [*table["dependencies"], *(need for extra in table["optional-dependencies"].values() for need in extra)]
     locked = {plain(pin.name): version_of(pin) for pin in read_lock(root / "requirements.lock")}
     problems = []
-    for need in map(Requirement, wanted):
+    for need in needs(wanted):
         found = locked.get(plain(need.name))
         if found is None:
             problems.append(f"{need.name} is not locked")

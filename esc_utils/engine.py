@@ -19,6 +19,7 @@ from papermill.engines import NBClientEngine
 from .config import RunConfig, from_notebook, parse_parameters, read_parameters
 from .errors import UserError
 
+IOPUB_TIMEOUT = 60  # seconds from a cell's reply to the last of its output: papermill's 4 end a run on a machine that is busy
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -54,6 +55,10 @@ class EscEngine(NBClientEngine):
     def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
         os.environ["PAPERMILL"] = "1"
         kwargs.setdefault("kernel_manager_class", "esc_utils.engine.IpcKernelManager")
+        kwargs.setdefault("iopub_timeout", IOPUB_TIMEOUT)
+        debug = bool(_passed(nb_man.nb).get("debug"))
+        # Every kernel is interrupted before it is told to end, and one that is not yet at rest would log that as an error.
+        kwargs.setdefault("extra_arguments", [] if debug else ["--log-level=CRITICAL"])
         try:
             result = super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
         except DeadKernelError:
@@ -61,7 +66,7 @@ class EscEngine(NBClientEngine):
                 "the kernel died (killed, or out of memory): give it more memory, or lower batch_size, fixmatch_batch_size "
                 "or mu; the same command goes on from its last checkpoint"
             ) from None
-        _one_line_errors(nb_man.nb, debug=bool(_passed(nb_man.nb).get("debug")))
+        _one_line_errors(nb_man.nb, debug)
         return result
 
 

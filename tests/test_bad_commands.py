@@ -150,6 +150,7 @@ def small(tmp_path):
     return make
 
 
+REFUSED = "from esc_utils.errors import UserError\nraise UserError('a file is at fault: mend it')"
 TRAIN = "from esc_utils import config, training\ntraining.run(config.from_notebook(globals()))"
 
 
@@ -174,6 +175,13 @@ def test_two_runs_in_one_folder(small, tiny, tmp_path):
         done = run("papermill", *small(TRAIN), *PAPERMILL[3:], *words)
     told(done, str(folder), "another process", "wait")
     assert not runs.complete(folder)
+
+
+def test_a_kernel_interrupted_before_its_shutdown_says_nothing(small):
+    """jupyter_client interrupts every kernel first, and one that is not yet back at rest would log that beside the error."""
+    slow = "get_ipython().kernel._abort_queues = lambda *_: __import__('time').sleep(5)"  # called after the answer is out
+    done = run("papermill", *small(f"{slow}\n{REFUSED}"), *PAPERMILL[3:])
+    told(done, "at fault", "mend it")
 
 
 def test_a_read_only_outputs_folder(small, tiny, tmp_path):

@@ -19,7 +19,7 @@ from papermill.engines import NBClientEngine
 from .config import RunConfig, from_notebook, parse_parameters, read_parameters
 from .errors import UserError
 
-IOPUB_TIMEOUT = 60  # seconds from a cell's reply to the last of its output: papermill's 4 end a run on a machine that is busy
+IOPUB_TIMEOUT = 60  # seconds from a cell's reply to the last of its output: papermill's 4 end a run where others are busy
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

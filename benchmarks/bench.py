@@ -24,8 +24,9 @@ import timing
 import torch
 from timing import alternate, line
 
-from esc_utils import features
+from esc_utils import allocator, features
 from esc_utils.augment import apply, mixup
+from esc_utils.blocks import lay_out
 from esc_utils.check_paper import forward_operations
 from esc_utils.errors import UserError, exit_with
 from esc_utils.model import Cnn14
@@ -55,6 +56,7 @@ def front_end(repeats: int, clips: int = 64) -> None:
         def ours():
             front(torch.from_numpy(features.waveforms(paths, 5.0, pool)))
 
+        @allocator.usual()
         def theirs():
             for path in paths:
                 wave = librosa.load(path, sr=16000, mono=True)[0]
@@ -72,9 +74,9 @@ def inference(repeats: int, clips: int = 16, width: int = 64) -> None:
     waves = 0.1 * torch.randn(clips, 5 * features.SAMPLE_RATE)
     with torch.inference_mode():
         levels = features.LogMel().eval()(waves)
-        quick = copy.deepcopy(model).to(memory_format=torch.channels_last)
-        gap = (quick(levels) - peer(waves)).abs().max() / peer(waves).abs().max()
-        times = alternate(lambda: quick(levels), lambda: peer(waves), repeats)
+        quick, theirs = lay_out(copy.deepcopy(model), timing.CPU, training=False), allocator.usual()(peer)
+        gap = (quick(levels) - theirs(waves)).abs().max() / theirs(waves).abs().max()
+        times = alternate(lambda: quick(levels), lambda: theirs(waves), repeats)
     line(f"(b) inference, width {width}", "clips/s", clips, *times)
     print(f"    {share(forward_operations(width) * clips, times[0])}; outputs differ by {gap:.1e}")
 
@@ -158,6 +160,7 @@ def run(options) -> None:
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "
         f"{repeats} repeats"
     )
+    allocator.keep_freed()
     print(f"{'':44} {'ours [quartiles]':26} {'reference [quartiles]':26} ratio")
     if "a" in chosen:
         front_end(repeats)

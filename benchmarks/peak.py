@@ -3,13 +3,13 @@
 Each measurement is a process of its own: what earlier work left in the allocators would hide what later work needs.
 """
 
-import contextlib
-import ctypes
 import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+from esc_utils import allocator
 
 PROC = Path("/proc/self")
 MISSING = "peak memory: not measured, it needs Linux's /proc/self/clear_refs"
@@ -32,8 +32,7 @@ def resident(name: str) -> int:
 
 def added(work) -> int:
     """Bytes that work() adds to this process at its peak, after what lies free has gone back to the system."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc only
+    allocator.give_back()
     (PROC / "clear_refs").write_text("5")
     before = resident("VmRSS")
     work()

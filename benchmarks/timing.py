@@ -24,10 +24,18 @@ def wait(device: torch.device) -> None:
 
 
 def alternate(ours, theirs, repeats: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of each repeat of both, (repeats,) each, taking turns, after one warm-up of each."""
-    ours(), theirs()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
-    return tuple(np.array(pairs).T)
+    """Seconds of each repeat of both, (repeats,) each, taking turns, after one turn of each that does not count.
+
+    A turn is two goes for the memory that the other side gave back to the system, then the one that is timed."""
+    pairs = [(turn(ours), turn(theirs)) for _ in range(1 + repeats)]
+    return tuple(np.array(pairs[1:]).T)
+
+
+def turn(work, untimed: int = 2) -> float:
+    """Seconds of work() after it ran `untimed` times."""
+    for _ in range(untimed):
+        work()
+    return seconds(work)
 
 
 def spread(values: np.ndarray) -> str:

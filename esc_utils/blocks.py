@@ -3,14 +3,24 @@
 import torch
 from torch import nn
 
-WIDE = 32  # channels of the first block
+from .convolution import Conv3x3
+
 GRAPHS = 64  # a block sees three batch sizes, with and without gradients; PyTorch's 8 would end in a silent way back
 
 
-def training_layout(device: torch.device, width: int) -> torch.memory_format:
-    """Layout of the weights that an optimizer step is fastest in: channels_last, but not for wide blocks on a CPU, where the
-    gradient of the weights would take half as long again (docs/performance.md)."""
-    return torch.contiguous_format if device.type == "cpu" and width >= WIDE else torch.channels_last
+def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn.Module:
+    """Move a network to a device, its weights in the layout that is fastest there; returns it (docs/performance.md).
+
+    channels_last, but on a CPU: convolutions that are matrix products there keep their weights as matrices; and all of a
+    network that has such (wide) stay contiguous in training without AVX-512, where the gradient of channels_last weights
+    takes half as long again."""
+    matrices = [m for m in model.modules() if isinstance(m, Conv3x3) and m.many] if device.type == "cpu" else []
+    if matrices and training and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return model.to(device, memory_format=torch.contiguous_format)
+    model.to(device, memory_format=torch.channels_last)
+    for conv in matrices:
+        conv.to(memory_format=torch.contiguous_format)
+    return model
 
 
 def set_recompute(model: nn.Module, on: bool) -> None:

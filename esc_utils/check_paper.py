@@ -89,14 +89,14 @@ def one_step(knobs: config.RunConfig) -> dict:
     whether activations were recomputed. ValueError where a gradient is missing or not finite."""
     import torch
 
-    from .blocks import set_recompute, training_layout
+    from .blocks import lay_out, set_recompute
     from .model import Cnn14
     from .optim import optimizer
     from .steps import fixmatch_step
 
     torch.manual_seed(0)
     cpu = torch.device("cpu")
-    model = Cnn14(len(CLASSES), width=knobs.width).to(memory_format=training_layout(cpu, knobs.width)).train()
+    model = lay_out(Cnn14(len(CLASSES), width=knobs.width), cpu).train()
     recompute = memory.should_recompute(knobs, cpu, FRAMES)
     set_recompute(model, recompute)
     chosen = optimizer(knobs, [{"params": [p for p in model.parameters() if p.requires_grad], "lr": knobs.learning_rate}])

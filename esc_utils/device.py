@@ -2,6 +2,7 @@
 
 import torch
 
+from . import allocator
 from .errors import UserError
 
 
@@ -28,9 +29,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def prepare(device: torch.device, threads: int) -> None:
-    """Settings of the whole process: CPU threads; on CUDA the fastest convolution is looked for once, and float32 means
-    float32 (PyTorch's default lets cuDNN round it to TF32)."""
+    """Settings of the whole process: threads and, on the CPU, freed memory kept for the next step; on CUDA the fastest
+    convolution is looked for once, and float32 means float32 (PyTorch's default lets cuDNN round it to TF32)."""
     torch.set_num_threads(threads)
+    if device.type == "cpu":
+        allocator.keep_freed()
     if device.type == "cuda":
         if device.index is not None:  # set_device refuses a plain "cuda"
             torch.cuda.set_device(device)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from .convolution import Conv3x3
 from .errors import UserError
 from .features import LogMel
 from .folding import conv_norm
@@ -42,9 +43,9 @@ class ConvBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        self.conv1 = Conv3x3(channels_in, channels_out)
         self.bn1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.conv2 = Conv3x3(channels_out, channels_out)
         self.bn2 = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor, pool: int) -> Tensor:

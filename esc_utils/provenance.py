@@ -13,8 +13,8 @@ from .config import data_folder
 # Modules that can change a number of a run. Comments, docstrings and layout do not count.
 METHOD = (
     "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "yamnet", "yamnet_weights",
-    "losses", "optim", "sampling", "steps", "head", "folding", "clips", "averaging", "blocks", "device", "training",
-    "evaluation",
+    "losses", "optim", "sampling", "steps", "head", "folding", "convolution", "clips", "averaging", "blocks", "device",
+    "training", "evaluation",
 )  # fmt: skip
 FOLDER = Path(__file__).parent
 PANN_FILE = "Cnn14_16k_mAP=0.438.pth"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import checkpoint, provenance, runs
+from . import allocator, checkpoint, provenance, runs
 from .averaging import Average
-from .blocks import compile_blocks, set_recompute, training_layout
+from .blocks import compile_blocks, lay_out, set_recompute
 from .clips import Clips
 from .config import RunConfig, digest
 from .device import choose_device, choose_precision, device_name, prepare
@@ -50,7 +50,9 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
         if runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity:
             checkpoint.remove(folder)  # of a run that was killed just after its record was written
             return runs.read(folder)
-        return _trained(config, dataset, folds, folder, identity, quiet)
+        record = _trained(config, dataset, folds, folder, identity, quiet)
+    allocator.give_back()
+    return record
 
 
 def _trained(config: RunConfig, *rest) -> runs.Run:
@@ -124,8 +126,7 @@ class _Trainer:
         self.clips = Clips(open_store(config, dataset), self.device)
         self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled))
-        layout = training_layout(self.device, config.width if config.network == "cnn14" else 0)
-        self.model = build_model(config).to(self.device, memory_format=layout).train()
+        self.model = lay_out(build_model(config), self.device).train()
         set_recompute(self.model, should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize))
         if config.compile:
             compile_blocks(self.model)

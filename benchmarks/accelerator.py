@@ -2,7 +2,7 @@
 
 Ways that are compared, one after the other, each alone on the device:
     ours                  bfloat16 autocast, channels_last, fused AdamW, log-mels from a store on the device
-    ours, compiled        the same, with torch.compile of each block
+    ours, compiled        the same, with torch.compile of each block; and again with CUDA graphs of them
     reference             reference.py: audio (already on the device) in, front end inside, float32, contiguous, one forward
                           pass with gradients; as PyTorch comes (TF32 in cuDNN's convolutions only), and with TF32 off
 cuDNN looks for its fastest convolutions for all of them. Operations are those that the method needs
@@ -59,13 +59,14 @@ class Found:
 def ways(scale: Scale) -> dict:
     """Name -> (TF32 in convolutions, how a side is made from knobs and pool)."""
 
-    def ours(compiled):
-        return lambda knobs, pool: sides.Ours(knobs, pool, scale.dtype, compiled)
+    def ours(compiled, graphs=False):
+        return lambda knobs, pool: sides.Ours(knobs, pool, scale.dtype, compiled, graphs)
 
     half = str(scale.dtype).removeprefix("torch.")
     return {
         f"ours, {half}": (False, ours(None)),
         f"ours, {half}, blocks compiled": (False, ours(scale.backend)),
+        f"ours, {half}, CUDA graphs": (False, ours(scale.backend, graphs=True)),
         "reference, as PyTorch comes": (True, sides.Plain),
         "reference, TF32 off": (False, sides.Plain),
     }

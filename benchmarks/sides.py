@@ -74,9 +74,9 @@ class Side:
 class Ours(Side):
     """The suite's way: log-mels from the store, autocast to `dtype`, the optimizer of the knobs.
 
-    compiled: backend of torch.compile for the blocks, None for none."""
+    compiled: backend of torch.compile for the blocks, None for none; graphs: they replay CUDA graphs."""
 
-    def __init__(self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None):
+    def __init__(self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None, graphs=False):
         super().__init__(knobs, pool)
         torch.manual_seed(0)
         dropout = (knobs.dropout_block, knobs.dropout_head)
@@ -84,8 +84,8 @@ class Ours(Side):
         self.model = lay_out(model, pool.device).train()
         if compiled:
             torch.compiler.reset()
-            compile_blocks(self.model, compiled)
-        self.dtype = dtype
+            compile_blocks(self.model, compiled, graphs)
+        self.dtype, self.graphs = dtype, graphs
         if pool.device.type == "cpu":
             allocator.keep_freed()
         self.optimizer = optimizer(knobs, [{"params": list(self.model.parameters()), "lr": knobs.learning_rate}])
@@ -93,9 +93,14 @@ class Ours(Side):
     def autocast(self):
         return torch.autocast(self.pool.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
+    def _begin(self) -> None:
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+
     def loss(self, draw: Draw) -> Tensor:
         """Loss of one step."""
         pool, knobs = self.pool, self.knobs
+        self._begin()
         with self.autocast():
             x, y = pool.levels(draw.labelled), pool.labels[draw.labelled]
             if knobs.method == "fixmatch":
@@ -106,6 +111,7 @@ class Ours(Side):
     def score(self, rows: Tensor) -> Tensor:
         """Logits of unaugmented clips."""
         self.model.eval()
+        self._begin()
         with self.autocast():
             return self.model(self.pool.levels(rows))
 

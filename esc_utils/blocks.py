@@ -5,7 +5,7 @@ from torch import nn
 
 from .convolution import Conv3x3
 
-GRAPHS = 64  # a block sees three batch sizes, with and without gradients; PyTorch's 8 would end in a silent way back
+SHAPES = 64  # a block sees three batch sizes, with and without gradients; PyTorch's 8 would end in a silent way back
 
 
 def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn.Module:
@@ -14,13 +14,18 @@ def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn
     channels_last, but on a CPU: convolutions that are matrix products there keep their weights as matrices; and all of a
     network that has such (wide) stay contiguous in training without AVX-512, where the gradient of channels_last weights
     takes half as long again."""
-    matrices = [m for m in model.modules() if isinstance(m, Conv3x3) and m.many] if device.type == "cpu" else []
+    matrices = _matrices(model) if device.type == "cpu" else []
     if matrices and training and torch.backends.cpu.get_cpu_capability() != "AVX512":
         return model.to(device, memory_format=torch.contiguous_format)
     model.to(device, memory_format=torch.channels_last)
     for conv in matrices:
         conv.to(memory_format=torch.contiguous_format)
     return model
+
+
+def _matrices(model: nn.Module) -> list[Conv3x3]:
+    """The convolutions of a wide network that are matrix products on a CPU; none in a narrow one."""
+    return [m for m in model.modules() if isinstance(m, Conv3x3) and m.many]
 
 
 def set_recompute(model: nn.Module, on: bool) -> None:
@@ -30,9 +35,17 @@ def set_recompute(model: nn.Module, on: bool) -> None:
             block.recompute = on
 
 
-def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
-    """torch.compile of every block whose batch norm, ReLU and pooling can become one pass over memory."""
-    torch._dynamo.config.recompile_limit = GRAPHS
+def graphs_pay(model: nn.Module, device: torch.device, accumulate: int) -> bool:
+    """Whether compiled blocks should replay CUDA graphs: a narrow network's step is shorter than the launches of its 670
+    operations, a wide one's hides them. Not with accumulated gradients, which the next replay would overwrite."""
+    return device.type == "cuda" and accumulate == 1 and not _matrices(model)
+
+
+def compile_blocks(model: nn.Module, backend: str = "inductor", graphs: bool = False) -> None:
+    """torch.compile of every block whose batch norm, ReLU and pooling can become one pass over memory.
+
+    graphs: replay CUDA graphs; torch.compiler.cudagraph_mark_step_begin() must then open every step."""
+    torch._dynamo.config.recompile_limit = SHAPES
     for block in model.modules():
         if getattr(block, "fuses", False):
-            block.compile(backend=backend)
+            block.compile(backend=backend, mode="reduce-overhead" if graphs else None)

@@ -9,7 +9,7 @@ import torch
 
 from . import allocator, checkpoint, provenance, runs
 from .averaging import Average
-from .blocks import compile_blocks, lay_out, set_recompute
+from .blocks import compile_blocks, graphs_pay, lay_out, set_recompute
 from .clips import Clips
 from .config import RunConfig, digest
 from .device import choose_device, choose_precision, device_name, prepare
@@ -128,8 +128,9 @@ class _Trainer:
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled))
         self.model = lay_out(build_model(config), self.device).train()
         set_recompute(self.model, should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize))
+        self.graphs = config.compile and graphs_pay(self.model, self.device, config.accumulate)
         if config.compile:
-            compile_blocks(self.model)
+            compile_blocks(self.model, graphs=self.graphs)
         self._prepare_start()
         self.optimizer = optimizer(config, self._groups())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
@@ -219,6 +220,8 @@ class _Trainer:
         first = self.epoch * plan.per_epoch
         for step, draw in enumerate(moved(draws, self.device)):  # no step of the epoch waits for the device
             number = first + step
+            if self.graphs:
+                torch.compiler.cudagraph_mark_step_begin()
             with self._autocast():
                 x, y = self.clips[rows[step]], self.labels[draw.labelled]
                 if config.method == "fixmatch":

@@ -145,7 +145,7 @@ def test_compiled_blocks_give_the_same_loss():
 
 def test_accelerator_measures_any_device(capsys):
     results = accelerator.measure(CPU, SMALL)
-    assert len(results) == 4
+    assert len(results) == 5
     for found in results.values():
         assert {kind: one.clips for kind, one in found.items()} == {"fixmatch": 8, "supervised": 4, "scoring": 2}
         assert found["fixmatch"].operations > 0 and found["scoring"].peak is None

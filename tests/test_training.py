@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from esc_utils import checkpoint, evaluation, head, runs, training
-from esc_utils.blocks import compile_blocks
+from esc_utils.blocks import compile_blocks, graphs_pay
 from esc_utils.errors import UserError
 from esc_utils.model import Cnn14
 from esc_utils.urbansound import open_dataset, split
@@ -241,10 +241,39 @@ def test_other_weights_are_another_run(tiny, tmp_path):
 
 
 def test_compile_reaches_every_block_of_both_networks(monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compiled.append(type(self).__name__))
+    compiled, modes = [], []
+
+    def compiles(self, backend, mode):
+        compiled.append(type(self).__name__)
+        modes.append(mode)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compiles)
     compile_blocks(Cnn14(10, width=1))
-    assert compiled == ["ConvBlock"] * 6
+    assert compiled == ["ConvBlock"] * 6 and modes == [None] * 6
+    modes.clear()
+    compile_blocks(Cnn14(10, width=1), graphs=True)
+    assert modes == ["reduce-overhead"] * 6
     compiled.clear()
     compile_blocks(Yamnet(10))
     assert compiled == ["First"] + ["Separable"] * 13
+
+
+def test_cuda_graphs_only_where_they_pay_and_cannot_harm():
+    card = torch.device("cuda")
+    with torch.device("meta"):
+        narrow, wide = Cnn14(10, width=8), Cnn14(10, width=64)
+    assert graphs_pay(narrow, card, accumulate=1) and graphs_pay(Yamnet(10), card, accumulate=1)
+    assert not graphs_pay(wide, card, accumulate=1)
+    assert not graphs_pay(narrow, card, accumulate=8), "a replay would overwrite the gradients that are kept"
+    assert not graphs_pay(narrow, torch.device("cpu"), accumulate=1)
+
+
+@pytest.mark.parametrize(("pays", "compiles"), [(True, True), (False, True), (True, False)])
+def test_every_step_begins_a_replay(tiny, monkeypatch, pays, compiles):
+    given, begun = [], []
+    monkeypatch.setattr(training, "graphs_pay", lambda model, device, accumulate: pays)
+    monkeypatch.setattr(training, "compile_blocks", lambda model, graphs: given.append(graphs))
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(1))
+    found = training.run(tiny("fixmatch_tau075", compile=compiles), quiet=True)
+    assert given == ([pays] if compiles else [])
+    assert len(begun) == (found.metrics["steps"] if pays and compiles else 0)

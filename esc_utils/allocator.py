@@ -10,21 +10,23 @@ USUAL_MMAP, USUAL_TRIM = 32 * MIB, 64 * MIB  # where glibc's own sliding thresho
 
 
 def keep_freed() -> bool:
-    """Keep freed tensors of up to 96 MiB; False where the C library is not glibc, and nothing is changed.
+    """Keep freed tensors of up to 96 MiB for the rest of the process; False, and nothing is changed, where the C library is
+    not glibc, or one that allows no more than its usual 32 MiB (2.34; 2.36 does).
 
-    Otherwise every tensor over 32 MiB is new memory, whose pages the system clears one by one at first touch: a quarter
-    of the time of a step of CNN14 at full width."""
+    Otherwise every larger tensor is new memory, whose pages the system clears one by one at first touch: a quarter of the
+    time of a step of CNN14 at full width."""
     return _set(KEPT, -1)
 
 
 @contextmanager
 def usual():
     """Inside, what a program gets that sets nothing (though it may use again what was kept before); kept again after it."""
-    _set(USUAL_MMAP, USUAL_TRIM)
+    changed = _set(USUAL_MMAP, USUAL_TRIM)
     try:
         yield
     finally:
-        keep_freed()
+        if changed:
+            keep_freed()
 
 
 def give_back() -> None:
@@ -36,7 +38,9 @@ def give_back() -> None:
 
 def _set(mmap: int, trim: int) -> bool:
     mallopt = _function("mallopt")
-    return bool(mallopt and mallopt(TRIM_THRESHOLD, trim) and mallopt(MMAP_THRESHOLD, mmap))
+    if not mallopt or not mallopt(MMAP_THRESHOLD, mmap):  # refused first, before either stops sliding
+        return False
+    return bool(mallopt(TRIM_THRESHOLD, trim))
 
 
 def _function(name: str):

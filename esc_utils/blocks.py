@@ -3,8 +3,10 @@
 import torch
 from torch import nn
 
+from .config import RunConfig
 from .convolution import Conv3x3
 
+LAUNCHES_HIDDEN = 64  # channels of the first block: 670 launches take some 7 ms, width 64 at least 12, width 32 a quarter
 SHAPES = 64  # a block sees three batch sizes, with and without gradients; PyTorch's 8 would end in a silent way back
 
 
@@ -14,18 +16,14 @@ def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn
     channels_last, but on a CPU: convolutions that are matrix products there keep their weights as matrices; and all of a
     network that has such (wide) stay contiguous in training without AVX-512, where the gradient of channels_last weights
     takes half as long again."""
-    matrices = _matrices(model) if device.type == "cpu" else []
+    cpu = device.type == "cpu"
+    matrices = [m for m in model.modules() if isinstance(m, Conv3x3) and m.many] if cpu else []
     if matrices and training and torch.backends.cpu.get_cpu_capability() != "AVX512":
         return model.to(device, memory_format=torch.contiguous_format)
     model.to(device, memory_format=torch.channels_last)
     for conv in matrices:
         conv.to(memory_format=torch.contiguous_format)
     return model
-
-
-def _matrices(model: nn.Module) -> list[Conv3x3]:
-    """The convolutions of a wide network that are matrix products on a CPU; none in a narrow one."""
-    return [m for m in model.modules() if isinstance(m, Conv3x3) and m.many]
 
 
 def set_recompute(model: nn.Module, on: bool) -> None:
@@ -35,16 +33,17 @@ def set_recompute(model: nn.Module, on: bool) -> None:
             block.recompute = on
 
 
-def graphs_pay(model: nn.Module, device: torch.device, accumulate: int) -> bool:
-    """Whether compiled blocks should replay CUDA graphs: a narrow network's step is shorter than the launches of its 670
-    operations, a wide one's hides them. Not with accumulated gradients, which the next replay would overwrite."""
-    return device.type == "cuda" and accumulate == 1 and not _matrices(model)
+def graphs_pay(device: torch.device, config: RunConfig) -> bool:
+    """Whether compiled blocks should replay CUDA graphs: below PANN's width a step is shorter than the launches of its 670
+    operations (docs/performance.md). Not with accumulated gradients, which the next replay would overwrite."""
+    narrow = config.network != "cnn14" or config.width < LAUNCHES_HIDDEN
+    return device.type == "cuda" and config.accumulate == 1 and narrow
 
 
 def compile_blocks(model: nn.Module, backend: str = "inductor", graphs: bool = False) -> None:
     """torch.compile of every block whose batch norm, ReLU and pooling can become one pass over memory.
 
-    graphs: replay CUDA graphs; torch.compiler.cudagraph_mark_step_begin() must then open every step."""
+    graphs: replay CUDA graphs; torch.compiler.cudagraph_mark_step_begin() must then open every step and scored batch."""
     torch._dynamo.config.recompile_limit = SHAPES
     for block in model.modules():
         if getattr(block, "fuses", False):

@@ -20,7 +20,7 @@ class Conv3x3(nn.Conv2d):
         return self.out_channels >= MANY
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if x.device.type != "cpu" or not self.many or x.shape[2] * x.shape[3] > FEW:
+        if x.device.type != "cpu" or not len(x) or not self.many or x.shape[2] * x.shape[3] > FEW:
             return super()._conv_forward(x, weight, bias)
         return _product(x, weight, bias)
 

@@ -25,6 +25,21 @@ def optimizer(config: RunConfig, groups: list[dict]) -> torch.optim.Optimizer:
     return Ranger(groups, weight_decay=config.weight_decay, degenerated_to_sgd=True)
 
 
+def load_state(opt: torch.optim.Optimizer, state: dict) -> None:
+    """opt.load_state_dict, with every tensor in the layout of its parameter: the fused optimizers walk through memory, so a
+    state that was saved under another layout (another kind of CPU, a GPU) would go to the wrong weights."""
+    opt.load_state_dict(state)
+    for parameter, values in opt.state.items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                values[name] = laid_out_as(parameter, value)
+
+
+def laid_out_as(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The values with the strides and on the device of a parameter of the same shape."""
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
 def rate_factor(schedule: str, step: int, steps: int, period: float) -> float:
     """Factor on the learning rate at `step` of `steps` (0-based) [ledger 13].
 

@@ -39,10 +39,11 @@ def train(mels, labels, classes: int, width: int, steps: int, batch: int, rate: 
     from torch.nn import functional as F
 
     from .augment import WEAK, mixup, mixup_weights
+    from .blocks import lay_out
     from .model import Cnn14
 
     torch.manual_seed(seed)
-    model = Cnn14(classes, width=width, dropout=dropout).to(memory_format=torch.channels_last).train()
+    model = lay_out(Cnn14(classes, width=width, dropout=dropout), torch.device("cpu")).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, amsgrad=True)
     warm = max(1, steps // 20)
     began, mean, order = time.monotonic(), 0.0, torch.empty(0, dtype=torch.long)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
 from .memory import should_recompute
-from .optim import optimizer, rate_factor, set_rate
+from .optim import laid_out_as, load_state, optimizer, rate_factor, set_rate
 from .progress import Progress
 from .sampling import DROPOUT, START, Budget, budget, draw_epoch, labelled_batch, moved, stream_seed, unlabelled_batch
 from .steps import fixmatch_step, supervised_step
@@ -50,9 +51,10 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
         if runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity:
             checkpoint.remove(folder)  # of a run that was killed just after its record was written
             return runs.read(folder)
-        record = _trained(config, dataset, folds, folder, identity, quiet)
-    allocator.give_back()
-    return record
+        try:
+            return _trained(config, dataset, folds, folder, identity, quiet)
+        finally:
+            allocator.give_back()
 
 
 def _trained(config: RunConfig, *rest) -> runs.Run:
@@ -96,11 +98,12 @@ def scored(clips: Clips, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
 
 
 @torch.inference_mode()
-def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, autocast=None) -> np.ndarray:
-    """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode, in which the model is left."""
+def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, forward=None) -> np.ndarray:
+    """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode, in which the model is left.
+    forward: makes the context of each batch."""
     model, parts = model.eval(), []
     for batch in scored(clips, rows):
-        with autocast() if autocast else torch.autocast("cpu", enabled=False):
+        with forward() if forward else nullcontext():
             logits = model(clips[batch])
         parts.append(logits.float().softmax(dim=1))
     return torch.cat(parts).cpu().numpy()
@@ -128,10 +131,10 @@ class _Trainer:
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled))
         self.model = lay_out(build_model(config), self.device).train()
         set_recompute(self.model, should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize))
-        self.graphs = config.compile and graphs_pay(self.model, self.device, config.accumulate)
+        self._prepare_start()
+        self.graphs = config.compile and graphs_pay(self.device, config)
         if config.compile:
             compile_blocks(self.model, graphs=self.graphs)
-        self._prepare_start()
         self.optimizer = optimizer(config, self._groups())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.average = Average(self.model, config.ema) if config.ema else None
@@ -166,7 +169,10 @@ class _Trainer:
             return [{"params": body + head, "lr": rate}]
         return [{"params": body, "lr": rate * self.config.backbone_rate}, {"params": head, "lr": rate}]
 
-    def _autocast(self):
+    def _forward(self):
+        """Around what a step, or a batch that is scored, computes forward."""
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     # ---- the loop -------------------------------------------------------------------------------------------------
@@ -220,9 +226,7 @@ class _Trainer:
         first = self.epoch * plan.per_epoch
         for step, draw in enumerate(moved(draws, self.device)):  # no step of the epoch waits for the device
             number = first + step
-            if self.graphs:
-                torch.compiler.cudagraph_mark_step_begin()
-            with self._autocast():
+            with self._forward():
                 x, y = self.clips[rows[step]], self.labels[draw.labelled]
                 if config.method == "fixmatch":
                     found = fixmatch_step(self.model, config, draw, x, y, self.clips[others[step]])
@@ -271,7 +275,7 @@ class _Trainer:
             row |= {"unlabelled_loss": None, "mask_rate": None}
         if evaluate:
             rows = self.folds.validation
-            prob = predict(self._evaluated(), self.clips, rows, self._autocast)
+            prob = predict(self._evaluated(), self.clips, rows, self._forward)
             truth = self.dataset.clips["class_id"].to_numpy()[rows]
             found = metrics(truth, prob)
             row["valid_loss"] = float(-np.log(np.maximum(prob[np.arange(len(rows)), truth], 1e-12)).mean())
@@ -309,11 +313,11 @@ class _Trainer:
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_state(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         for name, parameter in self.model.named_parameters():
             if name in state["gradients"]:
-                parameter.grad = state["gradients"][name].to(parameter.device)
+                parameter.grad = laid_out_as(parameter, state["gradients"][name])
         if self.config.method == "fixmatch":
             self.confidence[: self.epoch], self.pseudo[: self.epoch] = state["confidence"], state["pseudo"]
 
@@ -322,7 +326,7 @@ class _Trainer:
         import pandas
 
         config, folds, dataset, model = self.config, self.folds, self.dataset, self._evaluated()
-        prob = predict(model, self.clips, folds.validation, self._autocast)
+        prob = predict(model, self.clips, folds.validation, self._forward)
         predictions = _named("valid", dataset, folds.validation, prob)
         validation = score(dataset, folds.validation, prob, folds.validation_folds)
         history = pandas.DataFrame(self.history, columns=list(HISTORY))
@@ -333,7 +337,7 @@ class _Trainer:
         }
         transductive = None
         if len(folds.unlabelled):
-            prob = predict(model, self.clips, folds.unlabelled, self._autocast)
+            prob = predict(model, self.clips, folds.unlabelled, self._forward)
             predictions |= _named("unlabelled", dataset, folds.unlabelled, prob)
             transductive = score(dataset, folds.unlabelled, prob, folds.unlabelled_folds)
         if config.method == "fixmatch":

@@ -1,6 +1,7 @@
 """Freed memory that is kept: fewer page faults, and given back when it is told to be. Each in a process of its own."""
 
 import json
+import platform
 import subprocess
 import sys
 
@@ -8,7 +9,9 @@ import pytest
 
 from esc_utils import allocator
 
-glibc = pytest.mark.skipif(not allocator._function("mallopt"), reason="needs glibc's mallopt")
+version = platform.libc_ver()
+new = version[0] == "glibc" and tuple(map(int, version[1].split("."))) >= (2, 36)
+glibc = pytest.mark.skipif(not new, reason="needs glibc 2.36 or later")
 
 FAULTS = """
 import resource
@@ -54,6 +57,19 @@ found = most, kept, rss().rss
     most, kept, left = child(code)
     assert kept > most - 64 * 2**20, "none of the 256 MiB, or hardly any, went back by itself"
     assert left < most - 200 * 2**20
+
+
+def test_a_c_library_that_refuses_is_left_as_it_is(monkeypatch):
+    """glibc 2.34 allows no threshold over 32 MiB; trimming alone would stop the other from sliding, at 128 KiB."""
+    asked = []
+
+    def refuses(name, value):
+        asked.append(name)
+        return int(name != allocator.MMAP_THRESHOLD or value <= 32 * allocator.MIB)
+
+    monkeypatch.setattr(allocator, "_function", lambda name: refuses)
+    assert allocator.keep_freed() is False
+    assert asked == [allocator.MMAP_THRESHOLD]
 
 
 def test_elsewhere_nothing_is_changed(monkeypatch):

@@ -39,6 +39,10 @@ def test_the_product_takes_a_bias():
     assert torch.allclose(layer._conv_forward(x, layer.weight, bias), expected, atol=1e-5)
 
 
+def test_no_clips_at_all():
+    assert Conv3x3(2, MANY)(torch.zeros(0, 2, 5, 2)).shape == (0, MANY, 5, 2)
+
+
 @pytest.mark.parametrize(
     ("channels", "height", "product"), [(MANY, FEW // 2, True), (MANY, FEW // 2 + 1, False), (MANY // 2, 3, False)]
 )

@@ -65,6 +65,8 @@ def test_recomputation_is_chosen_where_a_step_would_not_fit(monkeypatch):
     need = memory.step_bytes(knobs, 501)
     assert memory.step_bytes(knobs, 501, recompute=True) < 0.65 * need
     assert memory.step_bytes(knobs, 501, value_bytes=2) < need
+    columns = 9 * ((512 + 1024) * 31 * 4 + (1024 + 2048) * 15 * 2)  # of the last two blocks' products, a clip
+    assert memory.step_bytes(knobs, 501, cpu=True) == need + 4 * memory.gradient_clips(knobs) * columns
     monkeypatch.setattr(memory, "free_bytes", lambda device: need)
     assert memory.should_recompute(knobs, cpu, 501)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2 * need)

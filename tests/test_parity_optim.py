@@ -1,5 +1,6 @@
 """Trajectories of the three optimizers against their definitions in float64, and the learning-rate curve of 70 epochs."""
 
+import copy
 import math
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from esc_utils.optim import optimizer, rate_factor, set_rate
+from esc_utils.optim import load_state, optimizer, rate_factor, set_rate
 
 STEPS, RATE = 40, 5e-4
 HESSIAN = torch.diag(torch.tensor([1.0, 4.0, 0.25, 9.0], dtype=torch.float64))
@@ -149,3 +150,30 @@ def test_groups_keep_their_share_of_the_rate():
     for factor in (1.0, 0.5, 0.0, 1.0):
         set_rate(opt, factor)
         assert [g["lr"] for g in opt.param_groups] == pytest.approx([5e-4 * factor, 5e-5 * factor])
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "ranger"])
+def test_a_state_saved_under_another_layout_goes_to_the_same_weights(name):
+    """As when a run that began on one kind of CPU goes on, on another: fused optimizers ignore strides."""
+    config = SimpleNamespace(optimizer=name, weight_decay=0.01, momentum=0.9)
+    layouts = (torch.channels_last, torch.contiguous_format)
+    start = torch.randn(4, 6, 3, 3, generator=torch.Generator().manual_seed(0))
+    gradients = torch.randn(2, 7, *start.shape, generator=torch.Generator().manual_seed(1))
+
+    def begun(layout):
+        x = torch.nn.Parameter(start.clone(memory_format=layout))
+        return x, optimizer(config, [{"params": [x], "lr": 0.1}])
+
+    def steps(x, opt, some, layout):
+        for one in some:
+            x.grad = one.clone(memory_format=layout)
+            opt.step()
+        return x.detach()
+
+    x, opt = begun(layouts[0])
+    steps(x, opt, gradients[0], layouts[0])
+    there, again = begun(layouts[1])
+    there.data.copy_(x.detach())
+    load_state(again, copy.deepcopy(opt.state_dict()))
+    expected = steps(x, opt, gradients[1], layouts[0])
+    assert torch.allclose(steps(there, again, gradients[1], layouts[1]), expected, atol=1e-6)

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from esc_utils import checkpoint, evaluation, head, runs, training
+from esc_utils import checkpoint, config, evaluation, head, runs, training
 from esc_utils.blocks import compile_blocks, graphs_pay
 from esc_utils.errors import UserError
 from esc_utils.model import Cnn14
@@ -259,21 +259,32 @@ def test_compile_reaches_every_block_of_both_networks(monkeypatch):
 
 
 def test_cuda_graphs_only_where_they_pay_and_cannot_harm():
-    card = torch.device("cuda")
-    with torch.device("meta"):
-        narrow, wide = Cnn14(10, width=8), Cnn14(10, width=64)
-    assert graphs_pay(narrow, card, accumulate=1) and graphs_pay(Yamnet(10), card, accumulate=1)
-    assert not graphs_pay(wide, card, accumulate=1)
-    assert not graphs_pay(narrow, card, accumulate=8), "a replay would overwrite the gradients that are kept"
-    assert not graphs_pay(narrow, torch.device("cpu"), accumulate=1)
+    card, paper = torch.device("cuda"), config.for_run("paper", "fixmatch_tau075")
+    narrow, yamnet = paper.model_copy(update={"width": 8}), config.for_run("lite", "fixmatch_tau075")
+    assert yamnet.network == "yamnet"
+    assert graphs_pay(card, narrow) and graphs_pay(card, yamnet)
+    assert not graphs_pay(card, paper)
+    assert not graphs_pay(card, narrow.model_copy(update={"accumulate": 8})), "a replay would overwrite what is kept"
+    assert not graphs_pay(torch.device("cpu"), narrow)
 
 
 @pytest.mark.parametrize(("pays", "compiles"), [(True, True), (False, True), (True, False)])
 def test_every_step_begins_a_replay(tiny, monkeypatch, pays, compiles):
-    given, begun = [], []
-    monkeypatch.setattr(training, "graphs_pay", lambda model, device, accumulate: pays)
-    monkeypatch.setattr(training, "compile_blocks", lambda model, graphs: given.append(graphs))
-    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: begun.append(1))
-    found = training.run(tiny("fixmatch_tau075", compile=compiles), quiet=True)
+    """And every scored batch; what runs before the network is compiled (the start of the last layer) needs none."""
+    given, called = [], []
+
+    def compiles_them(model, graphs):
+        given.append(graphs)
+        model.conv_block1.register_forward_pre_hook(lambda *_: called.append("block"))
+
+    monkeypatch.setattr(training, "graphs_pay", lambda device, config: pays)
+    monkeypatch.setattr(training, "compile_blocks", compiles_them)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: called.append("begin"))
+    found = training.run(tiny("fixmatch_tau075", compile=compiles, head_start="logistic"), quiet=True)
     assert given == ([pays] if compiles else [])
-    assert len(begun) == (found.metrics["steps"] if pays and compiles else 0)
+    if not (compiles and pays):
+        assert "begin" not in called
+        return
+    assert called[:2] == ["begin", "block"]
+    assert all("block" in pair for pair in zip(called, called[1:], strict=False)), "a mark, then what it is for"
+    assert called.count("begin") > found.metrics["steps"], "validation, too"

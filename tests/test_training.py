@@ -1,3 +1,4 @@
+import itertools
 import json
 import warnings
 from pathlib import Path
@@ -286,5 +287,5 @@ def test_every_step_begins_a_replay(tiny, monkeypatch, pays, compiles):
         assert "begin" not in called
         return
     assert called[:2] == ["begin", "block"]
-    assert all("block" in pair for pair in zip(called, called[1:], strict=False)), "a mark, then what it is for"
+    assert all("block" in pair for pair in itertools.pairwise(called)), "a mark, then what it is for"
     assert called.count("begin") > found.metrics["steps"], "validation, too"

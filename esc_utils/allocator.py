@@ -13,8 +13,8 @@ def keep_freed() -> bool:
     """Keep freed tensors of up to 96 MiB for the rest of the process; False, and nothing is changed, where the C library is
     not glibc, or one that allows no more than its usual 32 MiB (2.34; 2.36 does).
 
-    Otherwise every larger tensor is new memory, whose pages the system clears one by one at first touch: a quarter of the
-    time of a step of CNN14 at full width."""
+    Otherwise every tensor over 32 MiB is new memory, whose pages the system clears one by one at first touch (what that
+    costs: docs/performance.md)."""
     return _set(KEPT, -1)
 
 

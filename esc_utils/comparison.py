@@ -8,7 +8,6 @@ import numpy as np
 from . import intervals, runs
 from .errors import UserError
 
-PLACE_OF_PANN = ", in place of PANN"
 CLIPS = 8732  # in UrbanSound8K
 
 
@@ -61,7 +60,7 @@ def add(results: Results, run: runs.Run) -> None:
 def network_name(run: runs.Run) -> str:
     """The network of a run in words, e.g. "CNN14 of width 8, random start" or "YAMNet (AudioSet)"."""
     metrics, config = run.metrics, run.metrics["config"]
-    name = metrics["backbone"].removesuffix(PLACE_OF_PANN)
+    name = metrics["backbone"]
     if name == "random start":
         return f"CNN14 of width {config['width']}, random start" if config.get("width", 64) != 64 else "CNN14, random start"
     return name
@@ -74,7 +73,7 @@ def p_words(p: float) -> str:
 
 def stands_in(run: runs.Run) -> bool:
     """Whether this pretrained run uses another backbone than PANN's."""
-    return run.metrics["backbone"].endswith(PLACE_OF_PANN)
+    return run.metrics["stands_in_for_pann"]
 
 
 def means(results: Results, experiment: str, folds, metric: str) -> list[float]:

@@ -32,7 +32,7 @@ class RunConfig(BaseModel):
 
     profile: str
     experiment: str
-    method: Literal["supervised", "fixmatch"]
+    method: Literal["supervised", "fixmatch", "control", "probe"]
 
     dataset: Literal["synthetic", "urbansound8k"]
     data_dir: str
@@ -49,18 +49,20 @@ class RunConfig(BaseModel):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
     pretrained: bool
-    backbone: Literal["pann", "synthesised", "yamnet"]
+    backbone: Literal["pann", "synthesised", "mn04"]
     weights_path: str
     width: Annotated[int, Field(ge=1, le=64)]
     dropout_block: Annotated[float, Field(ge=0, lt=1)]
     dropout_head: Annotated[float, Field(ge=0, lt=1)]
     head_start: Literal["random", "logistic"]
     backbone_norm: Literal["batch", "stored"]
+    norm_statistics: Literal["trained", "clean"]
 
     epochs: Count
     epoch_of: Literal["labelled", "unlabelled"]
     epoch_scale: Positive
     steps: Annotated[int, Field(ge=0)]
+    steps_scale: Literal["run", "labelled_folds"]
     batch_size: Count
     fixmatch_batch_size: Count
     accumulate: Count
@@ -73,18 +75,20 @@ class RunConfig(BaseModel):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     schedule: Literal["cosine_restarts", "half_cosine", "cosine_7_16", "constant"]
     restart_every: Count
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    clip_gradients: Annotated[float, Field(ge=0)]
     loss_scale: Positive
     ema: Annotated[float, Field(ge=0, lt=1)]
 
     mixup: bool
     mixup_alpha: Positive
-    mixup_pairs: Literal["within", "crossed"]
+    mixup_pairs: Literal["within", "mixmatch"]
 
     mu: Count
     lambda_u: Annotated[float, Field(ge=0)]
     tau: Share
-    labelled_view: Literal["strong", "weak"]
-    pseudo_mode: Literal["train", "eval"]
+    labelled_view: Literal["auto", "strong", "weak"]
+    pseudo_mode: Literal["train", "eval", "no_dropout"]
     forward: Literal["separate", "joint"]
 
     weak_freq_width: Count
@@ -112,13 +116,15 @@ class RunConfig(BaseModel):
     def _no_contradictions(self):
         if self.validation_fold == self.train_fold:
             raise ValueError(f"valid_fold and train_fold are both {self.train_fold}: validate on another fold")
-        if self.method == "fixmatch" and self.labelled == "all_but_one":
-            raise ValueError("method: fixmatch needs unlabelled folds, labelled: all_but_one leaves none")
+        if self.method in ("fixmatch", "control") and self.labelled == "all_but_one":
+            raise ValueError(f"method: {self.method} needs unlabelled folds, labelled: all_but_one leaves none")
+        if self.method == "probe" and not self.pretrained:
+            raise ValueError("method: probe needs pretrained: true: a random network has no embeddings worth a probe")
         if self.restart_every > self.epochs:
             raise ValueError(f"restart_every: {self.restart_every} is longer than epochs: {self.epochs}")
-        if self.mixup_pairs == "crossed" and not (self.mixup and self.method == "fixmatch"):
-            raise ValueError("mixup_pairs: crossed blends labelled with unlabelled clips: needs fixmatch and mixup: true")
-        if self.forward == "joint" and (self.method != "fixmatch" or self.pseudo_mode == "eval"):
+        if self.mixup_pairs == "mixmatch" and not (self.mixup and self.method == "fixmatch"):
+            raise ValueError("mixup_pairs: mixmatch blends labelled with unlabelled clips: needs fixmatch and mixup: true")
+        if self.forward == "joint" and (self.method != "fixmatch" or self.pseudo_mode != "train"):
             raise ValueError("forward: joint needs method: fixmatch and pseudo_mode: train")
         if self.precision == "float16" and self.device == "cpu":
             raise ValueError("precision: float16 needs a CUDA device; use float32 on the CPU")
@@ -130,9 +136,17 @@ class RunConfig(BaseModel):
         return self.valid_fold or self.train_fold % 10 + 1
 
     @property
-    def network(self) -> Literal["cnn14", "yamnet"]:
-        """Architecture of this run: YAMNet where it stands in PANN's place, Cnn14 otherwise."""
-        return "yamnet" if self.pretrained and self.backbone == "yamnet" else "cnn14"
+    def network(self) -> Literal["cnn14", "mn04"]:
+        """Architecture of this run: mn04 where it stands in PANN's place, Cnn14 otherwise."""
+        return "mn04" if self.pretrained and self.backbone == "mn04" else "cnn14"
+
+    @property
+    def label_view(self) -> Literal["strong", "weak"]:
+        """Augmentation of labelled clips: strong in supervised runs (section 4.2), weak in FixMatch and its control, as in
+        every published FixMatch, unless `labelled_view` names one [ledger 10]."""
+        if self.labelled_view != "auto":
+            return self.labelled_view
+        return "strong" if self.method == "supervised" else "weak"
 
     @property
     def hash(self) -> str:

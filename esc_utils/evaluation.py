@@ -6,7 +6,7 @@ from .errors import UserError
 from .urbansound import CLASSES
 
 
-def metrics(labels, prob, class_names=CLASSES) -> dict:
+def metrics(labels, prob, class_names=CLASSES, recordings=None) -> dict:
     """Accuracy, weighted AUC and per-class accuracy, all in percent (0 to 100).
 
     labels (n,) integers 0..C-1; prob (n, C) softmax scores. Returns {"accuracy", "auc_weighted", "per_class"}.
@@ -14,6 +14,8 @@ def metrics(labels, prob, class_names=CLASSES) -> dict:
     AUC: scikit-learn's one-vs-rest ROC AUC, averaged with the classes' clip counts as weights (ledger 20).
     A class without clips has `per_class` None and takes no part in the AUC (its weight would be 0 anyway);
     where fewer than two classes are there, no ROC exists and `auc_weighted` is None.
+    With `recordings` (n,), also `accuracy_by_recording`: the mean over recordings of the share of their clips that is right, in
+    which a recording cut into 79 clips weighs as much as one cut into two.
     `per_class` is the share of a class's clips that are labelled right (its recall).
     Raises UserError for no clips, or for scores that are not finite (a diverged run).
     """
@@ -29,7 +31,11 @@ def metrics(labels, prob, class_names=CLASSES) -> dict:
     if len(present) > 1:
         # The indicator form equals multi_class="ovr" where all classes are there, and also works where one is not.
         auc = 100 * float(roc_auc_score(labels[:, None] == present, prob[:, present], average="weighted"))
-    return {"accuracy": 100 * float(right.mean()), "auc_weighted": auc, "per_class": per_class}
+    found = {"accuracy": 100 * float(right.mean()), "auc_weighted": auc, "per_class": per_class}
+    if recordings is not None:
+        _, of, clips = np.unique(np.asarray(recordings), return_inverse=True, return_counts=True)
+        found["accuracy_by_recording"] = 100 * float((np.bincount(of, right) / clips).mean())
+    return found
 
 
 def check_scores(labels, prob) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,19 +81,19 @@ def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
     return np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))
 
 
-def waveforms(paths, seconds: float, pool: ThreadPoolExecutor | None = None) -> np.ndarray:
+def waveforms(paths, seconds: float, pool: ThreadPoolExecutor | None = None, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Decode clips into one float32 array (clips, samples) of `seconds` each; `pool` decodes in parallel."""
-    samples = round(seconds * SAMPLE_RATE)
-    decoded = (pool.map if pool else map)(decode, paths)
+    samples = round(seconds * sample_rate)
+    decoded = (pool.map if pool else map)(partial(decode, sample_rate=sample_rate), paths)
     return np.stack([fit_length(waveform, samples) for waveform in decoded])
 
 
 def front_end(network: str) -> "torch.nn.Module":
-    """Front end that a network was made for: LogMel for cnn14, YamnetLogMel for yamnet."""
-    if network == "yamnet":
-        from .yamnet import YamnetLogMel
+    """Front end that a network was made for: LogMel for cnn14, Mn04LogMel for mn04; its `sample_rate` is what it takes."""
+    if network == "mn04":
+        from .mn04 import Mn04LogMel
 
-        return YamnetLogMel()
+        return Mn04LogMel()
     return LogMel()
 
 
@@ -150,7 +151,7 @@ def _build(path: Path, config: RunConfig, dataset: "Dataset", progress) -> None:
             torch.inference_mode(),
         ):
             for batch in progress(batches, total=len(batches)) if progress else batches:
-                audio = waveforms(batch, config.clip_seconds, pool)
+                audio = waveforms(batch, config.clip_seconds, pool, extractor.sample_rate)
                 levels = extractor(torch.from_numpy(audio)).squeeze(1).to(torch.float16).numpy()
                 if shape is None:
                     shape = (len(paths), *levels.shape[1:])
@@ -180,13 +181,13 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m esc_utils.features", description=main.__doc__)
     parser.add_argument("--profile", default="quick")
-    parser.add_argument("--network", default="cnn14", choices=["cnn14", "yamnet"])
+    parser.add_argument("--network", default="cnn14", choices=["cnn14", "mn04"])
     parser.add_argument("--data", default="")
     parser.add_argument("--outputs", default="")
     options = parser.parse_args()
     with exit_with():
         knobs = {"outputs": options.outputs} | ({"data_dir": options.data} if options.data else {})
-        knobs |= {"pretrained": options.network == "yamnet"}
+        knobs |= {"pretrained": options.network == "mn04"}
         config = for_run(options.profile, "", **knobs)
         dataset = open_dataset(config)
         store = open_store(config, dataset, progress=tqdm)

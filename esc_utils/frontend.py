@@ -17,7 +17,7 @@ class LogMelFrontEnd(torch.nn.Module):
 
     def __init__(self, sample_rate: int, window: int, hop: int, mels: int, fmin: float, fmax: float):
         super().__init__()
-        self.hop = hop
+        self.sample_rate, self.hop = sample_rate, hop
         self.register_buffer("kernel", dft_kernel(window).float(), persistent=False)
         self.register_buffer("mel", slaney_mel(sample_rate, window, mels, fmin, fmax).float(), persistent=False)
 

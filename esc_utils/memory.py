@@ -41,8 +41,8 @@ def step_bytes(
 
 def gradient_clips(config: RunConfig) -> int:
     """Inputs of a step that are differentiated, after blending: labelled, and with FixMatch strong views."""
-    if config.method == "supervised":
-        return config.batch_size
+    if config.method != "fixmatch":
+        return config.batch_size if config.method == "supervised" else config.fixmatch_batch_size
     weak = unlabelled_batch(config) if config.forward == "joint" else 0  # one pass: the weak views lie in its graph
     return config.fixmatch_batch_size * (1 + config.mu) + weak
 

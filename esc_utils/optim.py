@@ -40,11 +40,16 @@ def laid_out_as(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
-def rate_factor(schedule: str, step: int, steps: int, period: float) -> float:
-    """Factor on the learning rate at `step` of `steps` (0-based) [ledger 13].
+def rate_factor(schedule: str, step: int, steps: int, period: float, warmup: float = 0.0) -> float:
+    """Factor on the learning rate at `step` of `steps` (0-based) [ledger 13]: the schedule's, times a straight rise over the
+    first `warmup` share of the steps.
 
     cosine_restarts: (1 + cos(pi t / period)) / 2 with t counted from the last restart, every `period` steps (35 epochs);
     half_cosine: one such period over all steps; cosine_7_16: cos(7 pi step / (16 steps)), FixMatch's; constant: 1."""
+    return min(1.0, (step + 1) / max(1.0, warmup * steps)) * _schedule(schedule, step, steps, period)
+
+
+def _schedule(schedule: str, step: int, steps: int, period: float) -> float:
     if schedule == "constant":
         return 1.0
     if schedule == "cosine_7_16":

@@ -12,12 +12,12 @@ from .config import data_folder
 
 # Modules that can change a number of a run. Comments, docstrings and layout do not count.
 METHOD = (
-    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "yamnet", "yamnet_weights",
+    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "mn04", "mn04_weights", "norms",
     "losses", "optim", "sampling", "steps", "head", "folding", "convolution", "clips", "averaging", "blocks", "device",
     "training", "evaluation",
 )  # fmt: skip
 FOLDER = Path(__file__).parent
-PANN_FILE = "Cnn14_16k_mAP=0.438.pth"
+PANN_FILE, MN04_FILE = "Cnn14_16k_mAP=0.438.pth", "mn04_as_mAP_432.pt"
 PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "pytorch-optimizer")
 
 
@@ -52,8 +52,8 @@ def weights_file(config) -> Path | None:
         return None
     if config.weights_path:
         return Path(config.weights_path)
-    if config.backbone == "pann":
-        return data_folder() / PANN_FILE
+    if config.backbone in ("pann", "mn04"):
+        return data_folder() / (PANN_FILE if config.backbone == "pann" else MN04_FILE)
     return FOLDER / "assets" / "backbone.safetensors" if config.backbone == "synthesised" else None
 
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from .augment import SpecMasks, mixup_weights, views
 from .config import RunConfig
 
-LABELLED, UNLABELLED, MASKS, DROPOUT, START = range(5)  # independent random streams of a run
+# Independent random streams of a run. What labelled clips get has streams of its own: a FixMatch run and its control, which
+# draws nothing else, see the same labelled clips in the same views.
+LABELLED, UNLABELLED, LABELLED_VIEWS, UNLABELLED_VIEWS, DROPOUT, START = range(6)
 
 
 def stream_seed(config: RunConfig, stream: int, number: int) -> int:
@@ -41,23 +43,26 @@ class Budget:
         return -(-self.steps // self.per_epoch)
 
 
-def budget(config: RunConfig, labelled: int, pool: int) -> Budget:
-    """Steps of a run from its epochs [ledger 14]; labelled, pool: numbers of labelled and of unlabelled clips.
+def budget(config: RunConfig, labelled: int, pool: int, labelled_folds: int = 1) -> Budget:
+    """Steps of a run, as given or from its epochs [ledger 14]; labelled, pool: numbers of labelled and of unlabelled clips.
 
     An unlabelled epoch is counted with mixup's 2 mu B clips a step for every row, so that rows with and without
     FixMatch or mixup share one number of steps (Table 2); the history's epochs are true passes."""
     per_pass = max(1, pool // (2 * config.mu * config.fixmatch_batch_size))
     own = max(1, labelled // (config.batch_size * (2 if config.mixup else 1)))
     per_epoch = own if config.epoch_of == "labelled" else per_pass
-    steps = config.steps or max(1, round(config.epochs * config.epoch_scale * per_epoch))
-    if config.method == "fixmatch":
+    if config.method == "probe":
+        return Budget(0, per_epoch, 1.0)
+    scale = labelled_folds if config.steps_scale == "labelled_folds" else 1
+    steps = config.steps * scale or max(1, round(config.epochs * config.epoch_scale * per_epoch))
+    if config.method in ("fixmatch", "control"):
         per_epoch = max(1, pool // unlabelled_batch(config))
     return Budget(steps, per_epoch, steps * config.restart_every / config.epochs)
 
 
 def labelled_batch(config: RunConfig) -> int:
     """Labelled clips loaded a step: twice the batch size where pairs are blended."""
-    size = config.fixmatch_batch_size if config.method == "fixmatch" else config.batch_size
+    size = config.batch_size if config.method == "supervised" else config.fixmatch_batch_size
     return size * (2 if config.mixup and config.mixup_pairs == "within" else 1)
 
 
@@ -78,17 +83,19 @@ class Draw:
     weak_masks: SpecMasks | None = None
     strong_masks: SpecMasks | None = None
     unlabelled_weights: Tensor | None = None
-    partner: Tensor | None = None  # crossed mixup: whom each labelled and unlabelled clip is blended with
+    partner: Tensor | None = None  # MixMatch's mixup: whom each labelled and unlabelled clip is blended with
 
 
 def draw_epoch(config: RunConfig, plan: Budget, epoch: int, labelled: int, pool: int, shape: tuple[int, int]) -> list[Draw]:
     """All draws of one epoch; `shape` is (frames, mels) of a log-mel."""
     first = epoch * plan.per_epoch
     steps = min(plan.per_epoch, plan.steps - first)
-    generator = torch.Generator().manual_seed(stream_seed(config, MASKS, epoch))
+    generator, others_generator = (
+        torch.Generator().manual_seed(stream_seed(config, stream, epoch)) for stream in (LABELLED_VIEWS, UNLABELLED_VIEWS)
+    )
     augment = views(config)
     fixmatch = config.method == "fixmatch"
-    label_view = augment[config.labelled_view if fixmatch else "strong"]
+    label_view = augment[config.label_view]
     nl, nu = labelled_batch(config), unlabelled_batch(config)
     own = shuffled(config, LABELLED, labelled, first * nl, steps * nl).reshape(steps, nl)
     if fixmatch:  # one pass an epoch; the rest that does not fill a batch is another one each time
@@ -107,12 +114,12 @@ def draw_epoch(config: RunConfig, plan: Budget, epoch: int, labelled: int, pool:
         if fixmatch:
             draw |= {
                 "unlabelled": torch.from_numpy(others[step]),
-                "weak_masks": augment["weak"].draw(nu, *shape, generator),
-                "strong_masks": augment["strong"].draw(nu, *shape, generator),
-                "unlabelled_weights": _weights(config, nu, generator),
+                "weak_masks": augment["weak"].draw(nu, *shape, others_generator),
+                "strong_masks": augment["strong"].draw(nu, *shape, others_generator),
+                "unlabelled_weights": _weights(config, nu, others_generator),
             }
-            if config.mixup_pairs == "crossed":
-                draw["partner"] = torch.randperm(nl + nu, generator=generator)
+            if config.mixup_pairs == "mixmatch":
+                draw["partner"] = torch.randperm(nl + nu, generator=others_generator)
         draws.append(Draw(**draw))
     return draws
 
@@ -142,7 +149,7 @@ def _sent(values: list[Tensor], device: torch.device) -> list[Tensor]:
 def _weights(config: RunConfig, clips: int, generator: torch.Generator) -> Tensor | None:
     if not config.mixup:
         return None
-    if config.mixup_pairs == "crossed":  # Cances et al.: the larger share stays with the clip itself
+    if config.mixup_pairs == "mixmatch":  # MixMatch: the larger share stays with the clip itself
         weights = mixup_weights(clips, config.mixup_alpha, generator)
         return torch.maximum(weights, 1 - weights)
     return mixup_weights(clips // 2, config.mixup_alpha, generator)

@@ -3,11 +3,12 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .augment import apply, mixup
 from .config import RunConfig
 from .losses import FixMatchLoss, blended_cross_entropy, fixmatch, supervised, total
+from .norms import pseudo_label_mode, train_mode
 from .sampling import Draw
 
 
@@ -32,15 +33,6 @@ def view(masks, weights=None):
     return transform
 
 
-def train_mode(model: nn.Module, config: RunConfig) -> None:
-    """Training mode; the batch norm of a pretrained network keeps its stored statistics where `backbone_norm` says so."""
-    model.train()
-    if config.pretrained and config.backbone_norm == "stored":
-        for layer in model.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.eval()
-
-
 def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor) -> StepLoss:
     """x (2B, 1, frames, mels) in dB with mixup, (B, ...) without; labels of the same clips."""
     train_mode(model, config)
@@ -52,8 +44,8 @@ def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Ten
 def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor, u: Tensor) -> StepLoss:
     """x, labels: labelled clips; u (2 mu B, 1, frames, mels): unlabelled clips, of which no label is known here."""
     train_mode(model, config)
-    if config.mixup_pairs == "crossed":
-        l_s, found = _crossed(model, config, draw, x, labels, u)
+    if config.mixup_pairs == "mixmatch":
+        l_s, found = _mixmatch(model, config, draw, x, labels, u)
     elif config.forward == "joint":
         l_s, found = _joint(model, config, draw, x, labels, u)
     else:
@@ -68,9 +60,8 @@ def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tenso
 
 @torch.no_grad()
 def pseudo_label_pass(model, config: RunConfig, u: Tensor, masks) -> Tensor:
-    """Logits of the weak views (eq. 1), without gradients; in train or eval mode [ledger 11]."""
-    if config.pseudo_mode == "eval":
-        model.eval()
+    """Logits of the weak views (eq. 1), without gradients; in the mode of `pseudo_mode` [ledger 11]."""
+    pseudo_label_mode(model, config)
     logits = model(u, view(masks))
     train_mode(model, config)
     return logits
@@ -90,8 +81,9 @@ def _joint(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
     return l_s, fixmatch(logits[1], logits[2], config.tau, draw.unlabelled_weights)
 
 
-def _crossed(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
-    """Cances et al.: every labelled and unlabelled clip is blended with a partner drawn from both [ledger 7]."""
+def _mixmatch(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
+    """MixMatch's mixup (Berthelot et al. 2019): every labelled and unlabelled clip is blended with a partner drawn from both, the
+    larger share its own [ledger 7]."""
     weak = pseudo_label_pass(model, config, u, draw.weak_masks)
     confidence, pseudo = weak.float().softmax(dim=1).max(dim=1)
     mask = confidence >= config.tau

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from . import allocator, checkpoint, provenance, runs
+from .audit import audit_classes
 from .averaging import Average
 from .blocks import compile_blocks, graphs_pay, lay_out, set_recompute
 from .clips import Clips
@@ -18,6 +19,7 @@ from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
 from .memory import should_recompute
+from .norms import clean_statistics, keeps_stored
 from .optim import laid_out_as, load_state, optimizer, rate_factor, set_rate
 from .progress import Progress
 from .sampling import DROPOUT, START, Budget, budget, draw_epoch, labelled_batch, moved, stream_seed, unlabelled_batch
@@ -25,7 +27,8 @@ from .steps import fixmatch_step, supervised_step
 from .urbansound import CLASSES, Dataset, Split, open_dataset, split
 
 HISTORY = (
-    "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "mask_rate", "pseudo_accuracy",
+    "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share", "mask_rate",
+    "pseudo_accuracy",
     "valid_loss", "valid_accuracy", "valid_auc",
 )  # fmt: skip
 EVAL_BATCH, CUDA_EVAL_BATCH = 64, 256  # clips scored at a time
@@ -35,8 +38,8 @@ STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics,
 REMEDY = "set recompute: always (CNN14), or lower batch_size, fixmatch_batch_size or mu"
 BACKBONES = {
     "pann": "PANN CNN14-16k (AudioSet)",
-    "synthesised": "narrow CNN14 pretrained on synthesised audio, in place of PANN",
-    "yamnet": "YAMNet (AudioSet), in place of PANN",
+    "synthesised": "narrow CNN14 pretrained on synthesised audio",
+    "mn04": "EfficientAT mn04 (AudioSet)",
 }
 
 
@@ -77,12 +80,10 @@ def _trained(config: RunConfig, *rest) -> runs.Run:
 def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Module:
     """The network of a run, from random start or with its pretrained weights, on the CPU."""
     torch.manual_seed(stream_seed(config, START, 0))
-    if config.network == "yamnet":
-        from .yamnet import Yamnet, load_yamnet
+    if config.network == "mn04":
+        from .mn04 import Mn04, load_mn04
 
-        model = Yamnet(classes)
-        load_yamnet(model, config.weights_path or None)
-        return model
+        return load_mn04(Mn04(classes), provenance.weights_file(config))
     from .model import Cnn14, load_pann
 
     model = Cnn14(classes, width=config.width, dropout=(config.dropout_block, config.dropout_head))
@@ -110,9 +111,9 @@ def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, forward=None
 
 
 def score(dataset: Dataset, rows: np.ndarray, prob: np.ndarray, folds: tuple[int, ...]) -> dict:
-    """Scores of predictions against the labels: folds, clips, recordings, accuracy, AUC, per class."""
+    """Scores of predictions against the labels: folds, clips, recordings, accuracy (also by recording), AUC, per class."""
     of = dataset.clips.iloc[rows]
-    found = metrics(of["class_id"].to_numpy(), prob)
+    found = metrics(of["class_id"].to_numpy(), prob, recordings=of["fsid"].to_numpy())
     return {"folds": list(folds), "clips": len(rows), "recordings": int(of["fsid"].nunique()), "last": found}
 
 
@@ -128,7 +129,7 @@ class _Trainer:
         prepare(self.device, config.threads or os.cpu_count() or 1)
         self.clips = Clips(open_store(config, dataset), self.device)
         self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
-        self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled))
+        self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled), len(folds.labelled_folds))
         self.model = lay_out(build_model(config), self.device).train()
         set_recompute(self.model, should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize))
         self._prepare_start()
@@ -140,6 +141,7 @@ class _Trainer:
         self.average = Average(self.model, config.ema) if config.ema else None
         self.epoch, self.seconds, self.history, self.best = 0, 0.0, [], None
         self.saved: tuple[int, float, float] | None = None  # last checkpoint: epoch, when, seconds it took
+        self.losses = np.zeros(2)  # over all steps so far: lambda_u L_u, and the whole loss
         rounds = self.plan.epochs if config.method == "fixmatch" else 0
         self.confidence = torch.full((rounds, len(folds.unlabelled)), float("nan"))
         self.pseudo = torch.full((rounds, len(folds.unlabelled)), -1, dtype=torch.int8)
@@ -147,9 +149,8 @@ class _Trainer:
     def _prepare_start(self) -> None:
         rows = self.folds.labelled
         if hasattr(self.model, "set_statistics"):
-            some = rows[:: -(-len(rows) // STATISTICS_CLIPS)]
-            self.model.set_statistics(self.clips[torch.from_numpy(some).to(self.clips.place)])
-        if self.config.head_start == "logistic" and self.config.pretrained:
+            self.model.set_statistics(self.clips[torch.from_numpy(self._some_labelled()).to(self.clips.place)])
+        if self.config.pretrained and (self.config.head_start == "logistic" or self.config.method == "probe"):
             from .head import start_from_logistic
 
             self.model.eval()
@@ -181,6 +182,8 @@ class _Trainer:
         progress = Progress(self.folder / "log.txt", self.plan.epochs, self.epoch, self.quiet)
         try:
             progress.say(self._opening())
+            if not self.history:  # the start, before any training
+                self.history.append(self._row({}, evaluate=True))
             while self.epoch < self.plan.epochs:
                 began = time.monotonic()
                 means = self._one_epoch()
@@ -210,12 +213,13 @@ class _Trainer:
         return f"{self.config.experiment}: {pools}; {plan.steps} steps in {plan.epochs} epochs on {self.device}{start}"
 
     def _clips_a_step(self) -> int:
+        if not self.plan.steps:
+            return 0
         extra = unlabelled_batch(self.config) if self.config.method == "fixmatch" else 0
         return labelled_batch(self.config) + extra
 
     def _one_epoch(self) -> dict:
         config, folds, plan = self.config, self.folds, self.plan
-        torch.manual_seed(stream_seed(config, DROPOUT, self.epoch))
         draws = draw_epoch(config, plan, self.epoch, len(folds.labelled), len(folds.unlabelled), self.clips.shape)
         rows = self._rows(folds.labelled, [draw.labelled for draw in draws])
         sums = torch.zeros(4, device=self.device)
@@ -226,6 +230,9 @@ class _Trainer:
         first = self.epoch * plan.per_epoch
         for step, draw in enumerate(moved(draws, self.device)):  # no step of the epoch waits for the device
             number = first + step
+            # Dropout's own stream begins anew with every step, so that a step's labelled pass, which comes first, drops the
+            # same whether unlabelled passes follow or not.
+            torch.manual_seed(stream_seed(config, DROPOUT, number))
             with self._forward():
                 x, y = self.clips[rows[step]], self.labels[draw.labelled]
                 if config.method == "fixmatch":
@@ -241,9 +248,10 @@ class _Trainer:
         values = (sums / len(draws)).tolist()  # the epoch's only wait for the device
         if not np.isfinite(values[0]):
             raise UserError(f"the loss is {values[0]} in epoch {self.epoch + 1}: lower learning_rate, or precision: float32")
-        return dict(zip(("loss", "supervised_loss", "unlabelled_loss", "mask_rate"), values, strict=True)) | {
-            "steps": len(draws)
-        }
+        means = dict(zip(("loss", "supervised_loss", "unlabelled_loss", "mask_rate"), values, strict=True))
+        weighted = config.loss_scale * config.lambda_u * means["unlabelled_loss"]
+        self.losses += len(draws) * np.array([weighted, means["loss"]])
+        return means | {"steps": len(draws), "unlabelled_share": weighted / means["loss"] if means["loss"] else 0.0}
 
     def _rows(self, pool: np.ndarray, positions: list[torch.Tensor]) -> torch.Tensor:
         """Rows of the store, (steps, clips), of the positions in a pool that each step draws; there where the store is."""
@@ -255,7 +263,10 @@ class _Trainer:
         self.scaler.scale(loss / config.accumulate).backward()
         if (number + 1) % config.accumulate and number + 1 < plan.steps:
             return
-        set_rate(self.optimizer, rate_factor(config.schedule, number, plan.steps, plan.period))
+        set_rate(self.optimizer, rate_factor(config.schedule, number, plan.steps, plan.period, config.warmup))
+        if config.clip_gradients:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_gradients)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -266,16 +277,30 @@ class _Trainer:
     def _evaluated(self) -> torch.nn.Module:
         return self.model if self.average is None else self.average.module
 
+    def _scoring(self):
+        """Around scoring: the batch-norm statistics that it uses [ledger 27]."""
+        if self.config.norm_statistics == "trained" or keeps_stored(self.config):
+            return nullcontext()
+        return clean_statistics(self._evaluated(), (self.clips[batch] for batch in scored(self.clips, self._some_labelled())))
+
+    def _some_labelled(self) -> np.ndarray:
+        rows = self.folds.labelled
+        return rows[:: -(-len(rows) // STATISTICS_CLIPS)]
+
+    def _predict(self, rows: np.ndarray) -> np.ndarray:
+        return predict(self._evaluated(), self.clips, rows, self._forward)
+
     def _row(self, means: dict, evaluate: bool) -> dict:
         fixmatch = self.config.method == "fixmatch"
         row = dict.fromkeys(HISTORY) | {k: v for k, v in means.items() if k in HISTORY}
         row |= {"epoch": self.epoch, "step": min(self.epoch * self.plan.per_epoch, self.plan.steps)}
-        row["learning_rate"] = self.optimizer.param_groups[-1]["lr"]
+        row["learning_rate"] = self.optimizer.param_groups[-1]["lr"] if means else None
         if not fixmatch:
-            row |= {"unlabelled_loss": None, "mask_rate": None}
+            row |= {"unlabelled_loss": None, "unlabelled_share": None, "mask_rate": None}
         if evaluate:
             rows = self.folds.validation
-            prob = predict(self._evaluated(), self.clips, rows, self._forward)
+            with self._scoring():
+                prob = self._predict(rows)
             truth = self.dataset.clips["class_id"].to_numpy()[rows]
             found = metrics(truth, prob)
             row["valid_loss"] = float(-np.log(np.maximum(prob[np.arange(len(rows)), truth], 1e-12)).mean())
@@ -287,7 +312,7 @@ class _Trainer:
     def _state(self) -> dict:
         return {
             "identity": self.identity, "epoch": self.epoch, "seconds": self.seconds,
-            "history": self.history, "best": self.best, "model": self.model.state_dict(),
+            "losses": self.losses.tolist(), "history": self.history, "best": self.best, "model": self.model.state_dict(),
             "average": self.average.module.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
             # With gradient accumulation an epoch may end between two optimizer steps.
@@ -309,7 +334,7 @@ class _Trainer:
             return
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.saved = (self.epoch, time.monotonic(), 0.0)
-        self.history, self.best = state["history"], state["best"]
+        self.history, self.best, self.losses = state["history"], state["best"], np.array(state["losses"])
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
@@ -325,31 +350,32 @@ class _Trainer:
     def _record(self) -> runs.Run:
         import pandas
 
-        config, folds, dataset, model = self.config, self.folds, self.dataset, self._evaluated()
-        prob = predict(model, self.clips, folds.validation, self._forward)
+        config, folds, dataset = self.config, self.folds, self.dataset
+        with self._scoring():
+            prob = self._predict(folds.validation)
+            other = self._predict(folds.unlabelled) if len(folds.unlabelled) else None
         predictions = _named("valid", dataset, folds.validation, prob)
         validation = score(dataset, folds.validation, prob, folds.validation_folds)
         history = pandas.DataFrame(self.history, columns=list(HISTORY))
-        tail = history[["valid_accuracy", "valid_auc"]].tail(5).median()
-        validation |= {
-            "best": self.best,
-            "median_last5": {"accuracy": float(tail.iloc[0]), "auc_weighted": float(tail.iloc[1])},
-        }
-        transductive = None
-        if len(folds.unlabelled):
-            prob = predict(model, self.clips, folds.unlabelled, self._forward)
-            predictions |= _named("unlabelled", dataset, folds.unlabelled, prob)
-            transductive = score(dataset, folds.unlabelled, prob, folds.unlabelled_folds)
+        validation["best"] = self.best
+        transductive, audit = None, None
+        if other is not None:
+            predictions |= _named("unlabelled", dataset, folds.unlabelled, other)
+            transductive = score(dataset, folds.unlabelled, other, folds.unlabelled_folds)
         if config.method == "fixmatch":
             predictions |= {"pseudo_confidence": self.confidence.numpy(), "pseudo_label": self.pseudo.numpy()}
-            self._audit(history, predictions)
+            audit = self._audit(history, predictions)
         commit, dirty = provenance.commit()
         record = {
             "schema_version": runs.SCHEMA, "experiment": config.experiment, "profile": config.profile,
             "fold": config.train_fold, "seed": config.seed, "synthesised": dataset.synthesised,
             "backbone": BACKBONES[config.backbone] if config.pretrained else "random start",
+            "stands_in_for_pann": config.pretrained and config.backbone != "pann",
             "config": config.model_dump(), "validation": validation, "transductive": transductive,
-            "epochs": self.plan.epochs, "steps": self.plan.steps, "seconds": round(self.seconds, 2),
+            "epochs": self.plan.epochs, "steps": self.plan.steps,
+            "labelled_passes": round(labelled_batch(config) * self.plan.steps / len(folds.labelled), 2),
+            "unlabelled_share": float(self.losses[0] / self.losses[1]) if config.method == "fixmatch" else None,
+            "seconds": round(self.seconds, 2),
             "clips_per_second": round(self._clips_a_step() * self.plan.steps / max(self.seconds, 1e-9), 1),
             "provenance": {
                 "identity": self.identity, "commit": commit, "dirty": dirty, "config_hash": config.hash,
@@ -359,15 +385,16 @@ class _Trainer:
                 "precision": str(self.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
             },
         }  # fmt: skip
-        return runs.write(self.folder, record, history, predictions)
+        return runs.write(self.folder, record, history, predictions, audit)
 
-    def _audit(self, history, predictions: dict) -> None:
-        """Share of accepted pseudo-labels that are right, epoch by epoch: the hidden labels are read here only."""
-        hidden = predictions["unlabelled_label"]
-        accepted = predictions["pseudo_confidence"] >= np.float32(self.config.tau)  # NaN: not drawn
-        right = (predictions["pseudo_label"] == hidden) & accepted
-        share = right.sum(1) / np.where(accepted.sum(1) > 0, accepted.sum(1), np.nan)
-        history["pseudo_accuracy"] = share[history["epoch"].to_numpy() - 1]
+    def _audit(self, history, predictions: dict):
+        """Count accepted pseudo-labels by epoch and class, and write the share that is right into the history: the hidden
+        labels are read here only."""
+        arrays = [predictions[name] for name in ("pseudo_confidence", "pseudo_label", "unlabelled_label")]
+        audit = audit_classes(*arrays, predictions["unlabelled_recording"], self.config.tau)[list(runs.AUDIT)]
+        sums = audit.groupby("epoch")[["accepted", "right"]].sum()
+        history["pseudo_accuracy"] = history["epoch"].map(sums["right"] / sums["accepted"].where(sums["accepted"] > 0))
+        return audit
 
 
 def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:

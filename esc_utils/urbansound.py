@@ -251,8 +251,8 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
                 "choose another fold, or complete the dataset"
             )
     labelled, unlabelled = (tuple(f for f in folds if f in there) for folds in (labelled, unlabelled))
-    if config.method == "fixmatch" and not unlabelled:
-        raise UserError(f"no unlabelled fold left in {dataset.root} for FixMatch: it needs at least three folds")
+    if config.method in ("fixmatch", "control") and not unlabelled:
+        raise UserError(f"no unlabelled fold left in {dataset.root} for {config.method}: it needs at least three folds")
     return Split(
         dataset.rows(labelled), dataset.rows(valid), dataset.rows(unlabelled), labelled, valid, unlabelled
     )  # fmt: skip

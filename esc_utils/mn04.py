@@ -1,0 +1,185 @@
+"""EfficientAT mn04_as (Schmid et al. 2023): MobileNetV3 trained on AudioSet to PANN's own score, in PANN's place on a laptop.
+
+Stands beside Cnn14 with the same four methods, so SpecAugment, mixup and FixMatch run on it unchanged. mAP 43.2, CNN14-16k's
+43.8, with 1 of 81 million parameters. It has its own front end, Mn04LogMel. Weights: `load_mn04`, in mn04_weights.py.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .folding import conv_norm
+from .mn04_weights import load_mn04
+
+__all__ = ["Mn04", "Mn04LogMel", "load_mn04"]
+
+SAMPLE_RATE = 32000
+WIDTH = 0.4
+AUDIOSET_CLASSES = 527
+# Inverted residuals at width 1: in, kernel, expanded, out, squeeze-excitation, hardswish (else ReLU), stride.
+BLOCKS = (
+    (16, 3, 16, 16, False, False, 1),
+    (16, 3, 64, 24, False, False, 2),
+    (24, 3, 72, 24, False, False, 1),
+    (24, 5, 72, 40, True, False, 2),
+    (40, 5, 120, 40, True, False, 1),
+    (40, 5, 120, 40, True, False, 1),
+    (40, 3, 240, 80, False, True, 2),
+    (80, 3, 200, 80, False, True, 1),
+    (80, 3, 184, 80, False, True, 1),
+    (80, 3, 184, 80, False, True, 1),
+    (80, 3, 480, 112, True, True, 1),
+    (112, 3, 672, 112, True, True, 1),
+    (112, 5, 672, 160, True, True, 2),
+    (160, 5, 960, 160, True, True, 1),
+    (160, 5, 960, 160, True, True, 1),
+)
+
+
+class Mn04LogMel(nn.Module):
+    """mn04's front end: waveform (B, samples) at 32 kHz -> (ln(mel + 1e-5) + 4.5) / 5, (B, 1, frames, 128).
+
+    Pre-emphasis .97 (one sample shorter), windows of 800 samples (symmetric Hann) every 320, centred with reflection, FFT
+    1024, power spectrum, 128 of Kaldi's mel bands from 0 to 15 kHz. frames = 1 + (samples - 1) // 320; a clip of 4 s has
+    400. Silence is -1.4. ValueError for fewer than 514 samples, which cannot be reflected.
+    """
+
+    sample_rate, window, hop, fft, least = SAMPLE_RATE, 800, 320, 1024, 514
+
+    def __init__(self):
+        super().__init__()
+        bands, _ = torchaudio.compliance.kaldi.get_mel_banks(128, self.fft, SAMPLE_RATE, 0.0, 15000.0, 100.0, -500.0, 1.0)
+        self.register_buffer("mel", F.pad(bands, (0, 1)).T.contiguous(), persistent=False)  # (513, 128)
+        self.register_buffer("hann", torch.hann_window(self.window, periodic=False), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        if waveform.shape[-1] < self.least:
+            raise ValueError(f"{waveform.shape[-1]} samples: mn04's front end needs {self.least}")
+        return torch.stack([self._levels(clip) for clip in waveform])[:, None]  # one at a time: it stays in the cache
+
+    def _levels(self, clip: Tensor) -> Tensor:
+        emphasised = torchaudio.functional.preemphasis(clip.float(), 0.97)[1:]
+        spectrum = torch.stft(emphasised, self.fft, self.hop, self.window, self.hann, return_complex=True)
+        power = spectrum.real.square() + spectrum.imag.square()  # (513, frames)
+        return ((power.T @ self.mel + 1e-5).log() + 4.5) / 5
+
+
+def channels(count: float) -> int:
+    """The multiple of 8 nearest to a number of channels, but never below 90% of it."""
+    rounded = max(8, int(count + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * count else rounded
+
+
+class Conv(nn.Sequential):
+    """Convolution without bias, batch norm, activation: the state-dict keys are `0.*` and `1.*`."""
+
+    fuses = True
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, groups: int, activation):
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(channels_out, eps=0.001, momentum=0.01),
+        )
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = conv_norm(self[0], self[1], x)
+        return self.activation(x) if self.activation else x
+
+
+class _Excitation(nn.Module):
+    """The two linear layers of a squeeze-excitation, (B, C) -> (B, C) in 0..1; named as in the published file."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        squeezed = channels(size / 4)
+        self.fc1, self.fc2 = nn.Linear(size, squeezed), nn.Linear(squeezed, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.relu(self.fc1(x))).sigmoid()
+
+
+class SqueezeExcitation(nn.Module):
+    """Scale every channel by a gate made from all channels' means: (B, C, m, t) -> same shape."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.conc_se_layers = nn.ModuleList([_Excitation(size)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.conc_se_layers[0](x.mean(dim=(2, 3)))[:, :, None, None]
+
+
+class InvertedResidual(nn.Module):
+    """1x1 to more channels, depthwise, squeeze-excitation, 1x1 back; plus the input where shapes allow."""
+
+    def __init__(self, channels_in: int, kernel: int, inner: int, channels_out: int, excite: bool, hard: bool, stride: int):
+        super().__init__()
+        activation = F.hardswish if hard else F.relu
+        layers = [Conv(channels_in, inner, 1, 1, 1, activation)] if inner != channels_in else []
+        layers.append(Conv(inner, inner, kernel, stride, inner, activation))
+        layers += [SqueezeExcitation(inner)] if excite else []
+        layers.append(Conv(inner, channels_out, 1, 1, 1, None))
+        self.block = nn.Sequential(*layers)
+        self.residual = stride == 1 and channels_in == channels_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.block(x) if self.residual else self.block(x)
+
+
+class Mn04(nn.Module):
+    """mn04_as with a new last layer: (B, 1, frames, 128) from Mn04LogMel -> logits (B, classes); published keys, plus
+    `fc_transfer.*`.
+
+    `fc_transfer` is the new layer, on the mean embedding (384); `classifier` is mn04's own head of 527 AudioSet logits
+    (kept for `audioset_scores`, never trained)."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        sizes = [[channels(WIDTH * row[i]) for i in (0, 2, 3)] for row in BLOCKS]
+        layers = [Conv(1, sizes[0][0], 3, 2, 1, F.hardswish)]
+        for (first, inner, last), (_, kernel, _, _, excite, hard, stride) in zip(sizes, BLOCKS, strict=True):
+            layers.append(InvertedResidual(first, kernel, inner, last, excite, hard, stride))
+        size = 6 * sizes[-1][2]
+        layers.append(Conv(sizes[-1][2], size, 1, 1, 1, F.hardswish))
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.ModuleDict({"2": nn.Linear(size, 512), "5": nn.Linear(512, AUDIOSET_CLASSES)})
+        self.classifier.requires_grad_(False)
+        self.fc_transfer = nn.Linear(size, classes)
+        self.register_buffer("mean", torch.zeros(128))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def set_statistics(self, x: Tensor) -> None:
+        """Take every band's mean over `x` (clips, 1, frames, 128), the labelled clips, for the value of a masked cell.
+
+        As bn0 does for CNN14, and with it ledger 23: zero after `normalise` is the band's mean. (The authors' own masks put
+        ln(mel) = 0 there, a loud cell: on real clips a probe then loses twice as much to a weak mask, docs/findings.md.)"""
+        self.mean.copy_(x.float().mean(dim=(0, 1, 2)))
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Log-mel (B, 1, frames, 128) -> same shape, shifted so that zero is the band's mean."""
+        return x - self.mean
+
+    def embed(self, z: Tensor) -> Tensor:
+        """Shifted (augmented, blended) input (B, 1, frames, 128) -> mean embedding over time and frequency (B, 384)."""
+        return self.features((z + self.mean).transpose(2, 3)).mean(dim=(2, 3))
+
+    def classify(self, e: Tensor) -> Tensor:
+        """Embedding (B, 384) -> logits (B, classes)."""
+        return self.fc_transfer(e)
+
+    def forward(self, x: Tensor, view: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Log-mel (B, 1, frames, 128) -> logits; `view` works on the shifted input."""
+        z = self.normalise(x)
+        return self.classify(self.embed(view(z) if view is not None else z))
+
+    def audioset_logits(self, e: Tensor) -> Tensor:
+        """Embedding (B, 384) -> mn04's own logits of AudioSet's 527 classes; in eval mode the authors' own output."""
+        return self.classifier["5"](F.hardswish(self.classifier["2"](e)))

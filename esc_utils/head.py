@@ -18,8 +18,8 @@ def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, class
 
     embeddings = np.asarray(embeddings, dtype=np.float64)
     mean, spread = embeddings.mean(0), embeddings.std(0)
-    spread = np.maximum(spread, SPREAD_FLOOR * np.median(spread))
-    spread[spread == 0] = 1.0
+    alive = spread[spread > 0]  # values that are zero for every clip say nothing on the others' scale
+    spread = np.maximum(spread, SPREAD_FLOOR * np.median(alive) if len(alive) else 1.0)
     fitted = LogisticRegression(C=PENALTY_C, max_iter=2000).fit((embeddings - mean) / spread, labels)
     present = fitted.classes_
     coefficients, intercepts = fitted.coef_, fitted.intercept_

@@ -183,7 +183,7 @@ BAD_PARAMETERS = {  # overrides over the quick profile's fixmatch_tau075, what t
     "validates on the training fold": ({"valid_fold": 1}, ("valid_fold", "train_fold", "another fold")),
     "FixMatch without unlabelled folds": ({"labelled": "all_but_one"}, ("fixmatch", "all_but_one")),
     "restart after the end": ({"restart_every": 71}, ("restart_every", "epochs")),
-    "crossed mixup without mixup": ({"mixup": False, "mixup_pairs": "crossed"}, ("mixup_pairs", "mixup: true")),
+    "MixMatch mixup without mixup": ({"mixup": False, "mixup_pairs": "mixmatch"}, ("mixup_pairs", "mixup: true")),
     "joint pass in eval mode": ({"forward": "joint", "pseudo_mode": "eval"}, ("forward", "pseudo_mode")),
     "float16 on the CPU": ({"precision": "float16", "device": "cpu"}, ("precision", "float32")),
 }

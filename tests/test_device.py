@@ -40,7 +40,7 @@ def trainer(knobs):
         ("pann_10", {}),
         ("fixmatch_tau075", {}),
         ("fixmatch_tau075_accum", {"forward": "joint"}),
-        ("fixmatch_tau075", {"mixup_pairs": "crossed", "pseudo_mode": "eval"}),
+        ("fixmatch_tau075", {"mixup_pairs": "mixmatch", "pseudo_mode": "eval"}),
         ("fixmatch_tau075_sgd", {"ema": 0.9}),
     ],
 )
@@ -55,7 +55,7 @@ def test_no_step_waits_for_the_device(tiny, experiment, change):
 
 
 def test_moved_draws_are_the_same_draws():
-    knobs = config.for_run("paper", "l07_mixup_crossed")
+    knobs = config.for_run("paper", "l07_mixmatch")
     draws = sampling.draw_epoch(knobs, sampling.Budget(9, 3, 1.0), 0, 40, 300, (501, 64))
     for draw, again in zip(draws, sampling.moved(draws, torch.device("cpu")), strict=True):
         for field in fields(draw):

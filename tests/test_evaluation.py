@@ -38,6 +38,16 @@ def test_metrics_where_a_class_is_missing():
     assert result["auc_weighted"] == pytest.approx(100 * sum(w * auc for w, auc in parts))
 
 
+def test_accuracy_by_recording_weighs_every_recording_alike():
+    labels, prob = scores(90)
+    recordings = np.repeat([7, 3, 5], [79, 10, 1])  # as fold 1's jackhammers: one recording of 79 clips
+    right = prob.argmax(1) == labels
+    expected = np.mean([right[recordings == fsid].mean() for fsid in (3, 5, 7)])
+    found = evaluation.metrics(labels, prob, recordings=recordings)["accuracy_by_recording"]
+    assert found == pytest.approx(100 * expected)
+    assert "accuracy_by_recording" not in evaluation.metrics(labels, prob)
+
+
 def test_metrics_of_two_classes_of_one_class_and_of_bad_scores():
     labels, prob = scores(20)
     two = np.arange(20) % 2

@@ -75,8 +75,8 @@ def test_pool_smaller_than_a_batch_still_fills_it():
     assert steps[0].unlabelled.unique().numel() == 50
 
 
-def test_crossed_pairs_keep_the_larger_share():
-    knobs = config.for_run("quick", "fixmatch_tau075", mixup_pairs="crossed", mixup_alpha=0.75)
+def test_mixmatch_pairs_keep_the_larger_share():
+    knobs = config.for_run("quick", "fixmatch_tau075", mixup_pairs="mixmatch", mixup_alpha=0.75)
     step = draw(knobs, 0)[0]
     assert (step.weights >= 0.5).all()
     assert (step.unlabelled_weights >= 0.5).all()

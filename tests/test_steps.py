@@ -100,11 +100,11 @@ def test_nothing_accepted_leaves_the_supervised_loss():
     assert found.loss == found.supervised
 
 
-@pytest.mark.parametrize("overrides", [{"forward": "joint"}, {"mixup_pairs": "crossed"}, {"pseudo_mode": "eval"}])
+@pytest.mark.parametrize("overrides", [{"forward": "joint"}, {"mixup_pairs": "mixmatch"}, {"pseudo_mode": "eval"}])
 def test_alternatives_of_the_ledger_run_and_differ_only_where_they_should(overrides):
     knobs, draw, x, labels, u, model = setting(**overrides)
     found = steps.fixmatch_step(model, knobs, draw, x, labels, u)
-    if overrides == {"mixup_pairs": "crossed"}:
+    if overrides == {"mixup_pairs": "mixmatch"}:
         assert torch.isfinite(found.loss)
         assert found.confidence.shape == (len(u),)
     else:  # without batch norm and dropout these are the same computation

@@ -1,4 +1,4 @@
-"""EfficientAT mn04_as (Schmid et al. 2023): MobileNetV3 trained on AudioSet to PANN's own score, in PANN's place on a laptop.
+"""EfficientAT mn04_as (Schmid et al. 2023): MobileNetV3 trained on AudioSet to PANN's own score, in PANN's place.
 
 Stands beside Cnn14 with the same four methods, so SpecAugment, mixup and FixMatch run on it unchanged. mAP 43.2, CNN14-16k's
 43.8, with 1 of 81 million parameters. It has its own front end, Mn04LogMel. Weights: `load_mn04`, in mn04_weights.py.

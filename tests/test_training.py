@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from esc_utils import checkpoint, config, evaluation, head, runs, training
 from esc_utils.blocks import compile_blocks, graphs_pay
 from esc_utils.errors import UserError
+from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
 from esc_utils.urbansound import open_dataset, split
-from esc_utils.yamnet import Yamnet
 
 TIMES = {"seconds", "clips_per_second"}
 
@@ -255,15 +255,15 @@ def test_compile_reaches_every_block_of_both_networks(monkeypatch):
     compile_blocks(Cnn14(10, width=1), graphs=True)
     assert modes == ["reduce-overhead"] * 6
     compiled.clear()
-    compile_blocks(Yamnet(10))
-    assert compiled == ["First"] + ["Separable"] * 13
+    compile_blocks(Mn04(10))
+    assert compiled == ["Conv"] * 46
 
 
 def test_cuda_graphs_only_where_they_pay_and_cannot_harm():
     card, paper = torch.device("cuda"), config.for_run("paper", "fixmatch_tau075")
-    narrow, yamnet = paper.model_copy(update={"width": 8}), config.for_run("lite", "fixmatch_tau075")
-    assert yamnet.network == "yamnet"
-    assert graphs_pay(card, narrow) and graphs_pay(card, yamnet)
+    narrow, mn04 = paper.model_copy(update={"width": 8}), config.for_run("lite", "fixmatch_tau075")
+    assert mn04.network == "mn04"
+    assert graphs_pay(card, narrow) and graphs_pay(card, mn04)
     assert not graphs_pay(card, paper)
     assert not graphs_pay(card, narrow.model_copy(update={"accumulate": 8})), "a replay would overwrite what is kept"
     assert not graphs_pay(torch.device("cpu"), narrow)

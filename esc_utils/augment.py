@@ -67,8 +67,8 @@ STRONG = SpecAugment(freq_width=35, freq_stripes=2, time_width=64, time_stripes=
 
 
 def views(config) -> dict[str, SpecAugment]:
-    """The weak and the strong SpecAugment of a RunConfig, with widths in the bands of its network: Table 1's frequency widths
-    are for 64 bands, so on mn04's 128 they double (`RunConfig.stripes`)."""
+    """The weak and the strong SpecAugment of a RunConfig, with widths in the bands of its network: Table 1's frequency
+    widths are for 64 bands, so on mn04's 128 they double (`RunConfig.stripes`)."""
     return {name: SpecAugment(**config.stripes(name)) for name in ("weak", "strong")}
 
 

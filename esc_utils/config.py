@@ -149,8 +149,8 @@ class RunConfig(BaseModel):
         return {"cnn14": TABLE1_BANDS, "mn04": 128}[self.network]
 
     def stripes(self, view: Literal["weak", "strong"]) -> dict[str, int]:
-        """SpecAugment of a view on this network's front end: freq_width (bands), freq_stripes, time_width (frames of 10 ms),
-        time_stripes. Table 1's frequency widths, and the knobs, are for 64 bands; here they cover the same share of `bands`."""
+        """SpecAugment of a view on this network's front end: freq_width (bands), freq_stripes, time_width (frames of
+        10 ms), time_stripes. Table 1's frequency widths, and the knobs, are for 64 bands; they are scaled to `bands`."""
         found = {knob: getattr(self, f"{view}_{knob}") for knob in STRIPES}
         return found | {"freq_width": round(found["freq_width"] * self.bands / TABLE1_BANDS)}
 

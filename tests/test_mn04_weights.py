@@ -3,6 +3,7 @@
 import pickle
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from oracles import randomise
 from safetensors.torch import save_file
 from test_download import Server, one_line
 
-from esc_utils import config, download, mn04_weights, provenance, transfer
+from esc_utils import config, download, mn04_weights, provenance, training, transfer
 from esc_utils.errors import UserError
 from esc_utils.mn04 import Mn04, load_mn04
 
@@ -76,7 +77,7 @@ def offer(server, monkeypatch):
 
 # ---- Where it is looked for ---------------------------------------------------------------------------------------
 def test_places_in_their_order(place, tensors, tmp_path):
-    lite = config.RunConfig(**real_lite())
+    lite = real_lite()
     beside = tmp_path / "shared" / "mn04" / NAME
     assert provenance.mn04_file() == place, "where it is fetched to"
     assert provenance.weights_digest(lite) == provenance.MN04_SHA256[:16], "what will be fetched"
@@ -92,13 +93,10 @@ def test_places_in_their_order(place, tensors, tmp_path):
     assert filled(load_mn04(Mn04(10)), tensors)
 
 
-def real_lite() -> dict:
-    """Knobs of profile lite, read from the real checkout."""
-    from pathlib import Path
-
+def real_lite(**overrides) -> config.RunConfig:
+    """Config of profile lite, read from the real checkout."""
     params = Path(__file__).parent.parent / "params"
-    layers = [params / "base.yaml", params / "profiles" / "lite.yaml"]
-    return config.load(layers).model_dump()
+    return config.load([params / "base.yaml", params / "profiles" / "lite.yaml"], overrides)
 
 
 def filled(model, tensors) -> bool:
@@ -118,6 +116,22 @@ def test_fetched_once_on_first_use(place, known, offer, server, tensors, capsys)
     assert all(filled(model, tensors) for model in models)
     assert len(server.requests) == 1 and place.read_bytes() == known
     assert "warning" not in capsys.readouterr().out
+
+
+def test_a_run_fetches_first_and_knows_the_weights_by_their_contents(place, known, offer, server, tmp_path):
+    offer(known)
+    lite = real_lite(
+        experiment="pann_10", dataset="synthetic", synthetic_clips=1, clip_seconds=0.5, steps=2, batch_size=2,
+        outputs=str(tmp_path / "outputs"),
+    )  # fmt: skip
+    first = training.run(lite, quiet=True).metrics
+    assert len(server.requests) == 1 and first["steps"] == 2
+    assert first["backbone"] == "EfficientAT mn04 (AudioSet)" and first["stands_in_for_pann"]
+    mine = tmp_path / "mine.pt"
+    place.rename(mine)
+    again = training.run(lite.model_copy(update={"weights_path": str(mine)}), quiet=True)
+    assert again.metrics == first, "the same weights elsewhere: nothing is trained or fetched"
+    assert len(server.requests) == 1
 
 
 def test_a_cut_download_goes_on(place, known, offer, server, monkeypatch):

@@ -24,7 +24,7 @@ help:
 	@echo "make test-browser                                   the notebooks in JupyterLab, in headless Chromium"
 	@echo "make torture                                        training killed 20 times ends as undisturbed"
 	@echo "make lab                                            JupyterLab on the notebooks"
-	@echo "make data                                           download UrbanSound8K and PANN's weights"
+	@echo "make data [PROFILE=lite|paper]                      download UrbanSound8K and the profile's weights (none given: all)"
 	@echo "make check                                          is this machine ready?"
 
 install: .venv/installed
@@ -70,7 +70,7 @@ lint: install
 lab: install
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir . --LabApp.default_url=/lab/tree/notebooks/01_data_exploration.ipynb
 data: install
-	@$(BIN)/python -m esc_utils.download all
+	@$(BIN)/python -m esc_utils.download --profile "$(PROFILE)"
 check: install
 	@$(BIN)/python -m esc_utils.check --profile $(PROFILE) --outputs "$(OUTPUTS)" $(if $(DATA),--data "$(DATA)")
 clean:

@@ -67,12 +67,9 @@ STRONG = SpecAugment(freq_width=35, freq_stripes=2, time_width=64, time_stripes=
 
 
 def views(config) -> dict[str, SpecAugment]:
-    """The weak and the strong SpecAugment of a RunConfig."""
-    return {
-        name: SpecAugment(*(getattr(config, f"{name}_{knob}") for knob in
-                            ("freq_width", "freq_stripes", "time_width", "time_stripes")))
-        for name in ("weak", "strong")
-    }  # fmt: skip
+    """The weak and the strong SpecAugment of a RunConfig, with widths in the bands of its network: Table 1's frequency
+    widths are for 64 bands, so on mn04's 128 they double (`RunConfig.stripes`)."""
+    return {name: SpecAugment(**config.stripes(name)) for name in ("weak", "strong")}
 
 
 def mixup_weights(pairs: int, alpha: float = 1.0, generator: torch.Generator | None = None) -> Tensor:

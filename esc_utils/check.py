@@ -212,18 +212,46 @@ def weights(setup: Setup) -> Iterator[Line]:
             raise UserError(f"no {path}: it is part of the project, check it out or install again")
         yield Line("ok", "weights", f"{path.name} (synthesised audio), shipped")
     else:
-        from .yamnet_weights import cache_folder, wheel_name
+        yield from _mn04(given, setup.quick)
 
-        place = given or cache_folder()
-        if place.suffix in (".whl", ".h5", ".safetensors"):
-            if not place.is_file():
-                raise UserError(f"no YAMNet weights at {place}: mend weights_path, or leave it empty to fetch them")
-            yield Line("ok", "weights", f"{place} (YAMNet)")
-        elif any((place / name).is_file() for name in ("yamnet.safetensors", wheel_name())):
-            yield Line("ok", "weights", f"YAMNet in {place}")
-        else:
-            _require_writable(place, "set ESC_CACHE to a folder of yours, or weights_path to the file")
-            yield Line("warn", "weights", f"YAMNet (32 MB) is not in {place} yet: the first run fetches it, needs a network")
+
+def _mn04(given: Path | None, quick: bool) -> Iterator[Line]:
+    """mn04's weights: there, or to be fetched into a folder that can be written."""
+    from .download import SOURCES
+    from .provenance import mn04_file
+
+    path, source = given or mn04_file(), SOURCES["mn04"]
+    if given and not given.is_file():
+        raise UserError(f"no mn04 weights at {given}: mend weights_path, or leave it empty to have them fetched")
+    if not path.is_file():
+        _require_writable(path.parent, f"put {source.name} somewhere and name it in weights_path ({source.url()})")
+        text = f"no {path} yet: `make data PROFILE=lite` or the first run fetches it (4 MB, from {source.url()})"
+        yield Line("warn", "weights", text)
+    elif quick:
+        yield Line("ok", "weights", f"{path} is there")
+    else:
+        import pooch
+
+        from .mn04 import Mn04, load_mn04
+
+        load_mn04(Mn04(10), path)
+        published = pooch.file_hash(str(path)) == source.checksum.split(":")[1]
+        text = f"{path} loads, " + ("sha256 as known" if published else "but is another file than the known one (sha256)")
+        yield Line("ok" if published else "warn", "weights", text)
+
+
+def memory(setup: Setup) -> Iterator[Line]:
+    """Free memory, against what the workflow sets aside for a run."""
+    if setup.quick:
+        return
+    import torch
+
+    from .memory import free_bytes
+    from .plan import RUN_MB
+
+    free, need = free_bytes(torch.device("cpu")) / GB, RUN_MB / 1000
+    text = f"{free:.1f} GB free, a run is given {need:g} GB"
+    yield Line("ok" if free >= need else "warn", "memory", text + ("" if free >= need else ": close what is not needed"))
 
 
 def outputs(setup: Setup) -> Iterator[Line]:
@@ -238,7 +266,7 @@ def outputs(setup: Setup) -> Iterator[Line]:
     yield Line("ok", "outputs", text)
 
 
-CHECKS = (python, lock, packages, torch, engine, device, dataset, weights, outputs)
+CHECKS = (python, lock, packages, torch, engine, device, memory, dataset, weights, outputs)
 
 
 # --- what the checks stand on -----------------------------------------------------------------------------------------

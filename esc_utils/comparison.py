@@ -58,7 +58,7 @@ def add(results: Results, run: runs.Run) -> None:
 
 
 def network_name(run: runs.Run) -> str:
-    """The network of a run in words, e.g. "CNN14 of width 8, random start" or "YAMNet (AudioSet)"."""
+    """The network of a run in words, e.g. "CNN14 of width 8, random start" or "EfficientAT mn04 (AudioSet)"."""
     metrics, config = run.metrics, run.metrics["config"]
     name = metrics["backbone"]
     if name == "random start":

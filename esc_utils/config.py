@@ -18,6 +18,9 @@ Stripes = Annotated[int, Field(ge=0, le=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
+TABLE1_BANDS = 64  # of PANN's front end, for which Table 1 states the widths of frequency stripes
+STRIPES = ("freq_width", "freq_stripes", "time_width", "time_stripes")  # SpecAugment of one view
+
 # Where a run reads and writes, and how it is shown: these change no number, so the config hash leaves them out.
 PLACES = (
     "profile", "experiment", "data_dir", "outputs", "cache_dir", "weights_path", "seeds", "device",
@@ -139,6 +142,17 @@ class RunConfig(BaseModel):
     def network(self) -> Literal["cnn14", "mn04"]:
         """Architecture of this run: mn04 where it stands in PANN's place, Cnn14 otherwise."""
         return "mn04" if self.pretrained and self.backbone == "mn04" else "cnn14"
+
+    @property
+    def bands(self) -> int:
+        """Mel bands of this network's front end."""
+        return {"cnn14": TABLE1_BANDS, "mn04": 128}[self.network]
+
+    def stripes(self, view: Literal["weak", "strong"]) -> dict[str, int]:
+        """SpecAugment of a view on this network's front end: freq_width (bands), freq_stripes, time_width (frames of
+        10 ms), time_stripes. Table 1's frequency widths, and the knobs, are for 64 bands; they are scaled to `bands`."""
+        found = {knob: getattr(self, f"{view}_{knob}") for knob in STRIPES}
+        return found | {"freq_width": round(found["freq_width"] * self.bands / TABLE1_BANDS)}
 
     @property
     def label_view(self) -> Literal["strong", "weak"]:

@@ -14,8 +14,8 @@ def metrics(labels, prob, class_names=CLASSES, recordings=None) -> dict:
     AUC: scikit-learn's one-vs-rest ROC AUC, averaged with the classes' clip counts as weights (ledger 20).
     A class without clips has `per_class` None and takes no part in the AUC (its weight would be 0 anyway);
     where fewer than two classes are there, no ROC exists and `auc_weighted` is None.
-    With `recordings` (n,), also `accuracy_by_recording`: the mean over recordings of the share of their clips that is right, in
-    which a recording cut into 79 clips weighs as much as one cut into two.
+    With `recordings` (n,), also `accuracy_by_recording`: the mean over recordings of the share of their clips that is
+    right, in which a recording cut into 79 clips weighs as much as one cut into two.
     `per_class` is the share of a class's clips that are labelled right (its recall).
     Raises UserError for no clips, or for scores that are not finite (a diverged run).
     """

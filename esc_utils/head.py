@@ -1,4 +1,4 @@
-"""Logistic regression on the pretrained embeddings of the labelled clips: the frozen probe, and a head start of the new layer."""
+"""Logistic regression on the pretrained embeddings of the labelled clips: the frozen probe, and a head start."""
 
 import numpy as np
 import torch

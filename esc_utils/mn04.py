@@ -1,10 +1,12 @@
-"""EfficientAT mn04_as (Schmid et al. 2023): MobileNetV3 trained on AudioSet to PANN's own score, in PANN's place on a laptop.
+"""EfficientAT mn04_as (Schmid et al. 2023): MobileNetV3 trained on AudioSet to PANN's own score, in PANN's place.
 
 Stands beside Cnn14 with the same four methods, so SpecAugment, mixup and FixMatch run on it unchanged. mAP 43.2, CNN14-16k's
 43.8, with 1 of 81 million parameters. It has its own front end, Mn04LogMel. Weights: `load_mn04`, in mn04_weights.py.
 """
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import torch
 import torchaudio
@@ -14,11 +16,12 @@ from torch.nn import functional as F
 from .folding import conv_norm
 from .mn04_weights import load_mn04
 
-__all__ = ["Mn04", "Mn04LogMel", "load_mn04"]
+__all__ = ["Mn04", "Mn04LogMel", "class_names", "load_mn04", "top_classes"]
 
 SAMPLE_RATE = 32000
 WIDTH = 0.4
 AUDIOSET_CLASSES = 527
+NAMES = Path(__file__).parent / "assets" / "audioset_classes.txt"
 # Inverted residuals at width 1: in, kernel, expanded, out, squeeze-excitation, hardswish (else ReLU), stride.
 BLOCKS = (
     (16, 3, 16, 16, False, False, 1),
@@ -183,3 +186,26 @@ class Mn04(nn.Module):
     def audioset_logits(self, e: Tensor) -> Tensor:
         """Embedding (B, 384) -> mn04's own logits of AudioSet's 527 classes; in eval mode the authors' own output."""
         return self.classifier["5"](F.hardswish(self.classifier["2"](e)))
+
+    @torch.no_grad()
+    def audioset_scores(self, waveform: Tensor) -> Tensor:
+        """Waveform (samples,) at 32 kHz -> scores (527,) in 0..1 of AudioSet's classes, each by itself; names: class_names.
+
+        Clips under one second are padded with zeros. ValueError in training mode, where batch norm would see one clip."""
+        if self.training:
+            raise ValueError("audioset_scores needs eval mode: call .eval() first")
+        waveform = F.pad(waveform, (0, max(0, SAMPLE_RATE - len(waveform))))
+        x = Mn04LogMel().to(waveform.device)(waveform[None])
+        return self.audioset_logits(self.embed(self.normalise(x)))[0].sigmoid()
+
+
+@cache
+def class_names() -> tuple[str, ...]:
+    """AudioSet's 527 class names in the order of mn04's logits."""
+    return tuple(NAMES.read_text(encoding="utf-8").splitlines())
+
+
+def top_classes(scores: Tensor, count: int) -> list[tuple[str, float]]:
+    """The `count` highest of 527 scores, as (name, score), highest first."""
+    values, places = scores.topk(count)
+    return [(class_names()[place], value) for place, value in zip(places.tolist(), values.tolist(), strict=True)]

@@ -3,7 +3,6 @@
 log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc1 -> fc_transfer   (Kong et al. 2020)
 """
 
-import pickle
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -18,6 +17,7 @@ from .errors import UserError
 from .features import LogMel
 from .folding import conv_norm
 from .provenance import PANN_FILE
+from .weights import listed, mismatches, read_pickled, read_safetensors
 
 WHERE = f"run `make data`, or put {PANN_FILE} (Zenodo record 3987831, sha256 e2ee543a…5058e6) there by hand"
 
@@ -27,7 +27,6 @@ FRONT_END = {
     "spectrogram_extractor.stft.conv_real.weight": "STFT kernel (real)",
     "spectrogram_extractor.stft.conv_imag.weight": "STFT kernel (imaginary)",
 }
-MOST = 8  # tensors that do not fit, listed
 OTHER_RATES = {129: "8 kHz", 513: "32 kHz"}  # frequency bins of PANN's other checkpoints: window / 2 + 1
 
 
@@ -136,58 +135,22 @@ def load_pann(model: Cnn14, path: str | Path) -> Cnn14:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no weights at {path}: {WHERE}")
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_published(path)
+    tensors = read_safetensors(path) if path.suffix == ".safetensors" else _read_published(path)
     _check_front_end(tensors, path, required=path.suffix != ".safetensors")
     wanted = {key: value for key, value in model.state_dict().items() if not key.startswith("fc_transfer.")}
-    problems = _mismatches(wanted, tensors)
-    if problems:
-        listed = "; ".join(problems[:MOST]) + (f"; and {len(problems) - MOST} more" if len(problems) > MOST else "")
+    known = {*FRONT_END, "fc_audioset.weight", "fc_audioset.bias", "fc_transfer.weight", "fc_transfer.bias"}
+    if problems := mismatches(wanted, tensors, known, "CNN14"):
         raise UserError(
             f"{path.name} does not fit this CNN14: set width to the file's, or weights_path to another file; "
-            f"{len(problems)} tensors: {listed}"
+            f"{listed(problems)}"
         )
     model.load_state_dict({key: tensors[key] for key in wanted}, strict=False)
     return model
 
 
-def _mismatches(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    problems = []
-    for key, value in wanted.items():
-        found = tensors.get(key)
-        if not isinstance(found, Tensor):
-            problems.append(f"{key} missing")
-        elif found.shape != value.shape:
-            problems.append(f"{key} has shape {tuple(found.shape)}, needed {tuple(value.shape)}")
-        elif not torch.isfinite(found).all():
-            problems.append(f"{key} is not finite")
-    known = {*wanted, *FRONT_END, "fc_audioset.weight", "fc_audioset.bias", "fc_transfer.weight", "fc_transfer.bias"}
-    return problems + [f"{key} is not part of CNN14" for key in tensors if key not in known]
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged or no safetensors file ({reason}): check it out or copy it again") from error
-
-
 def _read_published(path: Path) -> dict[str, Tensor]:
     """The `model` entry of PANN's checkpoint, read without running any code that the file may carry."""
-    try:
-        with torch.serialization.safe_globals(_numpy_globals()):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Damage (a byte that is no opcode) and code (a global that is not on the list) come as the same exception.
-        reason = next((line.strip() for line in str(error).splitlines() if "unsupported" in line.lower()), "")
-        if "global" in reason.lower() or "class" in reason.lower():
-            raise UserError(f"{path} holds more than weights and was refused ({reason}): delete it and {WHERE}") from error
-        raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {WHERE}") from error
-    except Exception as error:  # a cut file raises EOFError, RuntimeError, KeyError, ...: it depends on where it is cut
-        raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {WHERE}") from error
+    checkpoint = read_pickled(path, WHERE, _numpy_globals())
     tensors = checkpoint.get("model") if isinstance(checkpoint, Mapping) else None
     if not isinstance(tensors, Mapping):
         raise UserError(f"{path} has no entry `model`: not a checkpoint in the form PANN published; {WHERE}")

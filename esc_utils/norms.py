@@ -40,8 +40,8 @@ def keeps_stored(config: RunConfig) -> bool:
 
 @contextmanager
 def clean_statistics(model: nn.Module, batches: Iterable[Tensor]):
-    """Inside, batch norm scores with the mean statistics of these unaugmented batches of log-mels [ledger 27]; after it, with
-    those it had before. Labels play no part. The model is left in eval mode."""
+    """Inside, batch norm scores with the mean statistics of these unaugmented batches of log-mels [ledger 27]; after it,
+    with those it had before. Labels play no part. The model is left in eval mode."""
     layers = norms(model)
     before = [{name: value.clone() for name, value in layer.named_buffers()} for layer in layers]
     momenta = [layer.momentum for layer in layers]

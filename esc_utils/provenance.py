@@ -8,16 +8,17 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .config import data_folder
+from .config import data_folder, project_root
 
 # Modules that can change a number of a run. Comments, docstrings and layout do not count.
 METHOD = (
-    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "mn04", "mn04_weights", "norms",
-    "losses", "optim", "sampling", "steps", "head", "folding", "convolution", "clips", "averaging", "blocks", "device",
-    "training", "evaluation",
+    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "mn04", "mn04_weights",
+    "weights", "norms", "losses", "optim", "sampling", "steps", "head", "folding", "convolution", "clips", "averaging",
+    "blocks", "device", "training", "evaluation",
 )  # fmt: skip
 FOLDER = Path(__file__).parent
 PANN_FILE, MN04_FILE = "Cnn14_16k_mAP=0.438.pth", "mn04_as_mAP_432.pt"
+MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
 PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "pytorch-optimizer")
 
 
@@ -46,22 +47,30 @@ def _trees(names):
     return found
 
 
+def mn04_file() -> Path:
+    """Where mn04's weights lie: in data/, else in shared/mn04/ beside the checkout, else where they are fetched to."""
+    own, beside = data_folder() / MN04_FILE, project_root().parent / "shared" / "mn04" / MN04_FILE
+    return beside if beside.is_file() and not own.is_file() else own
+
+
 def weights_file(config) -> Path | None:
-    """File that a pretrained run loads; None for random start, and for YAMNet from the user's cache (pinned by SHA-256)."""
+    """File that a pretrained run loads, there or not; None for random start."""
     if not config.pretrained:
         return None
     if config.weights_path:
-        return Path(config.weights_path)
-    if config.backbone in ("pann", "mn04"):
-        return data_folder() / (PANN_FILE if config.backbone == "pann" else MN04_FILE)
-    return FOLDER / "assets" / "backbone.safetensors" if config.backbone == "synthesised" else None
+        return Path(config.weights_path).expanduser()
+    if config.backbone == "mn04":
+        return mn04_file()
+    return data_folder() / PANN_FILE if config.backbone == "pann" else FOLDER / "assets" / "backbone.safetensors"
 
 
 def weights_digest(config) -> str:
-    """16 hex digits of the weights that a run loads; "" for none, for the pinned ones, and where the file is missing."""
+    """16 hex digits over the contents of the weights that a run loads, wherever they lie; "" for none, and where they are
+    missing. mn04's that are still to be fetched count as the published file."""
     path = weights_file(config)
     if path is None or not path.is_file():
-        return ""
+        to_fetch = config.network == "mn04" and not config.weights_path
+        return MN04_SHA256[:16] if to_fetch else ""
     about = path.stat()
     return _file_digest(path, about.st_size, about.st_mtime_ns)
 

@@ -82,8 +82,8 @@ def _joint(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
 
 
 def _mixmatch(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
-    """MixMatch's mixup (Berthelot et al. 2019): every labelled and unlabelled clip is blended with a partner drawn from both, the
-    larger share its own [ledger 7]."""
+    """MixMatch's mixup (Berthelot et al. 2019): every labelled and unlabelled clip is blended with a partner drawn from
+    both, the larger share its own [ledger 7]."""
     weak = pseudo_label_pass(model, config, u, draw.weak_masks)
     confidence, pseudo = weak.float().softmax(dim=1).max(dim=1)
     mask = confidence >= config.tau

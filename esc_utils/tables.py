@@ -97,6 +97,9 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
         notes.append("part of the dataset was missing")
     if comparison.stands_in(first):
         notes.append(f"{comparison.network_name(first)} stands in place of PANN")
+    if (knobs := config.RunConfig.model_construct(**first.metrics["config"])).bands != config.TABLE1_BANDS:
+        widths = " and ".join(str(knobs.stripes(view)["freq_width"]) for view in ("weak", "strong"))
+        notes.append(f"SpecAugment's frequency widths are {widths} of {knobs.bands} bands: Table 1's of 64, to scale")
     made, own = first.metrics["config"], config.exceptions(first.metrics["profile"], experiment)
     notes += [f"{key} {value} in this row alone" for key, value in own.items() if made.get(key) == value]
     return answer | {"note": "; ".join(notes)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import allocator, checkpoint, provenance, runs
+from . import allocator, checkpoint, mn04_weights, provenance, runs
 from .audit import audit_classes
 from .averaging import Average
 from .blocks import compile_blocks, graphs_pay, lay_out, set_recompute
@@ -48,6 +48,8 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
     data is returned as it is. UserError for whatever a user can mend, with nothing half-written."""
     dataset = open_dataset(config)
     folds = split(config, dataset)
+    if config.network == "mn04" and not config.weights_path:
+        mn04_weights.ensure()  # the identity is that of the file's contents, so the file comes first
     identity = digest([config.hash, provenance.code_hash(), dataset.fingerprint, provenance.weights_digest(config)])
     folder = runs.folder(config)
     with runs.claim(folder):
@@ -83,7 +85,7 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
     if config.network == "mn04":
         from .mn04 import Mn04, load_mn04
 
-        return load_mn04(Mn04(classes), provenance.weights_file(config))
+        return load_mn04(Mn04(classes), config.weights_path)
     from .model import Cnn14, load_pann
 
     model = Cnn14(classes, width=config.width, dropout=(config.dropout_block, config.dropout_head))
@@ -281,7 +283,9 @@ class _Trainer:
         """Around scoring: the batch-norm statistics that it uses [ledger 27]."""
         if self.config.norm_statistics == "trained" or keeps_stored(self.config):
             return nullcontext()
-        return clean_statistics(self._evaluated(), (self.clips[batch] for batch in scored(self.clips, self._some_labelled())))
+        return clean_statistics(
+            self._evaluated(), (self.clips[batch] for batch in scored(self.clips, self._some_labelled()))
+        )
 
     def _some_labelled(self) -> np.ndarray:
         rows = self.folds.labelled

@@ -25,7 +25,7 @@ def write(outputs: Path, data: str) -> None:
     names = dict.fromkeys(row.get("experiment") for n in (2, 3, 4, 5) for row in plan.tables()[n]["rows"])
     for at, name in enumerate(filter(None, names)):
         for fold in VALIDATES if name in table5 else (1,):
-            pretrained = None if name.startswith("cnn14") else records.YAMNET
+            pretrained = None if name.startswith("cnn14") else records.MN04
             run = records.write(outputs, name, 40 + 2 * at, fold, profile="lite", backbone=pretrained, steps=400,
                                 valid_fold=VALIDATES[fold], data_dir=data)  # fmt: skip
             change(run.folder / "metrics.json", dataset_of(name, fold))

@@ -228,14 +228,41 @@ def test_pann_weights(project, monkeypatch, tmp_path):
     assert only("weights", "paper", quick=False, weights_path=str(path))[0] == "ok"
 
 
-def test_yamnet_weights(project, monkeypatch, tmp_path):
-    monkeypatch.setenv("ESC_CACHE", str(tmp_path))
+def test_mn04_weights(project, monkeypatch, tmp_path):
+    source = download.SOURCES["mn04"]
     status, text = only("weights", "lite")
-    assert status == "warn" and str(tmp_path) in text and "fetches it" in text
-    (tmp_path / "yamnet.safetensors").touch()
+    assert status == "warn" and str(project / "data" / source.name) in text and source.url() in text
+    (project / "data").mkdir()
+    (project / "data" / source.name).write_bytes(b"weights")
     assert only("weights", "lite")[0] == "ok"
-    status, text = only("weights", "lite", weights_path=str(tmp_path / "mine.h5"))
-    assert status == "fail" and "mine.h5" in text and "weights_path" in text
+    status, text = only("weights", "lite", quick=False)
+    assert status == "fail" and "damaged" in text
+    status, text = only("weights", "lite", weights_path=str(tmp_path / "mine.pt"))
+    assert status == "fail" and "mine.pt" in text and "weights_path" in text
+
+
+def test_mn04_weights_are_loaded_in_full(project, tmp_path, monkeypatch):
+    import torch
+
+    from esc_utils.mn04 import Mn04
+
+    mine = tmp_path / "mine.pt"
+    state = Mn04(10).state_dict()
+    torch.save({key: value for key, value in state.items() if not key.startswith(("fc_transfer", "mean"))}, mine)
+    status, text = only("weights", "lite", quick=False, weights_path=str(mine))
+    assert status == "warn" and "loads" in text and "another file" in text
+    right = replace(download.SOURCES["mn04"], checksum=f"sha256:{hashlib.sha256(mine.read_bytes()).hexdigest()}")
+    monkeypatch.setitem(download.SOURCES, "mn04", right)
+    assert only("weights", "lite", quick=False, weights_path=str(mine))[0] == "ok"
+
+
+def test_memory(project, monkeypatch):
+    import esc_utils.memory
+
+    for free, status in ((8e9, "ok"), (1e9, "warn")):
+        monkeypatch.setattr(esc_utils.memory, "free_bytes", lambda device, free=free: free)
+        found, text = only("memory", "lite", quick=False)
+        assert found == status and f"{free / 1e9:.1f} GB free" in text
 
 
 def test_outputs_not_writable(project, tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from esc_utils import download
+from esc_utils import download, transfer
 from esc_utils.errors import UserError
 
 CSV = "slice_file_name,fsID,start,end,salience,fold,classID,class\n7-1-0-0.wav,7,0,1,1,1,1,car_horn\n"
@@ -22,7 +22,7 @@ CLIP = bytes(range(256)) * 40
 WEIGHTS = bytes(range(256)) * 4000  # about 1 MB
 PTH = "Cnn14_16k_mAP=0.438.pth"
 TAR = "UrbanSound8K.tar.gz"
-BLOCK = download.BLOCK
+BLOCK = transfer.BLOCK
 
 
 class Server:
@@ -133,11 +133,13 @@ def names(folder: Path) -> set[str]:
 
 
 def test_published_facts():
-    """The records and checksums that Zenodo states, and a URL with the equals sign escaped."""
-    dataset, weights = download.SOURCES["dataset"], download.SOURCES["weights"]
-    assert (dataset.record, dataset.checksum) == (1203745, "md5:9aa69802bbf37fb986f71ec1483a196e")
+    """The records and checksums that Zenodo states, and a URL with the equals sign escaped; the release that has mn04."""
+    dataset, weights, mn04 = (download.SOURCES[name] for name in ("dataset", "weights", "mn04"))
+    assert (dataset.path, dataset.checksum) == ("records/1203745/files", "md5:9aa69802bbf37fb986f71ec1483a196e")
     assert weights.checksum == "sha256:e2ee543a27919542c2ea03eabaa70b24dcd4e6c8e05621de6b67a94e4c5058e6"
-    assert weights.url(download.BASE_URL).endswith("/records/3987831/files/Cnn14_16k_mAP%3D0.438.pth")
+    assert weights.url() == "https://zenodo.org/records/3987831/files/Cnn14_16k_mAP%3D0.438.pth"
+    assert mn04.url() == "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt"
+    assert mn04.checksum == "sha256:899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
 
 
 def test_everything_once(fetch, server, tmp_path):
@@ -243,7 +245,7 @@ def test_offline_names_every_missing_file(offer, tmp_path):
     dead = Server()
     dead.close()  # a port on which nobody listens
     with pytest.raises(UserError) as caught:
-        download.fetch(["dataset", "weights"], tmp_path, dead.url, wait=0.0)
+        download.fetch(["dataset", "weights", "mn04"], tmp_path, dead.url, wait=0.0)
     message = one_line(caught)
     for source in download.SOURCES.values():
         assert source.url(dead.url) in message
@@ -264,7 +266,7 @@ def test_busy_server_is_tried_again(fetch, server):
     server.status = 503
     with pytest.raises(UserError, match="503"):
         fetch("weights")
-    assert len(server.requests) == download.TRIES
+    assert len(server.requests) == transfer.TRIES
 
 
 def test_no_space(fetch, server, monkeypatch):
@@ -282,7 +284,7 @@ def test_disk_runs_full_on_the_way(fetch, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(download, "_stream", full)
+    monkeypatch.setattr(transfer, "_stream", full)
     with pytest.raises(UserError, match="is full"):
         fetch("weights")
 

@@ -106,14 +106,17 @@ def test_pages_never_show_another_network_as_pann(collected):
         assert not [
             label for label in labels if "PANN" in label and "in place of PANN" not in label and "(" not in label[:4]
         ]
-        assert "YAMNet (AudioSet) 10% [in place of PANN]" in text and "CNN14 10% [width 8, not 64]" in text
+        assert "EfficientAT mn04 (AudioSet) 10% [in place of PANN]" in text and "CNN14 10% [width 8, not 64]" in text
         assert "3 of 10" in text and "2,985 of UrbanSound8K's 8,732 clips" in text and "387 of 925 of fold 3" in text
 
 
 def test_readme_has_tables_2_and_5_and_the_page_has_everything(collected):
     block, page = pages.block("lite"), pages.page("lite")
     assert [f"Table {n} of profile" in block for n in (2, 3, 4, 5)] == [True, False, False, True]
-    assert "*Caption of pann_table2/fold1_seed0/learning_curves Network: YAMNet (AudioSet), in place of PANN.*" in page
+    assert (
+        "*Caption of pann_table2/fold1_seed0/learning_curves Network: EfficientAT mn04 (AudioSet), in place of PANN.*"
+        in page
+    )
     assert "docs/results-lite.md" in block and "make reproduce PROFILE=lite" in page
     with (collected / "table4.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -123,7 +126,7 @@ def test_readme_has_tables_2_and_5_and_the_page_has_everything(collected):
     for claim in json.loads((collected / "claims.json").read_text()):
         assert f"({claim['id']}) {claim['claim']} | {pages.VERDICTS[claim['verdict']]}" in page
         assert all(f"{rule['evidence']}\n" in page for rule in claim["rules"])
-    assert "  - \\+ FixMatch [YAMNet" in page, "not a list in a list"
+    assert "  - \\+ FixMatch [EfficientAT mn04" in page, "not a list in a list"
     assert "TSCNN-DS (Su et al. 2019)" in page and "TSCNN-DS" not in block
     for text, place in ((block, collected.parents[2]), (page, collected.parents[2] / "docs")):
         links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
@@ -137,7 +140,7 @@ def test_what_differs_is_computed_from_the_records(collected):
     for line in (
         "| fold that trains, validated by fold | 1 by 2, 2 by 3, 10 by 1 | 1 by 2, 2 by 10, 10 by 1 | all |",
         "| labelled clips of a run | 7,807 to 7,859 | 2,097 to 2,148 | `pann_100` |",
-        "| pretrained network | PANN CNN14-16k (AudioSet) | YAMNet (AudioSet) | all pretrained |",
+        "| pretrained network | PANN CNN14-16k (AudioSet) | EfficientAT mn04 (AudioSet) | all pretrained |",
         "| seeds of a row | not said | 1 | all |",
     ):
         assert line in page
@@ -194,6 +197,8 @@ def test_committed_tables_are_the_means_of_the_committed_records(profile):
 
 def test_findings_about_real_clips_are_the_committed_records():
     """Scores, mask rates and accuracy of the accepted in docs/findings.md's table of lite, to its last digit."""
+    if "lite" not in COMMITTED:
+        pytest.skip("no evidence of profile lite is committed")
     text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     table = re.search(r"\| row \(fold 1\) \|.*?\n\n", text, re.S)[0].strip().splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]

@@ -98,9 +98,15 @@ def test_the_probe_trains_nothing_and_is_a_logistic_regression(tiny):
     assert run.history["step"].tolist() == [0] and np.isnan(run.history["loss"]).all()
     dataset = open_dataset(knobs)
     parts = split(knobs, dataset)
-    model, clips = training.build_model(knobs).eval(), training.Clips(training.open_store(knobs, dataset), torch.device("cpu"))
+    model, clips = (
+        training.build_model(knobs).eval(),
+        training.Clips(training.open_store(knobs, dataset), torch.device("cpu")),
+    )
     with torch.no_grad():
-        e = [model.embed(model.normalise(clips[torch.from_numpy(rows)])).numpy() for rows in (parts.labelled, parts.validation)]
+        e = [
+            model.embed(model.normalise(clips[torch.from_numpy(rows)])).numpy()
+            for rows in (parts.labelled, parts.validation)
+        ]
     mean, spread = e[0].mean(0), e[0].std(0)
     spread = np.maximum(spread, 0.3 * np.median(spread[spread > 0]))
     labels = dataset.clips["class_id"].to_numpy()[parts.labelled]

@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from esc_utils import checkpoint, config, evaluation, head, runs, training
 from esc_utils.blocks import compile_blocks, graphs_pay
 from esc_utils.errors import UserError
+from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
 from esc_utils.urbansound import open_dataset, split
-from esc_utils.mn04 import Mn04
 
 TIMES = {"seconds", "clips_per_second"}
 
@@ -162,7 +162,9 @@ def test_missing_device_says_what_to_use(tiny):
 def test_logistic_head_start_is_the_regression_on_the_embeddings():
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 2, 5], 20)  # classes 1, 3, 4 have no labelled clips
-    embeddings = generator.normal(size=(60, 8)) * [1, 5, 0.1, 1, 1, 1, 1, 1] + np.where(np.arange(8) == 2, 0, 1) * labels[:, None]
+    embeddings = (
+        generator.normal(size=(60, 8)) * [1, 5, 0.1, 1, 1, 1, 1, 1] + np.where(np.arange(8) == 2, 0, 1) * labels[:, None]
+    )
     model = Cnn14(6, width=1)
     model.fc_transfer = torch.nn.Linear(8, 6)
     head.start_from_logistic(model, embeddings, labels, 6)
@@ -254,7 +256,7 @@ def test_compile_reaches_every_block_of_both_networks(monkeypatch):
     assert modes == ["reduce-overhead"] * 6
     compiled.clear()
     compile_blocks(Mn04(10))
-    assert set(compiled) == {"Conv"}
+    assert compiled == ["Conv"] * 46
 
 
 def test_cuda_graphs_only_where_they_pay_and_cannot_harm():

@@ -79,7 +79,7 @@ def _network(records) -> list[tuple]:
     own = [r for r in records if r["config"]["pretrained"] and r["backbone"] != BACKBONES["pann"]]
     return [
         ("pretrained network", BACKBONES["pann"], here, who.replace("all", "all pretrained"))
-        for here, who in _grouped(own, lambda r: r["backbone"].split(", in place")[0]).items()
+        for here, who in _grouped(own, lambda r: r["backbone"]).items()
     ]
 
 
@@ -134,7 +134,7 @@ def _concerns(key: str, made: dict) -> bool:
     """Whether a knob can change anything of a run."""
     if key in SUPERVISED | FIXMATCH:
         return (made["method"] == "fixmatch") == (key in FIXMATCH)
-    stands_in = made["pretrained"] and made["backbone"] == "yamnet"
+    stands_in = made["pretrained"] and made["backbone"] == "mn04"
     return made["pretrained"] if key in PRETRAINED else not (key in CNN14 and stands_in)
 
 

@@ -116,8 +116,7 @@ def _about(profile: str, link: str = "") -> list[str]:
     """What the numbers are about: data, networks, seeds, and where the rest stands."""
     records = read_records(profile)
     data = "; ".join(dict.fromkeys(map(differences.data_words, records)))
-    pretrained = [r["backbone"] for r in records if r["config"]["pretrained"]]
-    networks = [name for name in dict.fromkeys(pretrained) if "in place of PANN" in name]
+    networks = list(dict.fromkeys(_network(r) for r in records if r.get("stands_in_for_pann")))
     widths = sorted({r["config"]["width"] for r in records if not r["config"]["pretrained"] and r["config"]["width"] != 64})
     seeds = max(Counter((r["experiment"], r["fold"]) for r in records).values())
     words = [f"Numbers of **{data}**."]
@@ -267,7 +266,12 @@ def _figure(profile: str, name: str, folder: str) -> list[str]:
 def _backbone(profile: str, run: str) -> str:
     """What a committed run, "<experiment>/fold<k>_seed<s>", started from; "" where its record is not committed."""
     path = EVIDENCE / profile / "runs" / run / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8"))["backbone"] if path.is_file() else ""
+    return _network(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ""
+
+
+def _network(record: dict) -> str:
+    """What a run started from, and whether that stands in PANN's place."""
+    return record["backbone"] + (", in place of PANN" if record.get("stands_in_for_pann") else "")
 
 
 def _runs(profile: str) -> list[str]:

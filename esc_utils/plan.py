@@ -9,6 +9,11 @@ from . import config
 from .errors import UserError
 from .urbansound import FOLDS, find_dataset, load
 
+# The notebook that papermill runs for a row, by its method.
+NOTEBOOKS = {
+    "supervised": "03_supervised_pann_baseline", "control": "03_supervised_pann_baseline",
+    "probe": "03_supervised_pann_baseline", "fixmatch": "04_fixmatch_ablations",
+}  # fmt: skip
 RUN_MB = 4000  # memory set aside for a run
 
 

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from . import claims, comparison, config, provenance, runs, tables
+from . import claims, comparison, config, plan, provenance, runs, tables
 from .errors import UserError
 from .tables_render import environment, readable
 
-NOTEBOOKS = {"supervised": "03_supervised_pann_baseline", "fixmatch": "04_fixmatch_ablations"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -144,7 +143,7 @@ def _run_view(run: runs.Run, root: Path) -> dict:
         f"../runs/{place}/{name}" for name in ("metrics.json", "history.csv", "log.txt") if (run.folder / name).is_file()
     ]
     try:
-        how = command(settings, NOTEBOOKS[settings.method], of_run=True)
+        how = command(settings, plan.NOTEBOOKS[settings.method], of_run=True)
     except UserError as error:  # the experiment's parameter file is gone
         how = str(error)
     return {

@@ -33,8 +33,8 @@ def summary(verdicts: list[dict]) -> str:
         return ""
     count = sum(claim["could_be_decided"] for claim in verdicts)
     return (
-        f"{count} of {len(verdicts)} claims could be decided here: the least detectable difference (80% power, two-sided 5%, "
-        "from the measured standard error) is below the printed one, nothing is missing and nothing blocks the comparison."
+        f"{count} of {len(verdicts)} claims could be decided here: the least detectable difference (80% power, two-sided "
+        "5%, from the measured standard error) is below the printed one, nothing is missing and nothing blocks them."
     )
 
 

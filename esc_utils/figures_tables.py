@@ -225,10 +225,15 @@ def _number(value) -> float:
 def claims_overview(claims, title="The paper's claims, on these runs"):
     """One line a claim: verdict as colour, mark and word, our difference with its interval, the paper's difference.
 
-    claims: list of dicts with key, text, verdict (supported, contradicted, undecided), and optionally difference, low,
-    high and paper (percentage points).
+    claims: list of dicts with key, text, verdict (supported, contradicted, undecided, blocked), and optionally difference,
+    low, high and paper (percentage points).
     """
-    marks = {"supported": "\N{CHECK MARK}", "contradicted": "\N{MULTIPLICATION X}", "undecided": "?"}
+    marks = {
+        "supported": "\N{CHECK MARK}",
+        "contradicted": "\N{MULTIPLICATION X}",
+        "undecided": "?",
+        "blocked": "\N{EN DASH}",
+    }
     texts = [_wrap(f"({claim['key'].split('_')[0]}) {claim['text']}", 46) for claim in claims]
     places = np.cumsum([0.0] + [0.5 * (a.count("\n") + b.count("\n")) / 2 + 1.0 for a, b in itertools.pairwise(texts)])
     span = float(places[-1]) if claims else 1.0

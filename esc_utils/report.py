@@ -12,7 +12,8 @@ from . import claims, comparison, config, provenance, runs, tables
 from .errors import UserError
 from .tables_render import environment, readable
 
-NOTEBOOKS = {"supervised": "03_supervised_pann_baseline", "fixmatch": "04_fixmatch_ablations"}
+SUPERVISED = "03_supervised_pann_baseline"
+NOTEBOOKS = dict.fromkeys(("supervised", "control", "probe"), SUPERVISED) | {"fixmatch": "04_fixmatch_ablations"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -108,6 +109,7 @@ def collect(outputs: Path, profile: str) -> dict:
         "stale": [(reason, _few(names)) for reason, names in stale.items()],
         "views": [(view, _there(root / "tables", view["name"])) for view in views],
         "claims": verdicts,
+        "could_be_decided": claims.summary(verdicts),
         "figures": figures,
         "groups": groups,
         "notebooks": _notebooks(root / "notebooks", "../notebooks"),

@@ -19,15 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA = 2
-AUDIT = (
-    "epoch",
-    "class",
-    "drawn",
-    "accepted",
-    "named",
-    "right",
-    "recordings",
-)  # columns of audit.csv, see audit.audit_classes
+AUDIT = ("epoch", "class", "drawn", "accepted", "named", "right", "recordings")  # columns of audit.csv, see audit.audit_classes
 
 
 class Record(BaseModel):

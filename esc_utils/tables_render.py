@@ -129,8 +129,8 @@ def _caption(name: str, rows: list[dict], profile: str) -> str:
 
 
 def _scores(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
-    header = ["Row", "Accuracy, paper", "Accuracy, ours", "By recording", "Difference to", "AUC, paper", "AUC, ours", "Folds",
-              "Clips / recordings", "Seeds", "Steps", "Notes"]  # fmt: skip
+    header = ["Row", "Accuracy, paper", "Accuracy, ours", "By recording", "Difference to", "AUC, paper", "AUC, ours",
+              "Folds", "Clips / recordings", "Seeds", "Steps", "Notes"]  # fmt: skip
     body = []
     for row in rows:
         notes = "; ".join(

@@ -281,9 +281,7 @@ class _Trainer:
         """Around scoring: the batch-norm statistics that it uses [ledger 27]."""
         if self.config.norm_statistics == "trained" or keeps_stored(self.config):
             return nullcontext()
-        return clean_statistics(
-            self._evaluated(), (self.clips[batch] for batch in scored(self.clips, self._some_labelled()))
-        )
+        return clean_statistics(self._evaluated(), (self.clips[batch] for batch in scored(self.clips, self._some_labelled())))
 
     def _some_labelled(self) -> np.ndarray:
         rows = self.folds.labelled

@@ -48,7 +48,12 @@ SHOWN = {
     "lite": REAL,
     "paper": REAL,
 }
-VERDICTS = {"supported": "✓ supported", "contradicted": "✗ contradicted", "undecided": "? undecided"}
+VERDICTS = {
+    "supported": "✓ supported",
+    "contradicted": "✗ contradicted",
+    "undecided": "? undecided",
+    "blocked": "– blocked",
+}
 NOTHING = "—"
 
 
@@ -116,8 +121,8 @@ def _about(profile: str, link: str = "") -> list[str]:
     """What the numbers are about: data, networks, seeds, and where the rest stands."""
     records = read_records(profile)
     data = "; ".join(dict.fromkeys(map(differences.data_words, records)))
-    pretrained = [r["backbone"] for r in records if r["config"]["pretrained"]]
-    networks = [name for name in dict.fromkeys(pretrained) if "in place of PANN" in name]
+    pretrained = [r["backbone"] for r in records if r.get("stands_in_for_pann")]
+    networks = [f"{name}, in place of PANN" for name in dict.fromkeys(pretrained)]
     widths = sorted({r["config"]["width"] for r in records if not r["config"]["pretrained"] and r["config"]["width"] != 64})
     seeds = max(Counter((r["experiment"], r["fold"]) for r in records).values())
     words = [f"Numbers of **{data}**."]

@@ -34,7 +34,7 @@ def summary(verdicts: list[dict]) -> str:
     count = sum(claim["could_be_decided"] for claim in verdicts)
     return (
         f"{count} of {len(verdicts)} claims could be decided here: the least detectable difference (80% power, two-sided "
-        "5%, from the measured standard error) is below the printed one, nothing is missing and nothing blocks them."
+        "5%, from the measured standard error) is below the printed one, and nothing blocks the comparison."
     )
 
 
@@ -92,12 +92,16 @@ def _parts(found: list[dict]) -> str:
     """Which of several rules hold, in a sentence: of a FixMatch row, against its baseline and against its control."""
     if len(found) == 1:
         return ""
+    both = any(rule["control"] for rule in found)
 
     def name(rule):
-        side = " (control)" if rule["control"] else " (printed baseline)" if any(r["control"] for r in found) else ""
-        return f"{rule['left']} against {rule['right']}{side}: {rule['verdict']}"
+        if both:
+            return f"against the {'control' if rule['control'] else 'printed baseline'}: {rule['verdict']}"
+        of = "less steady than" if rule["kind"] == "unsteady" else "against"
+        return f"{rule['labels'][0]} {of} {rule['labels'][1]}: {rule['verdict']}"
 
-    return f"{'; '.join(map(name, found))}."
+    words = "; ".join(map(name, found))
+    return f"FixMatch {words}." if both else f"{words}."
 
 
 def _power(found: list[dict]) -> dict:

@@ -176,8 +176,9 @@ def forest(table, title="Ours beside the paper"):
             group = entry["group"]
             headings.append((at, group))
             at += 0.8
-        lines.append((at, entry))
-        at += 1.0
+        room = max(1.0, 0.45 * (1 + _wrap(entry["row"], 34).count("\n")))  # a line of a label takes so much
+        lines.append((at + (room - 1) / 2, entry))
+        at += room
     figure = style.new(7.0, 1.3 + 0.36 * at, title)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (metric, unit) in zip(panels, METRICS, strict=True):

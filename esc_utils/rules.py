@@ -53,6 +53,7 @@ def _frame(spec: dict, results: comparison.Results, rule: dict) -> dict:
         "metric": metric,
         "direction": rule.get("direction", ""),
         "margin": rule.get("margin", 0),
+        "labels": [side["label"] for side in sides.values()],
         "control": of_control(spec, rule),
         "paper": round(printed[0] - printed[1], 2) if None not in printed else None,
         "stated": rule.get("stated"),

@@ -62,7 +62,7 @@ def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
 def _cannot_act(run) -> list[str]:
     """Where a profile leaves a knob nothing to change, the row says so instead of passing for an answer."""
     made, notes = run.metrics["config"], []
-    mode = made["pseudo_mode"] == "eval" or made["forward"] == "joint"
+    mode = made["pseudo_mode"] != "train" or made["forward"] == "joint"
     still = made["pretrained"] and made["backbone_norm"] == "stored" and not (made["dropout_block"] or made["dropout_head"])
     if mode and still:
         notes.append("no answer here: with stored batch-norm statistics and no dropout this knob changes nothing")

@@ -6,8 +6,10 @@ import numpy as np
 from . import comparison, config, intervals
 
 BUDGET = ("steps", "labelled batch", "passes over the labelled clips")
-# Knobs that a FixMatch row and its control may have otherwise: what only the unlabelled branch reads, and names.
-UNLABELLED = {"experiment", "method", "tau", "lambda_u", "mu", "pseudo_mode", "forward", *config.PLACES}
+# Knobs that a FixMatch row and its control may have otherwise: names, what only unlabelled clips or supervised rows read.
+IDLE = {
+    "experiment", "method", "tau", "lambda_u", "mu", "pseudo_mode", "forward", "batch_size", "evaluate_every", *config.PLACES
+}  # fmt: skip
 
 
 def budget_gaps(results: comparison.Results, left: str, right: str, folds: list[int]) -> dict[str, str]:
@@ -43,9 +45,7 @@ def other_knobs(results: comparison.Results, left: str, right: str, folds: list[
     pairs = zip(results.runs(left, folds), results.runs(right, folds), strict=False)
     gaps = {}
     for a, b in (tuple(run.metrics["config"] for run in pair) for pair in pairs):
-        gaps |= {
-            key: f"{key} ({a[key]} against {b.get(key)})" for key in a if key not in UNLABELLED and a[key] != b.get(key)
-        }
+        gaps |= {key: f"{key} ({a[key]} against {b.get(key)})" for key in a if key not in IDLE and a[key] != b.get(key)}
     return list(gaps.values())
 
 

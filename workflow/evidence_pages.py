@@ -9,6 +9,7 @@ from pathlib import Path
 import differences
 
 from esc_utils import tables
+from esc_utils.claims import OPEN, summary
 from esc_utils.tables_render import MARKS
 from esc_utils.urbansound import FOLDS
 
@@ -121,8 +122,8 @@ def _about(profile: str, link: str = "") -> list[str]:
     """What the numbers are about: data, networks, seeds, and where the rest stands."""
     records = read_records(profile)
     data = "; ".join(dict.fromkeys(map(differences.data_words, records)))
-    pretrained = [r["backbone"] for r in records if r.get("stands_in_for_pann")]
-    networks = [f"{name}, in place of PANN" for name in dict.fromkeys(pretrained)]
+    pretrained = [_network(r) for r in records if r["config"]["pretrained"]]
+    networks = [name for name in dict.fromkeys(pretrained) if "in place of PANN" in name]
     widths = sorted({r["config"]["width"] for r in records if not r["config"]["pretrained"] and r["config"]["width"] != 64})
     seeds = max(Counter((r["experiment"], r["fold"]) for r in records).values())
     words = [f"Numbers of **{data}**."]
@@ -190,12 +191,17 @@ def _interval(low, high) -> str:
 
 
 def _against(row: dict) -> tuple[str, str]:
-    """Our difference to the row's baseline, and the paper's with the mark of the comparison."""
-    if not row["accuracy_difference"]:
-        return "", ""
-    ends = _interval(row["accuracy_difference_low"], row["accuracy_difference_high"])
-    ours = f"{row['baseline']}: {float(row['accuracy_difference']):+.1f}{ends}"
-    return ours, f"{float(row['paper_accuracy_difference']):+.2f} {MARKS[row['mark']]}"
+    """Our differences to the row's baseline and to its control, with the paper's and the marks of the comparisons."""
+    ours, paper = [], []
+    if row["accuracy_difference"]:
+        ends = _interval(row["accuracy_difference_low"], row["accuracy_difference_high"])
+        ours.append(f"{row['baseline']}: {float(row['accuracy_difference']):+.1f}{ends}")
+        paper.append(f"{float(row['paper_accuracy_difference']):+.2f} {MARKS[row['mark']]}")
+    if row.get("control_difference"):
+        ends = _interval(row["control_low"], row["control_high"])
+        mark = MARKS[row["control_mark"]]
+        ours.append(f"{row['control']}: {float(row['control_difference']):+.1f}{ends} {mark}")
+    return "; ".join(ours), "; ".join(paper)
 
 
 def read_records(profile: str) -> list[dict]:
@@ -240,7 +246,9 @@ def _claims(profile: str) -> list[str]:
     claims = _read_claims(profile)
     scope = _scope(claims)
     words = "Differences in points, of a claim's first rule; it is supported if all its rules are, contradicted if one is."
-    lines = ["## The paper's claims", "", f"{words}{f' Every verdict is {scope}.' if scope else ''}", ""]
+    known = all("could_be_decided" in claim for claim in claims)
+    words = " ".join(filter(None, [words, scope and f"Every verdict is {scope}.", known and of_the_paper(claims)]))
+    lines = ["## The paper's claims", "", words, ""]
     lines += map(_line, (["Claim", "Verdict", "Here", "Paper"], ["---"] * 4))
     for claim in claims:
         here = (
@@ -254,6 +262,12 @@ def _claims(profile: str) -> list[str]:
         lines.append(f"- ({claim['id']}) {claim['claim']} {about}".rstrip())
         lines += [f"  - {_plain(rule['evidence'])}" for rule in claim["rules"]]
     return [*lines, ""]
+
+
+def of_the_paper(claims: list[dict]) -> str:
+    """How many claims are settled for the paper itself, and how many these runs could decide at all."""
+    still = sum(claim["of_the_paper"] == OPEN for claim in claims)
+    return f"Of the paper itself {still} of {len(claims)} claims are open. {summary(claims)}".strip()
 
 
 def _plain(text: str) -> str:
@@ -272,7 +286,11 @@ def _figure(profile: str, name: str, folder: str) -> list[str]:
 def _backbone(profile: str, run: str) -> str:
     """What a committed run, "<experiment>/fold<k>_seed<s>", started from; "" where its record is not committed."""
     path = EVIDENCE / profile / "runs" / run / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8"))["backbone"] if path.is_file() else ""
+    return _network(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ""
+
+
+def _network(record: dict) -> str:
+    return record["backbone"] + (", in place of PANN" if record.get("stands_in_for_pann") else "")
 
 
 def _runs(profile: str) -> list[str]:

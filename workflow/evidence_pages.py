@@ -236,7 +236,7 @@ def _scope(claims: list[dict]) -> str:
 def _claim_count(profile: str) -> str:
     claims = _read_claims(profile)
     found = Counter(claim["verdict"] for claim in claims)
-    words = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS)
+    words = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict] or verdict != "blocked")
     link, scope = f"docs/results-{profile}.md#the-papers-claims", _scope(claims)
     about = f"on these runs, {scope}" if scope else "on these runs"
     return f"Of the paper's {found.total()} claims, {about}: {words} ([each with its numbers]({link}))."

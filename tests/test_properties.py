@@ -231,8 +231,9 @@ Record = st.fixed_dictionaries(
     {
         "schema_version": st.just(runs.SCHEMA), "experiment": st.text(max_size=8), "profile": st.text(max_size=8),
         "fold": st.integers(1, 10), "seed": st.integers(0, 2**63), "synthesised": st.booleans(), "backbone": st.text(),
-        "config": Tree, "validation": Tree, "transductive": st.none() | Tree, "epochs": st.integers(1),
-        "steps": st.integers(1), "seconds": Number, "clips_per_second": Number, "provenance": Tree,
+        "stands_in_for_pann": st.booleans(), "config": Tree, "validation": Tree, "transductive": st.none() | Tree,
+        "epochs": st.integers(0), "steps": st.integers(0), "labelled_passes": Number,
+        "unlabelled_share": st.none() | Number, "seconds": Number, "clips_per_second": Number, "provenance": Tree,
     }
 )  # fmt: skip
 

@@ -1,180 +1,131 @@
-"""The paper's claims, each decided by its rule in params/tables.yaml from the runs: `python -m esc_utils.claims`."""
+"""The paper's claims, each decided by its rules in params/tables.yaml from the runs: `python -m esc_utils.claims`."""
 
 import argparse
 import sys
 
-import numpy as np
+from . import comparison, family, rules
+from .tables import add_places, write_and_print
 
-from . import comparison, intervals
-from .tables import add_places, data_label, row_name, write_and_print
-
-EPOCHS = 8  # evaluated epochs of the second half of training, at least, to speak of unsteadiness
+OPEN = "open"
 
 
 def decide(spec: dict, results: comparison.Results) -> list[dict]:
-    """One dict a claim: id, claim (its words), verdict, evidence (words), note, data, scope, the first rule's difference,
-    low, high and paper (points), and rules (evidence of each, with p adjusted by Holm over the rules of its table).
+    """One dict a claim, in the order of the file.
 
-    Supported if all rules are, contradicted if one is, else undecided; what is missing is said."""
-    pairs = [(claim, rule) for claim in spec["claims"] for rule in claim["rules"]]
-    found = [_KINDS[rule["kind"]](spec, results, rule) for _, rule in pairs]
-    for table in spec["tables"]:
-        own = [i for i, (_, rule) in enumerate(pairs) if rule["left"].startswith(f"{table}.")]
-        for i, p in zip(own, intervals.holm([found[i].get("p") for i in own]), strict=True):
-            found[i]["p_holm"] = p
-    for (_, rule), result in zip(pairs, found, strict=True):
-        _judge(rule, result)
-    return [
-        _claim(claim, [result for (owner, _), result in zip(pairs, found, strict=True) if owner is claim])
-        for claim in spec["claims"]
-    ]
+    id, claim (its words), evidence (words), note, data, scope; the first rule's difference, low, high and paper (points);
+    p and p_holm (of the rule that decides, adjusted over the family of its table, see `family`); `rules`, the evidence of
+    each; and the verdict, which has two parts:
+    - `on_this_network`: what these runs say of the networks and the audio that they used: supported if all rules are,
+      contradicted if one is, blocked (with the reason) where a comparison would not mean what it says, else undecided.
+      `verdict` is the same in one word.
+    - `of_the_paper`: that verdict where PANN's own weights have run on UrbanSound8K whole, on all folds; else "open".
+    `least_detectable` (points) and `could_be_decided`: see `_power`."""
+    found: dict[str, list[dict]] = {}
+    for name in spec["tables"]:
+        if name != "table1":
+            found |= family.of_table(spec, results, name)["rules"]
+    return [_claim(claim, found[claim["id"]]) for claim in spec["claims"]]
 
 
-def _claim(claim: dict, rules: list[dict]) -> dict:
-    verdicts = [rule["verdict"] for rule in rules]
-    verdict = next((v for v in ("contradicted", "undecided") if v in verdicts), "supported")
-    first = rules[0]
+def summary(verdicts: list[dict]) -> str:
+    """How many claims these runs could decide at all, in one sentence; "" where no run tells how noisy they are."""
+    if all(claim["least_detectable"] is None for claim in verdicts):
+        return ""
+    count = sum(claim["could_be_decided"] for claim in verdicts)
+    return (
+        f"{count} of {len(verdicts)} claims could be decided here: the least detectable difference (80% power, two-sided "
+        "5%, from the measured standard error) is below the printed one, and nothing blocks the comparison."
+    )
+
+
+def _claim(claim: dict, found: list[dict]) -> dict:
+    for rule in found:
+        rule["evidence"] = _evidence(rule)
+    verdict, reason = _verdict(found)
+    on_this_network = f"{verdict}: {reason}" if reason else verdict
+    decisive = _decisive(found, verdict)
+    first = found[0]
     return {
         "id": claim["id"],
         "claim": claim["text"],
         "verdict": verdict,
-        "evidence": " ".join(rule["evidence"] for rule in rules),
+        "on_this_network": on_this_network,
+        "of_the_paper": on_this_network if all(rule["of_the_paper"] for rule in found) else OPEN,
+        "parts": _parts(found),
+        "evidence": " ".join(filter(None, [_parts(found), *(rule["evidence"] for rule in found)])),
         "note": claim.get("note", ""),
-        "data": next((rule["data"] for rule in rules if rule["data"]), ""),
-        "scope": next((rule["scope"] for rule in rules if rule["scope"]), ""),
+        "data": next((rule["data"] for rule in found if rule["data"]), ""),
+        "scope": next((rule["scope"] for rule in found if rule["scope"]), ""),
         "difference": first.get("difference"),
         "low": first.get("low"),
         "high": first.get("high"),
         "paper": first["paper"],
-        "rules": rules,
+        "p": decisive and decisive["p"],
+        "p_holm": decisive and decisive["p_holm"],
+        **_power(found),
+        "rules": found,
     }
 
 
-def _frame(spec: dict, results: comparison.Results, rule: dict) -> dict:
-    """What every kind of rule reports: names, the printed difference, the data it is about, and what is missing."""
-    sides = {side: _row(spec, rule[side]) for side in ("left", "right")}
-    wanted = spec["tables"][rule["left"].split(".")[0]]["folds"]
-    metric = rule.get("metric", "accuracy")
-    printed = [side.get(f"paper_{metric}") for side in sides.values()]
-    frame = {
-        "kind": rule["kind"],
-        "metric": metric,
-        "direction": rule.get("direction", ""),
-        "margin": rule.get("margin", 0),
-        "paper": round(printed[0] - printed[1], 2) if None not in printed else None,
-        "stated": rule.get("stated"),
-        "stated_relative": rule.get("stated_relative"),
-        "folds_wanted": wanted,
-        "lacking": [],
-        "data": "",
-        "scope": "",
-    }
-    used = []
-    for side, row in sides.items():
-        experiment, folds = row.get("experiment"), results.folds(row.get("experiment"), wanted)
-        frame[side] = row["label"]
-        if folds:
-            runs = results.runs(experiment, folds)
-            used += runs
-            frame[side] = row_name(row["label"], runs[0])
-        if experiment and len(folds) < len(wanted):
-            absent = ", ".join(str(f) for f in wanted if f not in folds)
-            frame["lacking"].append(f"{experiment} has no run for fold {absent}")
-    if used:
-        frame["data"] = data_label(used)
-        if any(run.metrics["synthesised"] for run in used):
-            frame["scope"] = "about synthesised audio only: says nothing on UrbanSound8K"
-        elif any(comparison.stands_in(run) for run in used):
-            name = next(comparison.network_name(run) for run in used if comparison.stands_in(run))
-            frame["scope"] = f"with {name} in place of PANN"
-    return frame
+def _verdict(found: list[dict]) -> tuple[str, str]:
+    """(verdict in a word, reason of a blocked one). A row that is not trained out blocks the whole claim; any other block
+    only keeps it from being supported, since one rule that is contradicted is enough."""
+    verdicts = [rule["verdict"] for rule in found]
+    blocked = list(dict.fromkeys(reason for rule in found for reason in rule["reasons"]))
+    if "contradicted" in verdicts and not any(rule["untrained"] for rule in found):
+        return "contradicted", ""
+    if blocked:
+        return "blocked", "; ".join(blocked)
+    return ("undecided" if "undecided" in verdicts else "supported"), ""
 
 
-def _row(spec: dict, name: str) -> dict:
-    table, _, key = name.partition(".")
-    return next(row for row in spec["tables"][table]["rows"] if row["id"] == key)
+def _decisive(found: list[dict], verdict: str) -> dict | None:
+    """The rule whose p is the claim's: the clearest contradiction, else the weakest support; None where one has none."""
+    if verdict == "contradicted":
+        return min((rule for rule in found if rule["verdict"] == verdict), key=lambda rule: rule["p_holm"])
+    if any(rule["p_holm"] is None for rule in found):
+        return None
+    return max(found, key=lambda rule: rule["p_holm"])
 
 
-def _difference(spec: dict, results: comparison.Results, rule: dict) -> dict:
-    """Two of our rows, paired by validation fold."""
-    frame = _frame(spec, results, rule)
-    names = [_row(spec, rule[side])["experiment"] for side in ("left", "right")]
-    sign = 1 if rule["direction"] == "greater" else -1
-    found = comparison.compare(results, *names, frame["folds_wanted"], rule["metric"], sign * rule["margin"])
-    frame |= found | {"what_it_would_take": comparison.needed(found, frame["paper"])}
+def _parts(found: list[dict]) -> str:
+    """Which of several rules hold, in a sentence: of a FixMatch row, against its baseline and against its control."""
+    if len(found) == 1:
+        return ""
+    both = any(rule["control"] for rule in found)
+
+    def name(rule):
+        if both:
+            return f"against the {'control' if rule['control'] else 'printed baseline'}: {rule['verdict']}"
+        of = "less steady than" if rule["kind"] == "unsteady" else "against"
+        return f"{rule['labels'][0]} {of} {rule['labels'][1]}: {rule['verdict']}"
+
+    words = "; ".join(map(name, found))
+    return f"FixMatch {words}." if both else f"{words}."
+
+
+def _power(found: list[dict]) -> dict:
+    """`least_detectable`: points beyond its margin that the rule furthest from being decidable can find with 80% power;
+    `could_be_decided`: whether that is below the printed difference for every rule, and none is blocked or missing.
+
+    A control is not printed: its difference is expected to be the one printed against the baseline. Unsteadiness has no
+    size in points and takes no part."""
+    expected = next((abs(rule["paper"]) for rule in found if rule["paper"] is not None), None)
+    worst, enough = None, True
+    for rule in (rule for rule in found if rule["kind"] != "unsteady"):
+        printed = expected if rule["paper"] is None else rules.sign(rule) * rule["paper"]
+        least = rule.get("least_detectable")
+        enough &= rule["decidable"] and least is not None and printed is not None and least <= printed - rule["margin"]
+        if least is not None and (worst is None or least > worst):
+            worst = least
+    return {"least_detectable": worst, "could_be_decided": bool(enough)}
+
+
+def _evidence(found: dict) -> str:
+    """One or two sentences about a rule."""
     if found["difference"] is None:
-        return frame
-    frame["right_level"] = float(np.mean(comparison.means(results, names[1], found["fold_list"], rule["metric"])))
-    if rule.get("equal_steps"):
-        steps = [{r.metrics["steps"] for r in results.runs(name, found["fold_list"])} for name in names]
-        if steps[0] != steps[1]:
-            frame["blocked"] = f"the rows differ in steps ({_words(steps[0])} against {_words(steps[1])})"
-    return frame
-
-
-def _printed(spec: dict, results: comparison.Results, rule: dict) -> dict:
-    """One of our rows against another paper's printed mean: a one-sample test over folds, that number taken as exact."""
-    frame = _frame(spec, results, rule)
-    left, right = _row(spec, rule["left"]), _row(spec, rule["right"])
-    folds = results.folds(left["experiment"], frame["folds_wanted"])
-    frame |= {"difference": None, "fold_list": folds, "unpaired": True, "seed_low": None, "seed_high": None}
-    if not folds:
-        return frame
-    runs = results.runs(left["experiment"], folds)
-    values = np.array(comparison.means(results, left["experiment"], folds, rule["metric"])) - right["paper_accuracy"]
-    sign = 1 if rule["direction"] == "greater" else -1
-    found = intervals.fold_test(values, sign * rule["margin"], comparison.overlap_of(runs[0]))
-    frame |= found | {"test": found["test"].replace("paired", "one-sample"), "deviation": None}
-    settings = runs[0].metrics["config"]
-    over = [f"{key} is {settings[key]}" for key, most in rule.get("at_most", {}).items() if settings[key] > most]
-    if frame["scope"]:
-        frame["blocked"] = f"a printed number on UrbanSound8K cannot be compared with runs {frame['scope'].split(':')[0]}"
-    elif len(folds) < len(frame["folds_wanted"]):
-        frame["blocked"] = f"the printed mean is over ten folds, {len(folds)} are there"
-    elif over:
-        frame["blocked"] = "the runs exceed the claimed budget: " + ", ".join(over)
-    return frame
-
-
-def _unsteady(spec: dict, results: comparison.Results, rule: dict) -> dict:
-    """Whether left's validation accuracy jumps more from epoch to epoch than right's, over the second half of training:
-    Brown and Forsythe's test (1974) on the epoch-to-epoch changes. Epochs of one run depend on each other, and it is one
-    run a side and seed: weak evidence, and said so."""
-    from scipy import stats
-
-    frame = _frame(spec, results, rule) | {"difference": None, "direction": "greater", "margin": 0, "paper": None}
-    names = [_row(spec, rule[side])["experiment"] for side in ("left", "right")]
-    shared = [f for f in frame["folds_wanted"] if all(f in results.folds(name) for name in names)]
-    if not shared:
-        return frame
-    changes = []
-    for name in names:
-        accuracy = [run.history["valid_accuracy"].to_numpy(float) for run in results.runs(name, shared)]
-        changes.append(np.concatenate([np.diff(values[len(values) // 2 :]) for values in accuracy]))
-    if min(map(len, changes)) < EPOCHS:
-        frame["lacking"].append(f"at least {EPOCHS + 1} evaluated epochs in the second half of training")
-        return frame
-    jumps = [float(np.median(np.abs(values - np.median(values)))) for values in changes]
-    p = float(stats.levene(*changes, center="median").pvalue) if np.ptp(np.concatenate(changes)) else 1.0
-    deviations = [float(values.std(ddof=1)) for values in changes]
-    frame |= {"difference": deviations[0] - deviations[1], "p": p, "deviations": deviations, "median_jumps": jumps}
-    return frame | {"epochs": [len(v) for v in changes], "test": "Brown-Forsythe on epoch-to-epoch changes"}
-
-
-_KINDS = {"difference": _difference, "printed": _printed, "unsteady": _unsteady}
-
-
-def _judge(rule: dict, found: dict) -> None:
-    """Add verdict and evidence (one or two sentences) to what a rule has found."""
-    if found["difference"] is None:
-        found["verdict"] = "undecided"
-        found["evidence"] = f"{found['left']} against {found['right']}: undecided, missing: {'; '.join(found['lacking'])}."
-        return
-    found["verdict"] = "undecided" if found.get("blocked") else comparison.verdict(
-        found, found["direction"], found["margin"], found["p_holm"]
-    )  # fmt: skip
-    words = [_measured(found), found["verdict"]]
-    words += [found["blocked"]] if found.get("blocked") else []
+        return f"{found['left']} against {found['right']}: undecided, missing: {'; '.join(found['lacking'])}."
+    words = [_measured(found), found["verdict"], *found["reasons"], *found["remarks"]]
     words += [f"missing: {'; '.join(found['lacking'])}"] if found["lacking"] else []
     if found.get("seed_low") is not None:
         words.append(f"over {found['seeds']} seeds [{found['seed_low']:.2f}, {found['seed_high']:.2f}]")
@@ -190,8 +141,9 @@ def _judge(rule: dict, found: dict) -> None:
         ours = 100 * found["difference"] / found["right_level"]
         words.append(f"{ours:+.1f}% relative, the text says about {found['stated_relative']:+g}%")
     if found.get("what_it_would_take"):
-        words.append(f"the printed difference would take {found['what_it_would_take']} to show with 80% power")
-    found["evidence"] = "; ".join(words) + "."
+        beyond = " beyond the margin" if found["margin"] else ""
+        words.append(f"the printed difference would take {found['what_it_would_take']} to show{beyond} with 80% power")
+    return "; ".join(words) + "."
 
 
 def _measured(found: dict) -> str:
@@ -199,12 +151,13 @@ def _measured(found: dict) -> str:
     pair = f"{found['left']} against {found['right']}"
     if found["kind"] == "unsteady":
         a, b = found["deviations"]
-        chance = comparison.p_words(found["p"])
-        return f"{pair}: epoch-to-epoch changes deviate by {a:.2f} and {b:.2f} points ({chance}, one run a seed)"
+        chances = _chances(found)
+        return f"{pair}: epoch-to-epoch changes deviate by {a:.2f} and {b:.2f} points ({chances}, one run a seed)"
     text = f"{pair}, {what} {found['difference']:+.2f} points"
     if found.get("low") is not None:
-        chances = [comparison.p_words(found[key]) for key in ("p", "p_holm")]
-        text += f" [{found['low']:.2f}, {found['high']:.2f}], {chances[0]} ({chances[1]} by Holm)"
+        text += f" [{found['low']:.2f}, {found['high']:.2f}], {_chances(found)}"
+    if found["metric"] == "accuracy" and found["by_recording"] is not None:
+        text += f", by recording {found['by_recording']:+.1f}"
     margin = f" against a margin of {found['margin']:g}" if found["margin"] else ""
     text += f", {found['test']}{margin}, {len(found['fold_list'])} of {len(found['folds_wanted'])} folds"
     if found.get("recordings"):
@@ -212,8 +165,9 @@ def _measured(found: dict) -> str:
     return text + (", unpaired, the printed number taken as exact" if found.get("unpaired") else "")
 
 
-def _words(steps: set) -> str:
-    return " and ".join(str(s) for s in sorted(steps))
+def _chances(found: dict) -> str:
+    adjusted = "" if found["p_holm"] is None else f" ({comparison.p_words(found['p_holm'])} by Holm)"
+    return comparison.p_words(found["p"]) + adjusted
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from . import intervals, runs
+from . import intervals, power, runs
 from .errors import UserError
 
 CLIPS = 8732  # in UrbanSound8K
+SYNTHESISED = "synthesised audio"
+REAL = "UrbanSound8K"
+BY_RECORDING = "accuracy_by_recording"
 
 
 @dataclass
@@ -17,6 +20,7 @@ class Results:
 
     found: dict[str, dict[int, dict[int, runs.Run]]] = field(default_factory=dict)
     sums: dict[tuple[str, int, int | None], intervals.Sums] = field(default_factory=dict)
+    pairs: dict[tuple, dict] = field(default_factory=dict)  # what `compare` has found
 
     def folds(self, experiment: str | None, wanted=None) -> list[int]:
         """Training folds that this experiment has runs of, in order, out of those wanted."""
@@ -54,6 +58,7 @@ def add(results: Results, run: runs.Run) -> None:
     metrics = run.metrics
     if run.folder.name != f"fold{metrics['fold']}_seed{metrics['seed']}" or run.folder.parent.name != metrics["experiment"]:
         raise UserError(f"run record {run.folder} was written for {run.name}: do not rename run folders, train again")
+    results.pairs.clear()
     results.found.setdefault(metrics["experiment"], {}).setdefault(metrics["fold"], {})[metrics["seed"]] = run
 
 
@@ -76,6 +81,30 @@ def stands_in(run: runs.Run) -> bool:
     return run.metrics["stands_in_for_pann"]
 
 
+def as_the_paper(run: runs.Run) -> bool:
+    """Whether a run is what the paper is about: UrbanSound8K whole, and PANN's own weights or CNN14 at full width."""
+    metrics = run.metrics
+    whole = not metrics["synthesised"] and not sum(metrics["provenance"].get("dataset_missing", {}).values())
+    return whole and not stands_in(run) and metrics["config"].get("width", 64) == 64
+
+
+def row_name(label: str, run: runs.Run) -> str:
+    """The printed label, with another network's name where PANN's weights or CNN14's full width were not used."""
+    if stands_in(run):
+        # The note has the name in full.
+        name = network_name(run).removesuffix(" pretrained on synthesised audio")
+        return (
+            f"{label.replace('PANN', name)} [in place of PANN]" if "PANN" in label else f"{label} [{name} in place of PANN]"
+        )
+    width = run.metrics["config"].get("width", 64)
+    return f"{label} [width {width}, not 64]" if width != 64 else label
+
+
+def data_label(found: list[runs.Run]) -> str:
+    """What audio the numbers of these runs are about."""
+    return "; ".join(dict.fromkeys(SYNTHESISED if run.metrics["synthesised"] else REAL for run in found))
+
+
 def means(results: Results, experiment: str, folds, metric: str) -> list[float]:
     """Score (percent) of each fold, averaged over its seeds."""
     return [float(intervals.scores(results.fold_sums(experiment, fold), metric)[0]) for fold in folds]
@@ -93,13 +122,23 @@ def seed_scores(results: Results, experiment: str, folds, metric: str) -> list[f
 def compare(results: Results, left: str, right: str, folds, metric: str, margin: float = 0) -> dict:
     """left - right in points on the folds that both have, out of `folds`: as `intervals.paired_interval` on one fold, as
     `intervals.fold_test` on more, plus `fold_list`, `missing`, clips, recordings, `deviation` (of the folds'
-    differences) and the interval over seeds (see `seed_difference`). difference is None where they share no fold.
+    differences), `by_recording` (the difference in accuracy by recording) and the interval over seeds (see
+    `seed_difference`). difference is None where they share no fold. `margin` is signed, in points.
     """
+    key = left, right, tuple(folds), metric, margin
+    if key not in results.pairs:
+        results.pairs[key] = _compare(results, left, right, folds, metric, margin)
+    return dict(results.pairs[key])
+
+
+def _compare(results: Results, left: str, right: str, folds, metric: str, margin: float) -> dict:
     shared = [f for f in results.folds(left, folds) if f in results.folds(right, folds)]
     frame = {"fold_list": shared, "missing": [f for f in folds if f not in shared], "difference": None}
-    frame |= {"deviation": None} | seed_difference(results, left, right, shared, metric)
+    frame |= {"deviation": None, "by_recording": None} | seed_difference(results, left, right, shared, metric)
     if not shared:
         return frame
+    by_recording = [np.mean(means(results, name, shared, BY_RECORDING)) for name in (left, right)]
+    frame["by_recording"] = float(by_recording[0] - by_recording[1])
     rows = [[results.fold_sums(name, fold) for fold in shared] for name in (left, right)]
     if len(shared) == 1:
         return frame | intervals.paired_interval(*rows, metric, margin)
@@ -143,15 +182,14 @@ def overlap_of(run: runs.Run) -> float:
     return held_out / (total - held_out)
 
 
-def verdict(result: dict, direction: str, margin: float = 0, p: float | None = None) -> str:
+def verdict(result: dict, direction: str, margin: float, p: float) -> str:
     """ "supported", "contradicted" or "undecided" for a difference that should exceed `margin` in `direction`.
 
-    Decided where p (adjusted, if given; against the margin) is below 5% and, with several seeds, the interval over
-    seeds lies on the same side of the margin: a difference that another seed could undo decides nothing.
+    Decided where p (two-sided, against the margin, adjusted over the table's family) is below 5% and, with several seeds,
+    the interval over seeds lies on the same side of the margin: a difference that another seed could undo decides nothing.
     """
     sign = {"greater": 1, "less": -1}[direction]
-    p = result.get("p") if p is None else p
-    if result["difference"] is None or p is None or p >= 1 - intervals.LEVEL:
+    if result["difference"] is None or p >= 1 - intervals.LEVEL:
         return "undecided"
     excess = sign * result["difference"] - margin
     if result.get("seed_low") is not None:
@@ -161,13 +199,16 @@ def verdict(result: dict, direction: str, margin: float = 0, p: float | None = N
     return "supported" if excess > 0 else "contradicted"
 
 
-def needed(result: dict, printed: float | None) -> str:
-    """What it would take for the paper's own difference to be significant at 5% with 80% power, in words, if its runs
-    scattered like these; "" where that cannot be said."""
-    if not printed or not result.get("se"):
+def needed(result: dict, printed: float | None, margin: float = 0) -> str:
+    """What it would take for the paper's own difference to show, beyond the (signed) margin, at 5% with 80% power, in
+    words, if its runs scattered like these; "" where that cannot be said."""
+    beyond = None if printed is None else printed - margin
+    if not beyond or not result.get("se"):
         return ""
     if result["deviation"] is not None:
-        count = intervals.folds_needed(printed, result["deviation"])
+        count = power.folds_needed(beyond, result["deviation"])
         return f"{count} folds" if count else "more than 100,000 folds"
-    count = intervals.recordings_needed(printed, result["se"], result["recordings"])
+    count = power.recordings_needed(beyond, result["se"], result["recordings"], result["df"])
+    if count is None:
+        return "more than 1,000,000 recordings"
     return f"{count:,} recordings ({count / result['recordings']:.1f} times this fold)"

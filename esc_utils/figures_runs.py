@@ -11,7 +11,8 @@ FPR_GRID = np.linspace(0, 1, 401)
 def learning_curves(history, title="Learning curves"):
     """Loss, accuracy, AUC and learning rate over the epochs. history: DataFrame of a run record's history.csv.
 
-    Columns that are absent or empty are left out. The last epoch is the headline, so it is the one with a number.
+    Epoch 0 is the start, before any training, which has scores but neither a loss nor a learning rate; a frozen probe has no
+    other. Columns that are absent or empty are left out. The last epoch is the headline, so it is the one with a number.
     """
     margins = {"left": 0.085, "right": 0.985, "bottom": 0.2, "top": 0.85, "wspace": 0.22, "hspace": 0.3}
     figure = style.new(7.0, 4.9, title, margins)
@@ -49,6 +50,12 @@ def learning_curves(history, title="Learning curves"):
 def _from_zero(axes):
     tops = [np.nanmax(line.get_ydata()) for line in axes.lines]
     axes.set_ylim(0, 1.08 * max(tops, default=1.0) or 1.0)
+    if not tops:
+        _nothing(axes)
+
+
+def _nothing(axes):
+    axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=style.MUTED)
 
 
 def _has(history, column: str) -> bool:
@@ -67,7 +74,7 @@ def _curve(axes, history, column, **style_of):
 def _mark_ends(axes, history, column):
     """Numbers at the last epoch (the headline) and at the best one, told apart by marker."""
     if not _has(history, column):
-        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=style.MUTED)
+        _nothing(axes)
         return
     values, epochs = history[column].to_numpy(float), history["epoch"].to_numpy(float)
     last, best = int(np.flatnonzero(np.isfinite(values))[-1]), int(np.nanargmax(values))

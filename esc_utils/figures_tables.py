@@ -176,8 +176,9 @@ def forest(table, title="Ours beside the paper"):
             group = entry["group"]
             headings.append((at, group))
             at += 0.8
-        lines.append((at, entry))
-        at += 1.0
+        room = max(1.0, 0.45 * (1 + _wrap(entry["row"], 34).count("\n")))  # a line of a label takes so much
+        lines.append((at + (room - 1) / 2, entry))
+        at += room
     figure = style.new(7.0, 1.3 + 0.36 * at, title)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (metric, unit) in zip(panels, METRICS, strict=True):
@@ -225,10 +226,15 @@ def _number(value) -> float:
 def claims_overview(claims, title="The paper's claims, on these runs"):
     """One line a claim: verdict as colour, mark and word, our difference with its interval, the paper's difference.
 
-    claims: list of dicts with key, text, verdict (supported, contradicted, undecided), and optionally difference, low,
-    high and paper (percentage points).
+    claims: list of dicts with key, text, verdict (supported, contradicted, undecided, blocked), and optionally difference,
+    low, high and paper (percentage points).
     """
-    marks = {"supported": "\N{CHECK MARK}", "contradicted": "\N{MULTIPLICATION X}", "undecided": "?"}
+    marks = {
+        "supported": "\N{CHECK MARK}",
+        "contradicted": "\N{MULTIPLICATION X}",
+        "undecided": "?",
+        "blocked": "\N{EN DASH}",
+    }
     texts = [_wrap(f"({claim['key'].split('_')[0]}) {claim['text']}", 46) for claim in claims]
     places = np.cumsum([0.0] + [0.5 * (a.count("\n") + b.count("\n")) / 2 + 1.0 for a, b in itertools.pairwise(texts)])
     span = float(places[-1]) if claims else 1.0

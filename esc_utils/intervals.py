@@ -13,7 +13,6 @@ from .errors import UserError
 
 RESAMPLES = 2000
 LEVEL = 0.95
-POWER = 0.8
 LEAST_DF = 4.0  # set by simulation: fewer make intervals much wider, and hold the truth no more often
 
 
@@ -80,10 +79,13 @@ def average(seeds: list[Sums]) -> Sums:
 def scores(sums: Sums, metric: str, counts: np.ndarray | None = None) -> np.ndarray:
     """Accuracy or weighted AUC (percent) of each resample: counts (R, G) -> (R,); without counts, of the run itself (1,).
 
-    `metric`: "accuracy" or "auc". The AUC is ledger 20's; classes that a resample lacks drop out of it, as in
-    `evaluation.metrics`; NaN where fewer than two classes are left.
+    `metric`: "accuracy", "accuracy_by_recording" (each recording weighs the same, as in `evaluation.metrics`) or "auc".
+    The AUC is ledger 20's; classes that a resample lacks drop out of it, as in `evaluation.metrics`; NaN where fewer than
+    two classes are left.
     """
     counts = np.ones((1, len(sums.size))) if counts is None else counts
+    if metric == "accuracy_by_recording":
+        return 100 * (counts @ (sums.right / sums.size)) / counts.sum(1)
     clips = counts @ sums.size
     if metric == "accuracy":
         return 100 * (counts @ sums.right) / clips
@@ -119,8 +121,9 @@ def interval(folds: list[Sums], metric: str, resamples: int = RESAMPLES, seed: i
         centre, spread = np.log(share / (1 - share)), result["se"] / 100 / (share * (1 - share))
         half = stats.t.ppf((1 + LEVEL) / 2, df) * spread
         result |= {"low": float(_percent(centre - half)), "high": float(_percent(centre + half))}
-    elif metric == "accuracy" and estimate in (0, 100):
-        worth = sum(f.size.sum() for f in folds) ** 2 / sum((f.size**2).sum() for f in folds)
+    elif metric != "auc" and estimate in (0, 100):
+        weights = np.concatenate([f.size if metric == "accuracy" else np.ones_like(f.size) for f in folds])
+        worth = weights.sum() ** 2 / (weights**2).sum()
         bound = 100 * ((1 - LEVEL) / 2) ** (1 / worth)
         result |= {"low": bound, "high": 100.0} if estimate == 100 else {"low": 0.0, "high": 100 - bound}
     return result
@@ -211,34 +214,6 @@ def holm(p_values) -> list[float | None]:
         worst = max(worst, min(1.0, (len(known) - rank) * p))
         adjusted[i] = worst
     return adjusted
-
-
-def recordings_needed(difference: float, se: float, recordings: int, power: float = POWER) -> int | None:
-    """Recordings at which a paired `difference` would be significant at 5% with `power`, two-sided, when `recordings` of
-    them gave the standard error `se`: n (z_.975 + z_power)^2 se^2 / difference^2. None for a difference of 0."""
-    from scipy import stats
-
-    if difference == 0:
-        return None
-    z = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(power)
-    return max(2, int(np.ceil(recordings * (z * se / difference) ** 2)))
-
-
-def folds_needed(difference: float, deviation: float, power: float = POWER, most: int = 100_000) -> int | None:
-    """Folds at which a paired t test over folds would find `difference` at 5%, two-sided, with `power`, when the per-fold
-    differences have standard deviation `deviation` (noncentral t, independent folds). None: more than `most`."""
-    from scipy import stats
-
-    if difference == 0:
-        return None
-    if deviation == 0:
-        return 2
-    counts = np.unique(np.round(np.geomspace(2, most, 4000)).astype(int))
-    effect, df = abs(difference) / deviation, counts - 1
-    critical = stats.t.ppf((1 + LEVEL) / 2, df)
-    # Far above the critical value the noncentral t of SciPy can return NaN, where the power is 1.
-    reached = np.nan_to_num(stats.nct.sf(critical, df, effect * np.sqrt(counts)), nan=1.0) >= power
-    return int(counts[reached.argmax()]) if reached.any() else None
 
 
 @_one_thread

@@ -55,27 +55,27 @@ def roc_rows(results, rows, folds) -> list[tuple]:
 
 
 def scores_table(metrics: dict, found: dict):
-    """Scores of one run as a styled table: last epoch (the headline) with its 95% interval, best epoch, median of the
-    last five, and the unlabelled folds. found: metric -> interval, from `run_intervals`."""
+    """Scores of one run as a styled table: last epoch (the headline) with its 95% interval, best epoch (of a run that was
+    trained), and the unlabelled folds. found: metric -> interval, from `run_intervals`."""
     import pandas as pd
 
     validation, rest = metrics["validation"], metrics["transductive"]
-    rows = {
-        "last epoch (headline)": validation["last"],
-        f"best epoch ({validation['best']['epoch']}), with hindsight": validation["best"],
-        "median of the last five": validation["median_last5"],
-    }
+    trained = metrics["epochs"] > 0
+    rows = {"last epoch (headline)" if trained else "frozen probe (headline)": validation["last"]}
+    if trained:
+        rows[f"best epoch ({validation['best']['epoch']}), with hindsight"] = validation["best"]
     if rest:
-        rows["last epoch, folds not trained on with labels"] = rest["last"]
+        rows["the same, folds not trained on with labels"] = rest["last"]
+    columns = {"accuracy [%]": "accuracy", "by recording [%]": "accuracy_by_recording", "AUC [%]": "auc_weighted"}
     table = pd.DataFrame(
-        {name: {"accuracy [%]": row["accuracy"], "AUC [%]": row["auc_weighted"]} for name, row in rows.items()}, dtype=float
+        {name: {column: row.get(key) for column, key in columns.items()} for name, row in rows.items()}, dtype=float
     ).T
     for column, metric in (("accuracy [%]", "accuracy"), ("AUC [%]", "auc")):
         low, high = found[metric]["low"], found[metric]["high"]
         shown = "none" if low is None else f"{low:.1f} to {high:.1f}"
         table.insert(table.columns.get_loc(column) + 1, column.replace("[%]", "95 % interval"), "")
         table.iloc[0, table.columns.get_loc(column) + 1] = shown
-    numbers = ["accuracy [%]", "AUC [%]"]
+    numbers = list(columns)
     label = " (synthesised audio)" if metrics["synthesised"] else ""
     return table.style.format("{:.1f}", subset=numbers, na_rep="–").set_caption(
         f"Fold {validation['folds'][0]}: {validation['clips']} clips of {validation['recordings']} recordings{label}"

@@ -56,8 +56,9 @@ def whole_folds(base: config.RunConfig) -> dict[int, int]:
 
 
 def jobs(table: dict, folds: list[int], seeds: list[int]) -> list[Job]:
-    """Runs of one table of params/tables.yaml, on those of its folds that are there."""
-    experiments = dict.fromkeys(row["experiment"] for row in table["rows"] if row.get("experiment"))
+    """Runs of one table of params/tables.yaml, and the probes that its rows are checked against, on those of its folds that
+    are there."""
+    experiments = dict.fromkeys(row[key] for row in table["rows"] for key in ("experiment", "probe") if row.get(key))
     return [Job(e, fold, seed) for e in experiments for fold in table.get("folds", [1]) if fold in folds for seed in seeds]
 
 

@@ -107,6 +107,7 @@ def collect(outputs: Path, profile: str) -> dict:
         "stale": [(reason, _few(names)) for reason, names in stale.items()],
         "views": [(view, _there(root / "tables", view["name"])) for view in views],
         "claims": verdicts,
+        "could_be_decided": claims.summary(verdicts),
         "figures": figures,
         "groups": groups,
         "notebooks": _notebooks(root / "notebooks", "../notebooks"),

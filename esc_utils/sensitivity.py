@@ -55,14 +55,14 @@ def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
         notes.append(f"{comparison.network_name(found[0])} stands in place of PANN")
     return answer | {
         "steps": found[0].metrics["steps"], "network": comparison.network_name(found[0]),
-        "data": tables.data_label(found), "note": "; ".join(notes),
+        "data": comparison.data_label(found), "note": "; ".join(notes),
     }  # fmt: skip
 
 
 def _cannot_act(run) -> list[str]:
     """Where a profile leaves a knob nothing to change, the row says so instead of passing for an answer."""
     made, notes = run.metrics["config"], []
-    mode = made["pseudo_mode"] == "eval" or made["forward"] == "joint"
+    mode = made["pseudo_mode"] != "train" or made["forward"] == "joint"
     still = made["pretrained"] and made["backbone_norm"] == "stored" and not (made["dropout_block"] or made["dropout_head"])
     if mode and still:
         notes.append("no answer here: with stored batch-norm statistics and no dropout this knob changes nothing")
@@ -110,7 +110,7 @@ def leaked_share(run) -> float | None:
 def readable(spec: dict, rows: list[dict], profile: str) -> dict:
     """The view that `tables_render` turns into Markdown and HTML."""
     data = "; ".join(dict.fromkeys(row["data"] for row in rows if row["data"]))
-    synthesised = tables.SYNTHESISED in data
+    synthesised = comparison.SYNTHESISED in data
     about = "Numbers from synthesised audio: they reproduce nothing of the paper." if synthesised else f"Data: {data}."
     header = ["Question", "Instead of our default", "Accuracy", "Default", "Change", "AUC", "Default", "Change", "Notes"]
     body = [

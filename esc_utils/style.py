@@ -14,7 +14,7 @@ DASHES = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 
 # States of a pseudo-label. Dark, middle, light and white in grey, too.
 STATES = {"accepted, right": "#0B4F8A", "accepted, wrong": "#E8702A", "rejected": "#D3D6DA", "not drawn": "#FFFFFF"}
 RIGHT, WRONG, REJECTED, NOT_DRAWN = STATES.values()
-VERDICTS = {"supported": "#117733", "contradicted": "#B2182B", "undecided": "#6B6B6B"}
+VERDICTS = {"supported": "#117733", "contradicted": "#B2182B", "undecided": "#6B6B6B", "blocked": "#8A5A00"}
 
 INK, MUTED, LINE = "#1A1A1A", "#595959", "#B8B8B8"
 TRAIN, VALID, ACCENT, MASK = "#8C8C8C", "#0072B2", "#D55E00", "#9FB4C4"
@@ -26,6 +26,10 @@ METHODS = {
     "pann_table2": ("#0072B2", "o", "-"),
     "pann_10": ("#0072B2", "o", "-"),
     "pann_100": ("#1A1A1A", "D", (0, (8, 2, 2, 2))),
+    "pann_control": ("#0072B2", "s", ":"),
+    "pann_probe": ("#117733", "*", (0, (1, 1))),
+    "pann_probe_100": ("#117733", "X", (0, (8, 2, 2, 2))),
+    "cnn14_control": ("#767676", "D", ":"),
     "cnn14_fixmatch": ("#E69F00", "P", "-."),
     "fixmatch_tau095": ("#F0936B", "v", ":"),
     "fixmatch_tau095_nomixup": ("#CC79A7", "X", (0, (1, 1))),

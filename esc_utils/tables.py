@@ -6,20 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
-from . import comparison, config, intervals
+from . import comparison, config, family, intervals, rules, validity
+from .comparison import data_label, row_name
 from .errors import UserError
+from .tables_specaugment import table1_rows
 
 NAMES = ("table1", "table2", "table3", "table4", "table5")
-MASKS = 2048  # drawn for the measured share of masked cells
-SYNTHESISED = "synthesised audio"
-REAL = "UrbanSound8K"
 METRICS = ("accuracy", "auc")
+SCORES = ("accuracy", "auc", comparison.BY_RECORDING)
+ENDS = {"difference": "", "low": "_low", "high": "_high"}
+ABOVE = {"supported": "above", "contradicted": "below"}  # a control is not printed: FixMatch above it, or below
 # Knobs that a profile may change although they are method: what its network or budget cannot bear. Tables print them.
-METHOD_KNOBS = ("mu", "head_start", "backbone_norm", "backbone_rate", "dropout_block", "dropout_head", "learning_rate")
+METHOD_KNOBS = (
+    "batch_size", "fixmatch_batch_size", "mu", "head_start", "backbone_norm", "norm_statistics", "backbone_rate",
+    "dropout_block", "dropout_head", "learning_rate", "schedule", "warmup", "clip_gradients",
+)  # fmt: skip
 
 
 def read_spec(path: Path | None = None) -> dict:
-    """params/tables.yaml, checked: every baseline and every row that a claim names exists. UserError otherwise."""
+    """params/tables.yaml, checked: every baseline, control and row that a claim names exists. UserError otherwise."""
     import yaml
 
     path = path or config.project_root() / "params" / "tables.yaml"
@@ -27,12 +32,20 @@ def read_spec(path: Path | None = None) -> dict:
         spec = yaml.safe_load(path.read_text(encoding="utf-8"))
         rows = {f"{name}.{row['id']}": row for name, table in spec["tables"].items() for row in table["rows"]}
         for name, row in rows.items():
-            if row.get("baseline") and f"{name.split('.')[0]}.{row['baseline']}" not in rows:
-                raise UserError(f"{path}: row {name} has no baseline '{row['baseline']}' in its table")
+            for kind in ("baseline", "control"):
+                if row.get(kind) and f"{name.split('.')[0]}.{row[kind]}" not in rows:
+                    raise UserError(f"{path}: row {name} has no {kind} '{row[kind]}' in its table")
         for claim in spec["claims"]:
             for side in (rule[key] for rule in claim["rules"] for key in ("left", "right")):
                 if side not in rows:
                     raise UserError(f"{path}: claim {claim['id']} names row '{side}', which is in no table")
+            if len({rule[key].split(".")[0] for rule in claim["rules"] for key in ("left", "right")}) != 1:
+                raise UserError(f"{path}: claim {claim['id']} compares rows of several tables")
+            for name in (name for rule in claim["rules"] for name in rules.equal_budget(rule)):
+                if name not in validity.BUDGET:
+                    raise UserError(
+                        f"{path}: claim {claim['id']} wants '{name}' equal, not one of {', '.join(validity.BUDGET)}"
+                    )
         for number in {n for part in [*rows.values(), *spec["tables"].values()] for n in part.get("footnotes", [])}:
             if number not in spec["ledger_notes"]:
                 raise UserError(f"{path}: footnote {number} has no text in ledger_notes")
@@ -45,9 +58,9 @@ def build(spec: dict, results: comparison.Results, name: str, profile: str) -> l
     """Rows of one table as dicts, in the printed order, rows without runs included. Percent and points throughout."""
     table = spec["tables"][name]
     if name == "table1":
-        return specaugment_rows(table, results, profile)
+        return table1_rows(table, results, profile)
     rows = [_row(table, row, results) for row in table["rows"]]
-    _compare(table, rows, results)
+    _compare(spec, results, name, rows)
     return rows
 
 
@@ -61,7 +74,7 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
         "paper_accuracy": row.get("paper_accuracy"),
         "paper_auc": row.get("paper_auc"),
     }
-    answer |= dict.fromkeys(f"{m}{end}" for m in METRICS for end in ("", "_low", "_high"))
+    answer |= dict.fromkeys(f"{m}{end}" for m in SCORES for end in ("", "_low", "_high"))
     notes = []
     if experiment is None:
         return answer | {"folds": "", "data": "", "note": "printed by another paper; nothing to run"} | _footnotes(row)
@@ -83,9 +96,10 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
     answer |= {
         "steps": _one_or_range(run.metrics["steps"] for run in found),
         "epochs": _one_or_range(run.metrics["epochs"] for run in found),
+        "labelled_passes": _one_or_range(run.metrics["labelled_passes"] for run in found),
+        "unlabelled_share": validity.unlabelled_share(results, experiment, folds),
         "checkpoint": "last epoch",
         "best_epoch_accuracy": _mean(run.metrics["validation"]["best"]["accuracy"] for run in found),
-        "median5_accuracy": _mean(run.metrics["validation"]["median_last5"]["accuracy"] for run in found),
         "transductive_accuracy": _mean(
             r.metrics["transductive"]["last"]["accuracy"] for r in found if r.metrics["transductive"]
         ),
@@ -114,24 +128,6 @@ def changed_method(profile: str) -> str:
     return ", ".join(f"{key} {ours[key]} (paper: {paper[key]})" for key in changed)
 
 
-def row_name(label: str, run) -> str:
-    """The printed label, with another network's name where PANN's weights or CNN14's full width were not used."""
-    if comparison.stands_in(run):
-        # The note has the name in full.
-        name = comparison.network_name(run).removesuffix(" pretrained on synthesised audio")
-        return (
-            f"{label.replace('PANN', name)} [in place of PANN]" if "PANN" in label else f"{label} [{name} in place of PANN]"
-        )
-    width = run.metrics["config"].get("width", 64)
-    return f"{label} [width {width}, not 64]" if width != 64 else label
-
-
-def data_label(found) -> str:
-    """What audio the numbers are about."""
-    kinds = dict.fromkeys(SYNTHESISED if run.metrics["synthesised"] else REAL for run in found)
-    return "; ".join(kinds)
-
-
 def _footnotes(row: dict) -> dict:
     return {"footnotes": " ".join(map(str, row.get("footnotes", [])))}
 
@@ -140,7 +136,7 @@ def _levels(results: comparison.Results, experiment: str, folds: list[int]) -> d
     """Scores with intervals: over recordings on one fold; over folds on several, and over their recordings beside it."""
     sums = [results.fold_sums(experiment, fold) for fold in folds]
     answer: dict = {"clips": int(sum(s.size.sum() for s in sums)), "recordings": sum(len(s.size) for s in sums)}
-    for metric in METRICS:
+    for metric in SCORES:
         over_recordings = intervals.interval(sums, metric)
         level = over_recordings["estimate"]
         answer[metric] = level if np.isfinite(level) else None
@@ -175,98 +171,40 @@ def _seeds(results: comparison.Results, experiment: str, folds: list[int]) -> di
     return answer
 
 
-def _compare(table: dict, rows: list[dict], results: comparison.Results) -> None:
-    """Add to each row with a baseline: difference with interval, p (as it is, and by Holm over the table), mark."""
+def _compare(spec: dict, results: comparison.Results, name: str, rows: list[dict]) -> None:
+    """Add to each row its differences to its baseline and to its control: interval, p (as it is, and by Holm over the
+    table's family), and the mark; what blocks a comparison stands in `blocked` and `control_blocked`."""
+    table = spec["tables"][name]
     by_id = {row["id"]: (row, answer["row"]) for row, answer in zip(table["rows"], rows, strict=True)}
-    done = []
+    marks = family.of_table(spec, results, name)["marks"]
     for row, answer in zip(table["rows"], rows, strict=True):
+        if row.get("control"):
+            other, answer["control"] = by_id[row["control"]]
+            result = marks[row["id"], "control"]
+            answer |= {f"control_{key}": result.get(key) for key in ("difference", "low", "high", "p", "p_holm", "blocked")}
+            answer["control_mark"] = ABOVE.get(result["verdict"], result["verdict"])
         if not row.get("baseline"):
             continue
-        base, answer["baseline"] = by_id[row["baseline"]]
-        found = {m: comparison.compare(results, row["experiment"], base["experiment"], table["folds"], m) for m in METRICS}
-        for metric, result in found.items():
-            keys = {"difference": "difference", "low": "low", "high": "high"}
-            answer |= {f"{metric}_difference{'' if k == 'difference' else '_' + k}": result.get(v) for k, v in keys.items()}
-        result = found["accuracy"]
-        printed = row["paper_accuracy"] - base["paper_accuracy"]
+        other, answer["baseline"] = by_id[row["baseline"]]
+        result = marks[row["id"], "baseline"]
+        auc = comparison.compare(results, row["experiment"], other["experiment"], table["folds"], "auc")
+        for metric, found in (("accuracy", result), ("auc", auc)):
+            answer |= {f"{metric}_difference{end}": found.get(key) for key, end in ENDS.items()}
         answer |= {
-            "paper_accuracy_difference": round(printed, 2),
+            "paper_accuracy_difference": result["paper"],
+            "accuracy_by_recording_difference": result["by_recording"],
             "p": result.get("p"),
+            "p_holm": result["p_holm"],
             "effect_size": result.get("effect_size"),
             "wilcoxon_p": result.get("wilcoxon_p"),
             "test": result.get("test", ""),
             "seed_difference_low": result["seed_low"],
             "seed_difference_high": result["seed_high"],
-            "what_it_would_take": comparison.needed(result, printed),
+            "least_detectable": result.get("least_detectable"),
+            "what_it_would_take": result.get("what_it_would_take", ""),
+            "mark": result["verdict"],
+            "blocked": result["blocked"],
         }
-        done.append((answer, result, "greater" if printed > 0 else "less"))
-    adjusted = intervals.holm([result.get("p") for _, result, _ in done])
-    for (answer, result, direction), p in zip(done, adjusted, strict=True):
-        answer["p_holm"] = p
-        answer["mark"] = comparison.verdict(result, direction, p=p)
-
-
-def specaugment_rows(table: dict, results: comparison.Results, profile: str) -> list[dict]:
-    """Table 1 from the parameters that the runs used (or, without runs, would use), one row a setting found.
-
-    Shares of masked cells are in percent: expected from the law of ledger 23 for the printed setting on 501 x 64 and for
-    ours, and measured on masks drawn by the very code of the runs."""
-    from .figures_views import expected_share
-
-    axes = [f"{axis}_{knob}" for axis in ("freq", "time") for knob in ("width", "stripes")]
-    all_runs = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
-    configs = [run.metrics["config"] for run in all_runs]
-    plan = config.load(config.layers_of(profile, "")).model_dump()
-    rows = []
-    for row in table["rows"]:
-        settings: dict[tuple, int] = {}
-        for knobs in configs or [plan]:
-            key = (*(knobs[f"{row['id']}_{axis}"] for axis in axes), round(knobs["clip_seconds"] * 100) + 1)
-            settings[key] = settings.get(key, 0) + 1
-        for (*values, frames), count in settings.items():
-            ours = dict(zip(axes, values, strict=True))
-            rows.append(
-                {"row": row["label"], "experiment": "", "paper_masked_expected": 100 * expected_share(**_pick(row, axes))}
-                | {f"paper_{axis}": row[axis] for axis in axes}
-                | ours
-                | {
-                    "frames": frames,
-                    "mels": 64,
-                    "masked_expected": 100 * expected_share(**ours, frames=frames),
-                    "masked_measured": 100 * measured_share(ours, frames),
-                    "measured_on": f"{MASKS} masks",
-                    "parameters": f"{count} finished runs"
-                    if configs
-                    else f"params/base.yaml, params/profiles/{profile}.yaml",
-                    "data": data_label(all_runs) if configs else "",
-                    "note": _scale(ours == _pick(row, axes), frames),
-                }
-            )
-    return rows
-
-
-def _scale(as_printed: bool, frames: int) -> str:
-    if as_printed:
-        return "" if frames == 501 else f"printed widths on {frames} frames, not 501"
-    return f"other widths than printed, on {frames} of 501 frames"
-
-
-def measured_share(settings: dict, frames: int, mels: int = 64) -> float:
-    """Mean share (0 to 1) of cells masked by MASKS draws of the augmentation the runs use, from a fixed seed."""
-    import torch
-
-    from .augment import SpecAugment
-
-    augment, generator, shares = SpecAugment(**settings), torch.Generator().manual_seed(0), []
-    blank = torch.ones(128, 1, frames, mels, dtype=torch.uint8)
-    for _ in range(MASKS // len(blank)):
-        left = augment(blank, augment.draw(len(blank), frames, mels, generator))
-        shares.append(1 - int(torch.count_nonzero(left)) / left.numel())
-    return float(np.mean(shares))
-
-
-def _pick(row: dict, axes: list[str]) -> dict:
-    return {axis: row[axis] for axis in axes}
 
 
 def _mean(values) -> float | None:

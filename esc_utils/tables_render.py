@@ -8,15 +8,21 @@ from pathlib import Path
 from . import claims, comparison, config, tables
 from .errors import UserError
 
-MARKS = {"supported": "✓ as printed", "contradicted": "✗ the other way", "undecided": "? undecided"}
+MARKS = {
+    "supported": "✓ as printed", "contradicted": "✗ the other way", "undecided": "? undecided", "blocked": "– blocked",
+    "above": "✓ above", "below": "✗ below",
+}  # fmt: skip
 EXTRAS = (
     "fold_list", "interval", "clips", "recordings", "seeds", "accuracy_seed_deviation", "auc_seed_deviation",
     "accuracy_fold_deviation", "auc_fold_deviation", "accuracy_recordings_low", "accuracy_recordings_high",
-    "auc_recordings_low", "auc_recordings_high", "accuracy_minus_paper", "auc_minus_paper", "baseline",
+    "auc_recordings_low", "auc_recordings_high", "accuracy_by_recording", "accuracy_by_recording_low",
+    "accuracy_by_recording_high", "accuracy_minus_paper", "auc_minus_paper", "baseline",
     "paper_accuracy_difference", "accuracy_difference", "accuracy_difference_low", "accuracy_difference_high",
-    "auc_difference", "auc_difference_low", "auc_difference_high", "test", "p", "p_holm", "effect_size", "wilcoxon_p",
-    "seed_difference_low", "seed_difference_high", "mark", "what_it_would_take", "steps", "epochs", "checkpoint",
-    "best_epoch_accuracy", "median5_accuracy", "transductive_accuracy", "validation_folds", "network", "paper_row", "group",
+    "auc_difference", "auc_difference_low", "auc_difference_high", "accuracy_by_recording_difference", "test", "p", "p_holm",
+    "effect_size", "wilcoxon_p", "seed_difference_low", "seed_difference_high", "mark", "blocked", "least_detectable",
+    "what_it_would_take", "control", "control_difference", "control_low", "control_high", "control_p", "control_p_holm",
+    "control_mark", "control_blocked", "steps", "epochs", "labelled_passes", "unlabelled_share", "checkpoint",
+    "best_epoch_accuracy", "transductive_accuracy", "validation_folds", "network", "paper_row", "group",
     "data", "footnotes", "note",
 )  # fmt: skip
 COLUMNS = (
@@ -89,7 +95,7 @@ def readable(spec: dict, name: str, rows: list[dict], profile: str) -> dict:
         "name": name,
         "title": f"Table {name[-1]}. {table['title']}",
         "profile": profile,
-        "synthesised": any(tables.SYNTHESISED in row["data"] for row in rows),
+        "synthesised": any(comparison.SYNTHESISED in row["data"] for row in rows),
         "caption": _caption(name, rows, profile),
         "header": header,
         "rows": body,
@@ -102,7 +108,7 @@ def readable(spec: dict, name: str, rows: list[dict], profile: str) -> dict:
 def _caption(name: str, rows: list[dict], profile: str) -> str:
     data = "; ".join(dict.fromkeys(row["data"] for row in rows if row["data"]))
     words = [f"Profile {profile}."]
-    if tables.SYNTHESISED in data:
+    if comparison.SYNTHESISED in data:
         words.append("Numbers from synthesised audio: they show that the suite works and reproduce nothing of the paper.")
     elif data:
         words.append(f"Data: {data}.")
@@ -110,8 +116,9 @@ def _caption(name: str, rows: list[dict], profile: str) -> str:
         return " ".join(words)
     words.append(
         "Percent, validation fold, last epoch. Brackets: 95% interval, over recordings (one fold) or folds (several). "
-        "Difference: accuracy against the row named, paired, p by Holm over the table; its mark compares its direction "
-        "with the printed one. Seeds: deviation over training seeds, apart from the interval."
+        "By recording: accuracy with each recording weighing the same. Difference: accuracy against the row named, paired, "
+        "p by Holm over the table's marks and claims; its mark compares its direction with the printed one, or says above "
+        "or below the control. Seeds: deviation over training seeds, apart from the interval."
     )
     if changes := tables.changed_method(profile):
         words.append(f"Beyond scale this profile changes: {changes}.")
@@ -122,8 +129,8 @@ def _caption(name: str, rows: list[dict], profile: str) -> str:
 
 
 def _scores(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
-    header = ["Row", "Accuracy, paper", "Accuracy, ours", "Difference to", "AUC, paper", "AUC, ours", "Folds",
-              "Clips / recordings", "Seeds", "Steps", "Notes"]  # fmt: skip
+    header = ["Row", "Accuracy, paper", "Accuracy, ours", "By recording", "Difference to", "AUC, paper", "AUC, ours",
+              "Folds", "Clips / recordings", "Seeds", "Steps", "Notes"]  # fmt: skip
     body = []
     for row in rows:
         notes = "; ".join(
@@ -134,7 +141,8 @@ def _scores(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
                 row["row"],
                 number(row["paper_accuracy"]),
                 _level(row, "accuracy"),
-                _difference(row),
+                number(row.get("accuracy_by_recording")),
+                _differences(row),
                 number(row["paper_auc"]),
                 _level(row, "auc"),
                 row["folds"] or NO_RUN,
@@ -160,14 +168,25 @@ def _level(row: dict, metric: str) -> str:
     return f"{row[metric]:.2f} [{row[f'{metric}_low']:.2f}, {row[f'{metric}_high']:.2f}]"
 
 
-def _difference(row: dict) -> str:
-    if row.get("accuracy_difference") is None:
-        return NO_RUN
-    text = f"{row['baseline']}: {row['accuracy_difference']:+.2f}"
-    if row["accuracy_difference_low"] is not None:
-        ends = f"[{row['accuracy_difference_low']:.2f}, {row['accuracy_difference_high']:.2f}]"
-        text += f" {ends}, {comparison.p_words(row['p_holm'])}"
-    return f"{text}; {MARKS[row['mark']]} ({row['paper_accuracy_difference']:+.2f})"
+def _differences(row: dict) -> str:
+    """Differences to the baseline and to the control, each with interval, p and mark."""
+    told = []
+    if row.get("accuracy_difference") is not None:
+        keys = ("accuracy_difference", "accuracy_difference_low", "accuracy_difference_high", "p_holm", "mark", "blocked")
+        printed = row["paper_accuracy_difference"]
+        end = "" if printed is None else f" ({printed:+.2f})"
+        told.append(_difference(row["baseline"], *(row[key] for key in keys), end))
+    if row.get("control_difference") is not None:
+        keys = ("difference", "low", "high", "p_holm", "mark", "blocked")
+        told.append(_difference(row["control"], *(row[f"control_{key}"] for key in keys)))
+    return "; ".join(told) or NO_RUN
+
+
+def _difference(name, difference, low, high, p, mark, blocked, end="") -> str:
+    text = f"{name}: {difference:+.2f}"
+    if low is not None:
+        text += f" [{low:.2f}, {high:.2f}]" + (f", {comparison.p_words(p)}" if p is not None else "")
+    return f"{text}; {MARKS[mark]}{f': {blocked}' if blocked else ''}{end}"
 
 
 def _seeds(row: dict) -> str:

@@ -48,7 +48,8 @@ def dataset_of(name: str, fold: int):
         metrics["provenance"]["dataset_missing"] = MISSING
         metrics["validation"]["clips"] = SIZES[valid]
         rest = {"clips": sum(SIZES.values()) - SIZES[fold] - SIZES[valid], "folds": [3], "recordings": 3}
-        metrics["transductive"] = None if name == "pann_100" else rest | {"last": metrics["validation"]["last"]}
+        whole = name in ("pann_100", "pann_probe_100")
+        metrics["transductive"] = None if whole else rest | {"last": metrics["validation"]["last"]}
 
     return changed
 

@@ -81,7 +81,7 @@ DIFFERENT = {  # how the second folder is changed, the one line
     ),
     "history": (
         lambda two: edit_text(two / RUN / "history.csv", "\n3,", "\n3.0,"),
-        f"{RUN}/history.csv: line 4 differs",
+        f"{RUN}/history.csv: line 5 differs",
     ),
     "last bit of a prediction": (lambda two: edit_arrays(two, last_bit), f"{RUN}/predictions.npz: valid_prob differs"),
     "array missing": (

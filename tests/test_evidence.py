@@ -33,7 +33,7 @@ def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_hi
     }  # fmt: skip
     runs = {name for name in files if name.startswith("runs/")}
     assert {Path(name).name for name in runs} == {"metrics.json", "history.csv"}
-    assert len(runs) == 2 * len(list((made_outputs / "lite" / "runs").glob("*/*"))) == 2 * 23
+    assert len(runs) == 2 * len(list((made_outputs / "lite" / "runs").glob("*/*"))) == 2 * 35
     for name in ("table2.csv", "claims.json"):
         assert (collected / name).read_text() == (made_outputs / "lite" / "tables" / name).read_text()
 

@@ -46,10 +46,13 @@ def pseudo_labels(epochs=5, m=120, missing=(), drawn=0.9):
 
 
 def history(epochs=6, fixmatch=True):
-    at = np.arange(1, epochs + 1)
-    columns = {"epoch": at, "step": at * 10, "learning_rate": 5e-4 / at, "loss": 2 / at, "supervised_loss": 1 / at}
-    columns |= {"unlabelled_loss": 1 / at if fixmatch else np.nan, "valid_loss": 2.5 / at}
-    columns |= {"valid_accuracy": 50 + at, "valid_auc": 80 + at, "mask_rate": 0.5, "pseudo_accuracy": np.nan}
+    """As a run record has it: epoch 0 is the start, with scores and nothing else; of a probe (epochs=0) it is all."""
+    at = np.arange(epochs + 1)
+    trained = np.where(at > 0, at, np.nan)
+    columns = {"epoch": at, "step": at * 10, "learning_rate": 5e-4 / trained, "loss": 2 / trained}
+    columns |= {"supervised_loss": 1 / trained, "unlabelled_loss": 1 / trained if fixmatch else np.nan}
+    columns |= {"mask_rate": 0.5 if fixmatch else np.nan, "pseudo_accuracy": np.nan, "valid_loss": 2.5 / (1 + at)}
+    columns |= {"valid_accuracy": 50 + at, "valid_auc": 80 + at}
     return pd.DataFrame(columns)
 
 
@@ -74,6 +77,7 @@ def paper_table():
 CLAIMS = [
     {"key": "a", "text": "PANN above CNN14", "verdict": "supported", "difference": 20, "low": 15, "high": 25, "paper": 35},
     {"key": "c", "text": "without mixup, lower", "verdict": "contradicted", "difference": 4.0, "low": None, "high": None},
+    {"key": "d", "text": "lower thresholds are better", "verdict": "blocked", "difference": 1.0, "low": 0.5, "high": 1.5},
     {"key": "h", "text": "70 epochs suffice", "verdict": "undecided"},
 ]
 
@@ -167,6 +171,26 @@ def test_nothing_drawn_draws_without_a_warning(name):
 def test_supervised_history_has_no_unlabelled_curve():
     assert "unlabelled" not in words(figures.learning_curves(history(fixmatch=False)))
     assert "unlabelled" in words(figures.learning_curves(history()))
+
+
+@pytest.mark.filterwarnings("error")
+def test_curves_begin_before_training_and_a_probe_has_one_point():
+    figure = figures.learning_curves(history(3, fixmatch=False))
+    accuracy, loss = figure.axes[1], figure.axes[0]
+    assert accuracy.lines[0].get_xdata().tolist() == [0, 1, 2, 3]
+    assert {line.get_label(): len(line.get_xdata()) for line in loss.lines} == {"training": 3, "validation": 4}
+    probe = figures.learning_curves(history(0, fixmatch=False))
+    assert len(figures.draw(probe, 40)) > 1000
+    assert "last epoch: 50.0" in words(probe) and "not recorded" in words(probe)  # the learning rate
+
+
+def test_long_labels_do_not_cover_each_other():
+    long = "PANN, control of FixMatch (not in the paper) [in place of PANN]"
+    rows = [{"group": "Table 2", "row": long, "experiment": "pann_control", "accuracy": 70.0}] * 4
+    figure = figures.forest(pd.DataFrame(rows))
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert not [1 for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
 
 
 def test_the_style_leaves_global_state_alone():

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from esc_utils import intervals
+from esc_utils import intervals, power
 from esc_utils.errors import UserError
 from esc_utils.evaluation import metrics
 
@@ -156,16 +156,41 @@ def test_holm_by_hand():
     assert intervals.holm([]) == []
 
 
+def test_accuracy_by_recording_and_its_resamples():
+    rng = np.random.default_rng(8)
+    labels, prob, recordings = fold(rng, recordings=30, classes=4)
+    sums, expected = intervals.recording_sums(labels, prob, recordings), metrics(labels, prob, recordings=recordings)
+    assert intervals.scores(sums, "accuracy_by_recording")[0] == pytest.approx(expected["accuracy_by_recording"])
+    counts = rng.multinomial(30, np.full(30, 1 / 30), size=3).astype(float)
+    right = [np.mean((prob.argmax(1) == labels)[recordings == r]) for r in sums.recordings]
+    again = intervals.scores(sums, "accuracy_by_recording", counts)
+    assert again == pytest.approx([100 * np.average(right, weights=row) for row in counts])
+    found = intervals.interval([sums], "accuracy_by_recording")
+    assert found["low"] < found["estimate"] < found["high"]
+
+
+def simulated_power(effect, n):
+    rng = np.random.default_rng(6)
+    return np.mean(stats.ttest_1samp(rng.normal(effect, 3, (20_000, n)), 0, axis=1).pvalue < 0.05)
+
+
 def test_what_it_would_take():
     # 80% power: simulated with the number of folds that is said, and with two fewer.
-    needed = intervals.folds_needed(2.0, 3.0)
-    rng = np.random.default_rng(6)
+    needed = power.folds_needed(2.0, 3.0)
+    assert simulated_power(2, needed) >= 0.79 and simulated_power(2, needed - 2) < 0.8
+    assert power.folds_needed(5.0, 0.0) == 2 and power.folds_needed(0.0, 1.0) is None
+    # Recordings of equal size are like folds: n of them have n - 1 degrees of freedom.
+    assert power.recordings_needed(2.0, 3 / np.sqrt(40), 40, 39) == pytest.approx(needed, abs=1)
+    # Few degrees of freedom take more than the normal law says, many as much: half the difference, four times as many.
+    assert power.recordings_needed(2.80158, 1.0, 134, 4) > 150
+    assert power.recordings_needed(2.80158, 1.0, 134_000, 133_999) == pytest.approx(134_000, rel=0.01)
+    assert power.recordings_needed(2.80158 / 2, 1.0, 134, 133) == pytest.approx(4 * 135, rel=0.01)
+    assert power.recordings_needed(0.001, 5.0, 134, 20) is None and power.recordings_needed(0.0, 1.0, 134, 20) is None
 
-    def power(n):
-        return np.mean(stats.ttest_1samp(rng.normal(2, 3, (20_000, n)), 0, axis=1).pvalue < 0.05)
 
-    assert power(needed) >= 0.79 and power(needed - 2) < 0.8
-    assert intervals.folds_needed(5.0, 0.0) == 2 and intervals.folds_needed(0.0, 1.0) is None
-    # 2.8 standard errors are needed: half that difference needs four times the recordings.
-    assert intervals.recordings_needed(2.80158, 1.0, 134) == 135
-    assert intervals.recordings_needed(2.801585 / 2, 1.0, 134) == pytest.approx(4 * 134, abs=1)
+def test_least_detectable_difference():
+    for n in (2, 5, 40):
+        least = power.least_detectable(3 / np.sqrt(n), n - 1)
+        assert simulated_power(least, n) == pytest.approx(0.8, abs=0.015)
+    assert power.least_detectable(1.0, 100_000) == pytest.approx(2.8016, abs=0.001)
+    assert power.least_detectable(0.0, 9) is None and power.least_detectable(None, None) is None

@@ -72,6 +72,7 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(outputs):
     assert "Counts <of> clips" in words and "papermill 01" in words
     for number in range(1, 6):
         assert f"Table {number}." in words
+    assert "of the paper: open" in words and "claims could be decided here" not in words  # no pair of runs: no noise known
     assert "TSCNN-DS (Su et al. 2019)" in words and "(a) At equal iterations PANN is far above CNN14." in words
     assert "papermill notebooks/04_fixmatch_ablations.ipynb OUT.ipynb --engine esc" in words
     assert "-f params/experiments/fixmatch_tau095.yaml" in words and "-p train_fold 1" in words
@@ -86,6 +87,14 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(outputs):
         else:
             assert any(attrs.get("id") == link["href"][1:] for _, attrs in page.tags), link
     assert page.all("html")[0]["lang"] == "en" and all(cell.get("scope") for cell in page.all("th"))
+
+
+def test_the_report_says_what_could_be_decided_and_what_is_blocked(tmp_path):
+    for experiment, accuracy in (("cnn14_table2", 40), ("pann_table2", 60), ("pann_probe", 99)):
+        records.write(tmp_path, experiment, accuracy)
+    words = " ".join(" ".join(Page(report.write(tmp_path, "paper").read_text()).text).split())
+    assert "0 of 12 claims could be decided here: the least detectable difference" in words
+    assert "– blocked of the paper: blocked" in words and "PANN is not trained out: 60.0%" in words
 
 
 def test_banners(outputs):

@@ -38,9 +38,9 @@ def compared(capsys, folder: Path, *words) -> tuple[int, str]:
 
 def test_the_same_numbers_are_identical_whatever_time_they_took(collected, again, capsys):
     status, text = compared(capsys, again)
-    assert status == 0 and re.fullmatch(r"identical to the committed evidence: [\d,]+ values in 51 files\n", text)
+    assert status == 0 and re.fullmatch(r"identical to the committed evidence: [\d,]+ values in 75 files\n", text)
     status, text = compared(capsys, again, "--tables", "2")
-    assert status == 0 and "in 9 files" in text  # a table, and four runs of two files
+    assert status == 0 and "in 13 files" in text  # a table, and six runs of two files
     assert not (again / reproduce.DONE).exists()
 
 

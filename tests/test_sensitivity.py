@@ -33,7 +33,7 @@ def test_every_file_has_a_row_whose_baseline_differs_in_what_the_file_says(spec)
 
 def test_jobs_hold_alternatives_and_defaults_once():
     jobs = plan.sensitivity_jobs([1, 2], [0])
-    assert len(jobs) == len(set(jobs)) == 13 + 4
+    assert len(jobs) == len(set(jobs)) == 15 + 4
     assert {job.fold for job in jobs} == {1}
 
 
@@ -70,12 +70,13 @@ def test_files_are_written_and_say_what_audio(spec, tmp_path):
 
 def test_a_knob_that_cannot_act_is_no_answer(spec, tmp_path):
     still = {"backbone_norm": "stored", "dropout_block": 0.0, "dropout_head": 0.0}
-    for name in ("fixmatch_tau075", "l11_pseudo_eval", "l12_joint_forward", "l10_labelled_weak"):
+    for name in ("fixmatch_tau075", "l11_pseudo_eval", "l11_pseudo_no_dropout", "l12_joint_forward", "l10_labelled_strong"):
         records.write(tmp_path, name, 60, **still)
     rows = {row["experiment"]: row for row in sensitivity.build(spec, comparison.load(tmp_path, "paper"))}
     assert "changes nothing" in rows["l11_pseudo_eval"]["note"]
     assert "changes nothing" in rows["l12_joint_forward"]["note"]
-    assert not rows["l10_labelled_weak"]["note"]
+    assert "changes nothing" in rows["l11_pseudo_no_dropout"]["note"]
+    assert not rows["l10_labelled_strong"]["note"]
 
 
 def test_nothing_run_is_one_line(tmp_path):

@@ -15,7 +15,13 @@ ELSEWHERE = {
     *knobs.PLACES, "dataset", "allow_partial", "synthetic_clips", "synthetic_seed", "train_fold", "valid_fold", "seed",
     "backbone", "steps", "epochs", "epoch_scale", "precision", "threads", "compile",
 }  # fmt: skip
-SUPERVISED, FIXMATCH = {"batch_size"}, {"fixmatch_batch_size", "mu", "lambda_u"}
+# Knobs that only runs of some methods read. A frozen probe trains nothing, so none of these concerns it.
+READ_BY = {
+    "batch_size": ("supervised",),
+    "fixmatch_batch_size": ("fixmatch", "control"),
+    "mu": ("fixmatch",),
+    "lambda_u": ("fixmatch",),
+}
 CNN14, PRETRAINED = {"width", "dropout_block", "dropout_head"}, {"backbone_norm", "backbone_rate", "head_start"}
 EVERYTHING = sum(FOLD_SIZES.values())
 
@@ -132,8 +138,8 @@ def _knobs(records) -> list[tuple]:
 
 def _concerns(key: str, made: dict) -> bool:
     """Whether a knob can change anything of a run."""
-    if key in SUPERVISED | FIXMATCH:
-        return (made["method"] == "fixmatch") == (key in FIXMATCH)
+    if key in READ_BY:
+        return made["method"] in READ_BY[key]
     stands_in = made["pretrained"] and made["backbone"] == "mn04"
     return made["pretrained"] if key in PRETRAINED else not (key in CNN14 and stands_in)
 
@@ -165,7 +171,7 @@ def _grouped(records, value) -> dict:
 
 def _who(own, about, key: str = "") -> str:
     kind = {"batch_size": "supervised", "width": "CNN14", "dropout_block": "CNN14", "dropout_head": "CNN14"}
-    kind |= dict.fromkeys(FIXMATCH, "FixMatch") | dict.fromkeys(PRETRAINED, "pretrained")
+    kind |= dict.fromkeys(("fixmatch_batch_size", "mu", "lambda_u"), "FixMatch") | dict.fromkeys(PRETRAINED, "pretrained")
     everything = f"all {kind[key]}" if key in kind else "all"
     if len(own) == len(about):
         return everything

@@ -9,6 +9,7 @@ from pathlib import Path
 import differences
 
 from esc_utils import tables
+from esc_utils.claims import OPEN, summary
 from esc_utils.tables_render import MARKS
 from esc_utils.urbansound import FOLDS
 
@@ -48,7 +49,12 @@ SHOWN = {
     "lite": REAL,
     "paper": REAL,
 }
-VERDICTS = {"supported": "✓ supported", "contradicted": "✗ contradicted", "undecided": "? undecided"}
+VERDICTS = {
+    "supported": "✓ supported",
+    "contradicted": "✗ contradicted",
+    "undecided": "? undecided",
+    "blocked": "– blocked",
+}
 NOTHING = "—"
 
 
@@ -184,12 +190,17 @@ def _interval(low, high) -> str:
 
 
 def _against(row: dict) -> tuple[str, str]:
-    """Our difference to the row's baseline, and the paper's with the mark of the comparison."""
-    if not row["accuracy_difference"]:
-        return "", ""
-    ends = _interval(row["accuracy_difference_low"], row["accuracy_difference_high"])
-    ours = f"{row['baseline']}: {float(row['accuracy_difference']):+.1f}{ends}"
-    return ours, f"{float(row['paper_accuracy_difference']):+.2f} {MARKS[row['mark']]}"
+    """Our differences to the row's baseline and to its control, with the paper's and the marks of the comparisons."""
+    ours, paper = [], []
+    if row["accuracy_difference"]:
+        ends = _interval(row["accuracy_difference_low"], row["accuracy_difference_high"])
+        ours.append(f"{row['baseline']}: {float(row['accuracy_difference']):+.1f}{ends}")
+        paper.append(f"{float(row['paper_accuracy_difference']):+.2f} {MARKS[row['mark']]}")
+    if row.get("control_difference"):
+        ends = _interval(row["control_low"], row["control_high"])
+        mark = MARKS[row["control_mark"]]
+        ours.append(f"{row['control']}: {float(row['control_difference']):+.1f}{ends} {mark}")
+    return "; ".join(ours), "; ".join(paper)
 
 
 def read_records(profile: str) -> list[dict]:
@@ -224,7 +235,7 @@ def _scope(claims: list[dict]) -> str:
 def _claim_count(profile: str) -> str:
     claims = _read_claims(profile)
     found = Counter(claim["verdict"] for claim in claims)
-    words = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS)
+    words = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict] or verdict != "blocked")
     link, scope = f"docs/results-{profile}.md#the-papers-claims", _scope(claims)
     about = f"on these runs, {scope}" if scope else "on these runs"
     return f"Of the paper's {found.total()} claims, {about}: {words} ([each with its numbers]({link}))."
@@ -234,7 +245,9 @@ def _claims(profile: str) -> list[str]:
     claims = _read_claims(profile)
     scope = _scope(claims)
     words = "Differences in points, of a claim's first rule; it is supported if all its rules are, contradicted if one is."
-    lines = ["## The paper's claims", "", f"{words}{f' Every verdict is {scope}.' if scope else ''}", ""]
+    known = all("could_be_decided" in claim for claim in claims)
+    words = " ".join(filter(None, [words, scope and f"Every verdict is {scope}.", known and of_the_paper(claims)]))
+    lines = ["## The paper's claims", "", words, ""]
     lines += map(_line, (["Claim", "Verdict", "Here", "Paper"], ["---"] * 4))
     for claim in claims:
         here = (
@@ -248,6 +261,12 @@ def _claims(profile: str) -> list[str]:
         lines.append(f"- ({claim['id']}) {claim['claim']} {about}".rstrip())
         lines += [f"  - {_plain(rule['evidence'])}" for rule in claim["rules"]]
     return [*lines, ""]
+
+
+def of_the_paper(claims: list[dict]) -> str:
+    """How many claims are settled for the paper itself, and how many these runs could decide at all."""
+    still = sum(claim["of_the_paper"] == OPEN for claim in claims)
+    return f"Of the paper itself {still} of {len(claims)} claims are open. {summary(claims)}".strip()
 
 
 def _plain(text: str) -> str:

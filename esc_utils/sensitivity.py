@@ -50,7 +50,7 @@ def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
     if leaks:
         shares = [leaked_share(run) for run in found]
         answer["validation_recordings_trained_on"] = None if None in shares else float(np.mean(shares))
-    notes = [LEAK_NOTE] if leaks else _cannot_act(found[0])
+    notes = [LEAK_NOTE] if leaks else _cannot_act(found[0], results.runs(right, shared)[0])
     if comparison.stands_in(found[0]):
         notes.append(f"{comparison.network_name(found[0])} stands in place of PANN")
     return answer | {
@@ -59,9 +59,11 @@ def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
     }  # fmt: skip
 
 
-def _cannot_act(run) -> list[str]:
+def _cannot_act(run, default) -> list[str]:
     """Where a profile leaves a knob nothing to change, the row says so instead of passing for an answer."""
     made, notes = run.metrics["config"], []
+    if all(value == default.metrics["config"][key] for key, value in made.items() if key not in config.PLACES):
+        notes.append("no answer here: this profile has the alternative as its own default")
     mode = made["pseudo_mode"] != "train" or made["forward"] == "joint"
     still = made["pretrained"] and made["backbone_norm"] == "stored" and not (made["dropout_block"] or made["dropout_head"])
     if mode and still:

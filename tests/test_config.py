@@ -41,7 +41,7 @@ def test_experiments_hold_only_what_differs_from_base():
 def test_profiles_change_scale_not_method():
     method = {
         "method", "tau", "lambda_u", "optimizer", "learning_rate", "weight_decay", "mixup", "mixup_alpha", "labelled_view",
-        "pseudo_mode", "forward", "schedule", "ema", "labelled", "fold_assignment", "loss_scale", "accumulate",
+        "pseudo_mode", "forward", "ema", "labelled", "fold_assignment", "loss_scale", "accumulate",
     }  # fmt: skip
     for path in (PARAMS / "profiles").rglob("*.yaml"):
         assert not method & set(config.read_parameters(path)), path.name

@@ -16,7 +16,8 @@ ELSEWHERE = {
     "backbone", "steps", "epochs", "epoch_scale", "precision", "threads", "compile",
 }  # fmt: skip
 # Knobs that only runs of some methods read. A frozen probe trains nothing, so none of these concerns it.
-READ_BY = {
+TRAINED = ("supervised", "fixmatch", "control")
+READ_BY = dict.fromkeys(("schedule", "warmup", "clip_gradients", "optimizer", "learning_rate", "steps", "ema"), TRAINED) | {
     "batch_size": ("supervised",),
     "fixmatch_batch_size": ("fixmatch", "control"),
     "mu": ("fixmatch",),

@@ -57,7 +57,8 @@ class RunConfig(BaseModel):
     width: Annotated[int, Field(ge=1, le=64)]
     dropout_block: Annotated[float, Field(ge=0, lt=1)]
     dropout_head: Annotated[float, Field(ge=0, lt=1)]
-    head_start: Literal["random", "logistic"]
+    head_start: Literal["random", "zero", "logistic"]
+    logistic_c: Positive
     backbone_norm: Literal["batch", "stored"]
     norm_statistics: Literal["trained", "clean"]
 

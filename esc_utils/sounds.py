@@ -97,8 +97,22 @@ URBAN = {
 }  # fmt: skip
 
 
-def draw(sound: tuple[dict, ...], rng: np.random.Generator) -> dict:
-    """One recording of a sound class: every region narrowed to a value, plus the device it was recorded with.
+def narrowed(sound: tuple[dict, ...], share: float) -> tuple[dict, ...]:
+    """A class whose ranges have `share` of their width, about their middle: its recordings are more alike."""
+    return tuple({key: _narrow(key, region, share) for key, region in layer.items()} for layer in sound)
+
+
+def _narrow(key: str, region, share: float):
+    if not isinstance(region, tuple) or len(region) != 2 or not region[0] < region[1]:
+        return region
+    low, high = np.log(region) if key in LOG and region[0] > 0 else region
+    ends = (low + high) / 2 + share * (high - low) / 2 * np.array([-1, 1])
+    return tuple(float(end) for end in (np.exp(ends) if key in LOG and region[0] > 0 else ends))
+
+
+def draw(sound: tuple[dict, ...], rng: np.random.Generator, colour: float = 3.0) -> dict:
+    """One recording of a sound class: every region narrowed to a value, plus the device it was recorded with, whose
+    frequency response deviates by `colour` dB.
 
     Returns {"layers": [...], "device": ..., "background": ...}, all that the slices of the recording share.
     """
@@ -107,7 +121,7 @@ def draw(sound: tuple[dict, ...], rng: np.random.Generator) -> dict:
         "device": {
             "low_cut": float(np.exp(rng.uniform(np.log(30), np.log(250)))),  # Hz
             "high_cut": float(np.exp(rng.uniform(np.log(3500), np.log(9000)))),
-            "curve": rng.normal(0.0, 3.0, size=9),  # dB at nine points, evenly spaced in octaves
+            "curve": rng.normal(0.0, colour, size=9),  # dB at nine points, evenly spaced in octaves
         },
         "background": {"tilt": rng.uniform(-9.0, 0.0), "rate": rng.uniform(0.2, 3.0), "depth": rng.uniform(0.0, 0.5)},
     }

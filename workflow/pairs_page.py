@@ -1,0 +1,125 @@
+"""The tables of docs/findings.md that come from outputs/evidence/pairs/: python workflow/pairs_page.py writes them anew."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from esc_utils import intervals  # noqa: E402
+
+EVIDENCE = ROOT / "outputs" / "evidence" / "pairs"
+PAGE = ROOT / "docs" / "findings.md"
+SCORES = {"accuracy": "Accuracy", "accuracy_by_recording": "by recording", "auc": "AUC"}
+ROWS = {
+    "pann_probe": "mn04, frozen probe", "pann_table2": "mn04, supervised, strong view",
+    "pann_control": "mn04, control of FixMatch (weak view)", "fixmatch_tau075": "mn04 + FixMatch, tau = .75",
+    "fixmatch_tau095": "mn04 + FixMatch, tau = .95", "pann_probe_100": "mn04, frozen probe, all other folds labelled",
+    "pann_100": "mn04, supervised, all other folds labelled", "cnn14_table2": "CNN14 of width 8, supervised, strong view",
+    "cnn14_control": "CNN14 of width 8, control (weak view)", "cnn14_fixmatch": "CNN14 of width 8 + FixMatch, tau = .75",
+}  # fmt: skip
+DIFFERENCES = (
+    ("fixmatch_tau075", "pann_control"), ("fixmatch_tau095", "pann_control"), ("pann_control", "pann_probe"),
+    ("fixmatch_tau075", "pann_probe"), ("pann_control", "pann_table2"), ("pann_100", "pann_control"),
+    ("pann_100", "pann_probe_100"), ("cnn14_fixmatch", "cnn14_control"), ("cnn14_control", "cnn14_table2"),
+)  # fmt: skip
+
+
+def scores(table: pd.DataFrame) -> str:
+    """Every row of `lite` as it is, pair by pair and as a mean: accuracy, by recording, AUC."""
+    own = table[table["variant"] == "as-is"]
+    pairs = sorted({(t, v) for t, v in zip(own["train"], own["validate"], strict=True)}, key=lambda p: (p[0] != 2, p))
+    lines = ["| Row | " + " | ".join(f"{t} -> {v}" for t, v in pairs) + " | mean of the pairs |"]
+    lines.append("|---" * (len(pairs) + 2) + "|")
+    for name, words in ROWS.items():
+        mine = own[own["experiment"] == name].set_index(["train", "validate"])
+        if len(mine):
+            cells = [_cell(mine.loc[pair]) if pair in mine.index else "not run" for pair in pairs]
+            mean = _cell(mine[list(SCORES)].mean()) if len(mine) == len(pairs) else "--"
+            lines.append(f"| {words} | " + " | ".join(cells) + f" | {mean} |")
+    return "\n".join(lines)
+
+
+def _cell(row) -> str:
+    return " / ".join(f"{row[key]:.1f}" for key in SCORES)
+
+
+def differences(table: pd.DataFrame) -> str:
+    """Paired differences of rows over the pairs that both have, with a t interval where there are several."""
+    own = table[table["variant"] == "as-is"].set_index(["experiment", "train", "validate"])
+    lines = ["| Difference, points | pairs | " + " | ".join(SCORES.values()) + " |", "|---" * 5 + "|"]
+    for left, right in DIFFERENCES:
+        both = [own.loc[name] for name in (left, right) if name in own.index.get_level_values(0)]
+        if len(both) < 2:
+            continue
+        shared = both[0].index.intersection(both[1].index)
+        cells = [_difference(both[0].loc[shared, key] - both[1].loc[shared, key]) for key in SCORES]
+        lines.append(f"| {ROWS[left]} minus {ROWS[right]} | {len(shared)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _difference(values) -> str:
+    low, high = intervals.fold_interval(values)
+    return f"{np.mean(values):+.1f}" + ("" if low is None else f" [{low:.1f}, {high:.1f}]")
+
+
+def pseudo(table: pd.DataFrame) -> str:
+    """What the last epoch's pseudo-labels were, and how much of the loss they made over the run."""
+    own = table[(table["variant"] == "as-is") & table["unlabelled_share"].notna()]
+    lines = ["| Row | pair | mask rate | accepted labels right | share of the loss |", "|---" * 5 + "|"]
+    for name in (name for name in ROWS if name in set(own["experiment"])):
+        for row in own[own["experiment"] == name].itertuples():
+            shares = f"{row.mask_rate:.2f} | {row.pseudo_accuracy:.0%} | {row.unlabelled_share:.1%}"
+            lines.append(f"| {ROWS[name]} | {row.train} -> {row.validate} | {shares} |")
+    return "\n".join(lines)
+
+
+def masks(table: pd.DataFrame) -> str:
+    """Mean over pairs of what a mask costs the probe, by what fills it."""
+    means = table.groupby(["view", "fill"])[["accuracy", "auc"]].mean()
+    lines = ["| View of the validated clips | filled with | Accuracy | AUC |", "|---|---|---|---|"]
+    lines += [f"| {view} | {fill} | {row.accuracy:.1f} | {row.auc:.1f} |" for (view, fill), row in means.iterrows()]
+    return "\n".join(lines)
+
+
+def self_training(table: pd.DataFrame) -> str:
+    """The probe and what self-training adds, by labelled recordings a class; standard errors over pairs and draws."""
+    keys = ["train", "validate", "recordings_a_class", "draw"]
+    start = table[table["tau"].isna()].set_index(keys)
+    header = "| Recordings a class | clips | Probe | + self-training, tau = .75 | tau = .9 | labels right, .75 / .9 |"
+    lines = [header, "|---" * 6 + "|"]
+    for count, own in table.groupby("recordings_a_class", sort=False):
+        first = start.loc[start.index.get_level_values(2) == count]
+        cells, right = [], []
+        for tau in (0.75, 0.9):
+            taught = own[own["tau"] == tau].set_index(keys)
+            gain = (taught["accuracy"] - first["accuracy"]).dropna()
+            cells.append(f"{gain.mean():+.1f} (standard error {gain.std(ddof=1) / np.sqrt(len(gain)):.1f})")
+            right.append(f"{taught['right'].mean():.0%}")
+        mean = " / ".join(f"{first[key].mean():.1f}" for key in ("accuracy", "by_recording", "auc"))
+        lines.append(
+            f"| {count} | {first['labelled_clips'].mean():.0f} | {mean} | " + " | ".join(cells) + f" | {' / '.join(right)} |"
+        )
+    return "\n".join(lines)
+
+
+BLOCKS = {
+    "pairs": (scores, "pairs.csv"), "differences": (differences, "pairs.csv"), "pseudo": (pseudo, "pairs.csv"),
+    "masks": (masks, "masks.csv"), "self_training": (self_training, "self_training.csv"),
+}  # fmt: skip
+
+
+def written(text: str) -> str:
+    """The page with every block between <!-- NAME --> and <!-- /NAME --> made anew from the committed files."""
+    for name, (make, file) in BLOCKS.items():
+        before, _, rest = text.partition(f"<!-- {name} -->\n")
+        _, _, after = rest.partition(f"<!-- /{name} -->")
+        text = f"{before}<!-- {name} -->\n{make(pd.read_csv(EVIDENCE / file))}\n<!-- /{name} -->{after}"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -3,15 +3,13 @@
 import numpy as np
 import torch
 
-# Ridge penalty and floor under the spreads, as a share of their median. Both measured on real clips with mn04, on pairs of
-# folds that no table reports (docs/findings.md): C from .003 to .1 is equally good; without a floor an embedding value that
-# hardly varies gets a weight of 30, and the first steps of training are lost on it.
-PENALTY_C = 0.01
+# Floor under the spreads, as a share of their median: without it an embedding value that hardly varies gets a weight of 30,
+# and the first steps of training are lost on it.
 SPREAD_FLOOR = 0.3
 
 
-def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, classes: int) -> None:
-    """Fit multinomial logistic regression (ridge penalty of C = PENALTY_C) on standardised embeddings (n, E) and write it,
+def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, classes: int, c: float) -> None:
+    """Fit multinomial logistic regression (ridge, inverse penalty `c`) on standardised embeddings (n, E) and write it,
     with the standardisation folded in, into `model.fc_transfer`. Classes without labelled clips keep weight zero and a low
     bias."""
     from sklearn.linear_model import LogisticRegression
@@ -20,7 +18,7 @@ def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, class
     mean, spread = embeddings.mean(0), embeddings.std(0)
     alive = spread[spread > 0]  # values that are zero for every clip say nothing on the others' scale
     spread = np.maximum(spread, SPREAD_FLOOR * np.median(alive) if len(alive) else 1.0)
-    fitted = LogisticRegression(C=PENALTY_C, max_iter=2000).fit((embeddings - mean) / spread, labels)
+    fitted = LogisticRegression(C=c, max_iter=2000).fit((embeddings - mean) / spread, labels)
     present = fitted.classes_
     coefficients, intercepts = fitted.coef_, fitted.intercept_
     if len(present) == 2:  # scikit-learn stores one row for two classes

@@ -21,8 +21,7 @@ RARE = {"car_horn", "gun_shot"}  # fewer clips, as in UrbanSound8K
 SHORT = {"car_horn": 0.5, "dog_bark": 0.5, "gun_shot": 0.8}  # share of clips shorter than the window; others 0.08
 
 # A class has this share of its regions' width, a device this colour (dB). Classes lie apart, so that clips without labels
-# show where one ends and the next begins: what FixMatch lives on. With whole regions and background as loud as 6 dB below
-# the sound they overlap, and even the labels of all folds left a fifth of the clips wrong.
+# show where one ends and the next begins: what FixMatch lives on.
 WIDTH, COLOUR = 0.3, 1.5
 
 # First words of the seed sequences: streams that never meet.

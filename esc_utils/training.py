@@ -152,6 +152,8 @@ class _Trainer:
         rows = self.folds.labelled
         if hasattr(self.model, "set_statistics"):
             self.model.set_statistics(self.clips[torch.from_numpy(self._some_labelled()).to(self.clips.place)])
+        if self.config.pretrained and self.config.head_start == "zero":
+            torch.nn.init.zeros_(self.model.fc_transfer.weight)
         if self.config.pretrained and (self.config.head_start == "logistic" or self.config.method == "probe"):
             from .head import start_from_logistic
 
@@ -161,7 +163,9 @@ class _Trainer:
                     self.model.embed(self.model.normalise(self.clips[batch])).float().cpu()
                     for batch in scored(self.clips, rows)
                 ]
-            start_from_logistic(self.model, torch.cat(parts).numpy(), self.labels.cpu().numpy(), len(CLASSES))
+            start_from_logistic(
+                self.model, torch.cat(parts).numpy(), self.labels.cpu().numpy(), len(CLASSES), self.config.logistic_c
+            )
             self.model.train()
 
     def _groups(self) -> list[dict]:
@@ -283,9 +287,9 @@ class _Trainer:
         """Around scoring: the batch-norm statistics that it uses [ledger 27]."""
         if self.config.norm_statistics == "trained" or keeps_stored(self.config):
             return nullcontext()
-        return clean_statistics(
-            self._evaluated(), (self.clips[batch] for batch in scored(self.clips, self._some_labelled()))
-        )
+        # In random order: neighbours in the index are slices of one recording, and a batch of them would spread too little.
+        rows = np.random.default_rng(stream_seed(self.config, START, 1)).permutation(self._some_labelled())
+        return clean_statistics(self._evaluated(), (self.clips[batch] for batch in scored(self.clips, rows)))
 
     def _some_labelled(self) -> np.ndarray:
         rows = self.folds.labelled

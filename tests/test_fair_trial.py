@@ -110,7 +110,7 @@ def test_the_probe_trains_nothing_and_is_a_logistic_regression(tiny):
     mean, spread = e[0].mean(0), e[0].std(0)
     spread = np.maximum(spread, 0.3 * np.median(spread[spread > 0]))
     labels = dataset.clips["class_id"].to_numpy()[parts.labelled]
-    fitted = LogisticRegression(C=0.01, max_iter=2000).fit((e[0] - mean) / spread, labels)
+    fitted = LogisticRegression(C=knobs.logistic_c, max_iter=2000).fit((e[0] - mean) / spread, labels)
     expected = fitted.predict_proba((e[1] - mean) / spread)
     present = fitted.classes_
     ours = run.predictions["valid_prob"][:, present]
@@ -192,3 +192,21 @@ def test_audit_and_share_agree_with_the_predictions(tiny):
     weighted, loss = run.metrics["config"]["lambda_u"] * run.history["unlabelled_loss"], run.history["loss"]
     assert np.allclose((weighted / loss)[1:], run.history["unlabelled_share"][1:])
     assert 0 < run.metrics["unlabelled_share"] < 1
+
+
+def test_a_last_layer_at_zero_asks_nothing_of_the_network_at_first(tiny):
+    """So the first step moves the last layer alone, whatever the seed would have drawn."""
+    knobs = tiny("pann_control", head_start="zero", weight_decay=0.0)
+    dataset = open_dataset(knobs)
+    one = training._Trainer(knobs, dataset, split(knobs, dataset), runs.folder(knobs), "test", True)
+    assert not one.model.fc_transfer.weight.any()
+    found = training.supervised_step(
+        one.model, knobs, sampling.draw_epoch(knobs, one.plan, 0, len(one.folds.labelled), 8, one.clips.shape)[0],
+        one.clips[torch.arange(8)], one.labels[:8],
+    )  # fmt: skip
+    found.loss.backward()
+    assert not one.model.fc1.weight.grad.any() and one.model.fc_transfer.weight.grad.any()
+    random = training._Trainer(
+        tiny("cnn14_control", head_start="zero"), dataset, split(knobs, dataset), runs.folder(knobs), "t", True
+    )
+    assert random.model.fc_transfer.weight.any(), "random-start rows keep their random last layer"

@@ -167,7 +167,7 @@ def test_logistic_head_start_is_the_regression_on_the_embeddings():
     )
     model = Cnn14(6, width=1)
     model.fc_transfer = torch.nn.Linear(8, 6)
-    head.start_from_logistic(model, embeddings, labels, 6)
+    head.start_from_logistic(model, embeddings, labels, 6, c=0.01)
     ours = model.fc_transfer(torch.from_numpy(embeddings).float()).softmax(1).detach().numpy()
     scaled = (embeddings - embeddings.mean(0)) / np.maximum(spread := embeddings.std(0), 0.3 * np.median(spread))
     theirs = LogisticRegression(C=0.01, max_iter=1000).fit(scaled, labels).predict_proba(scaled)

@@ -35,7 +35,7 @@ def test_every_file_has_a_row_whose_baseline_differs_in_what_the_file_says(spec)
 
 def test_jobs_hold_alternatives_and_defaults_once():
     jobs = plan.sensitivity_jobs([1, 2], [0])
-    assert len(jobs) == len(set(jobs)) == 17 + 4
+    assert len(jobs) == len(set(jobs)) == 18 + 4
     assert {job.fold for job in jobs} == {1}
 
 

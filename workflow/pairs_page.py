@@ -1,4 +1,7 @@
-"""The tables of docs/findings.md that come from outputs/evidence/pairs/: python workflow/pairs_page.py writes them anew."""
+"""The tables of docs/findings.md and README.md that come from outputs/evidence/pairs/.
+
+python workflow/pairs_page.py     writes them anew
+"""
 
 import sys
 from pathlib import Path
@@ -12,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from esc_utils import intervals  # noqa: E402
 
 EVIDENCE = ROOT / "outputs" / "evidence" / "pairs"
-PAGE = ROOT / "docs" / "findings.md"
+PAGES = [ROOT / "docs" / "findings.md", ROOT / "README.md"]
 SCORES = {"accuracy": "Accuracy", "accuracy_by_recording": "by recording", "auc": "AUC"}
 ROWS = {
     "pann_probe": "mn04, frozen probe", "pann_table2": "mn04, supervised, strong view",
@@ -40,6 +43,17 @@ def scores(table: pd.DataFrame) -> str:
             cells = [_cell(mine.loc[pair]) if pair in mine.index else "not run" for pair in pairs]
             mean = _cell(mine[list(SCORES)].mean()) if len(mine) == len(pairs) else "--"
             lines.append(f"| {words} | " + " | ".join(cells) + f" | {mean} |")
+    return "\n".join(lines)
+
+
+def heads(table: pd.DataFrame) -> str:
+    """The control with a last layer that starts at zero, and at random, pair by pair."""
+    own = table[table["experiment"] == "pann_control"]
+    words = {"as-is": "zero", "head_start=random": "random"}
+    lines = ["| Last layer starts | pair | accuracy / by recording / AUC | best accuracy of the run |", "|---" * 4 + "|"]
+    for row in own[own["variant"].isin(words)].itertuples():
+        scores = f"{row.accuracy:.1f} / {row.accuracy_by_recording:.1f} / {row.auc:.1f}"
+        lines.append(f"| {words[row.variant]} | {row.train} -> {row.validate} | {scores} | {row.best_accuracy:.1f} |")
     return "\n".join(lines)
 
 
@@ -108,13 +122,15 @@ def self_training(table: pd.DataFrame) -> str:
 
 BLOCKS = {
     "pairs": (scores, "pairs.csv"), "differences": (differences, "pairs.csv"), "pseudo": (pseudo, "pairs.csv"),
-    "masks": (masks, "masks.csv"), "self_training": (self_training, "self_training.csv"),
+    "heads": (heads, "pairs.csv"), "masks": (masks, "masks.csv"), "self_training": (self_training, "self_training.csv"),
 }  # fmt: skip
 
 
 def written(text: str) -> str:
-    """The page with every block between <!-- NAME --> and <!-- /NAME --> made anew from the committed files."""
+    """A page with every block between <!-- NAME --> and <!-- /NAME --> made anew from the committed files."""
     for name, (make, file) in BLOCKS.items():
+        if f"<!-- {name} -->" not in text:
+            continue
         before, _, rest = text.partition(f"<!-- {name} -->\n")
         _, _, after = rest.partition(f"<!-- /{name} -->")
         text = f"{before}<!-- {name} -->\n{make(pd.read_csv(EVIDENCE / file))}\n<!-- /{name} -->{after}"
@@ -122,4 +138,5 @@ def written(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -50,7 +50,7 @@ def test_every_difference_is_a_line_and_both_sides_say_what_made_them(collected,
     def other(metrics):
         metrics["validation"]["last"]["accuracy"] += 0.5
         metrics["provenance"]["versions"]["torch"] = "2.12.0"
-        metrics["config"]["mu"] = 3
+        metrics["config"]["mu"] = 4
 
     change(runs / "fixmatch_tau095/fold1_seed0/metrics.json", other)
     history = runs / "pann_table2/fold1_seed0/history.csv"
@@ -63,7 +63,7 @@ def test_every_difference_is_a_line_and_both_sides_say_what_made_them(collected,
     assert "table2.csv, CNN14 [width 8, not 64], checkpoint: committed last epoch, here best epoch" in lines
     assert any(re.match(r"fixmatch_tau095/fold1_seed0, validation, last, accuracy: committed .*\(\+0.5\)", x) for x in lines)
     assert "pann_table2/fold1_seed0, history.csv, 1, loss: committed 1.0, here 1.25 (+0.25)" in lines
-    assert any(line.startswith("different: 3 of ") for line in lines) and "knob mu: committed 2, here 3" in lines
+    assert any(line.startswith("different: 3 of ") for line in lines) and "knob mu: committed 3, here 4" in lines
     assert any(line.startswith("committed: cpu, float32, 1 threads") and "torch 2.11.0" in line for line in lines)
     assert any(line.startswith("here: ") and "torch 2.12.0" in line for line in lines)
     assert "another type of CPU" in lines[-1]

@@ -169,7 +169,10 @@ def hours(rows: list[check_paper.Row], step: dict[str, Found], scored: Found) ->
     for row in rows:
         knobs = config.for_run("paper", row.experiment)
         operations = row.steps * check_paper.step_operations(knobs, forward)
-        found[knobs.method] += operations * np.median(step[knobs.method].seconds) / step[knobs.method].operations
+        kind = (
+            "fixmatch" if knobs.method == "fixmatch" else "supervised"
+        )  # a control's step is a supervised one, a probe has none
+        found[kind] += operations * np.median(step[kind].seconds) / step[kind].operations
         clips = (row.operations - operations) / forward
         found["scoring"] += clips * np.median(scored.seconds) / scored.clips
     return {name: float(seconds) / 3600 for name, seconds in found.items()}

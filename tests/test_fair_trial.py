@@ -117,6 +117,16 @@ def test_the_probe_trains_nothing_and_is_a_logistic_regression(tiny):
     assert np.allclose(ours / ours.sum(1, keepdims=True), expected, atol=2e-4)
 
 
+def test_what_is_not_trained_is_scored_with_the_statistics_that_its_head_was_fitted_to(tiny):
+    """Clean statistics are for trained networks: a frozen probe knows only the stored ones."""
+    for name in ("pann_probe", "pann_control"):
+        starts = [
+            training.run(tiny(name, norm_statistics=kind, seed=5, head_start="logistic"), quiet=True).history.iloc[0]
+            for kind in ("trained", "clean")
+        ]
+        assert starts[0]["valid_loss"] == starts[1]["valid_loss"], name
+
+
 def test_a_probe_needs_a_pretrained_network(tiny):
     with pytest.raises(UserError, match="pretrained: true"):
         tiny("pann_probe", pretrained=False)

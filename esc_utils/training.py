@@ -284,8 +284,8 @@ class _Trainer:
         return self.model if self.average is None else self.average.module
 
     def _scoring(self):
-        """Around scoring: the batch-norm statistics that it uses [ledger 27]. What is not yet trained, a probe and every start,
-        keeps those that its last layer was fitted to."""
+        """Around scoring: the batch-norm statistics that it uses [ledger 27]. What is not yet trained, a probe and every
+        start, keeps those that its last layer was fitted to."""
         if self.config.norm_statistics == "trained" or keeps_stored(self.config) or not self.epoch:
             return nullcontext()
         # In random order: neighbours in the index are slices of one recording, and a batch of them would spread too little.

@@ -20,7 +20,8 @@ sys.path.insert(0, str(ROOT / "workflow"))
 import evidence  # noqa: E402
 import evidence_pages as pages  # noqa: E402
 
-COMMITTED = sorted(path.name for path in pages.EVIDENCE.iterdir() if path.is_dir())
+# Evidence of profiles; outputs/evidence/pairs holds rows that no table reports (test_pairs.py).
+COMMITTED = sorted(path.parent.name for path in pages.EVIDENCE.glob("*/claims.json"))
 
 
 # ---- Collecting ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,13 @@ import torch
 SPREAD_FLOOR = 0.3
 
 
+def standardisation(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread (E,) of embeddings (n, E), the spread not below its floor."""
+    mean, spread = embeddings.mean(0), embeddings.std(0)
+    alive = spread[spread > 0]  # values that are zero for every clip say nothing on the others' scale
+    return mean, np.maximum(spread, SPREAD_FLOOR * np.median(alive) if len(alive) else 1.0)
+
+
 def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, classes: int, c: float) -> None:
     """Fit multinomial logistic regression (ridge, inverse penalty `c`) on standardised embeddings (n, E) and write it,
     with the standardisation folded in, into `model.fc_transfer`. Classes without labelled clips keep weight zero and a low
@@ -15,9 +22,7 @@ def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, class
     from sklearn.linear_model import LogisticRegression
 
     embeddings = np.asarray(embeddings, dtype=np.float64)
-    mean, spread = embeddings.mean(0), embeddings.std(0)
-    alive = spread[spread > 0]  # values that are zero for every clip say nothing on the others' scale
-    spread = np.maximum(spread, SPREAD_FLOOR * np.median(alive) if len(alive) else 1.0)
+    mean, spread = standardisation(embeddings)
     fitted = LogisticRegression(C=c, max_iter=2000).fit((embeddings - mean) / spread, labels)
     present = fitted.classes_
     coefficients, intercepts = fitted.coef_, fitted.intercept_

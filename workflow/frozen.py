@@ -25,10 +25,9 @@ from esc_utils import augment, config, training  # noqa: E402
 from esc_utils.errors import exit_with  # noqa: E402
 from esc_utils.evaluation import metrics  # noqa: E402
 from esc_utils.features import open_store  # noqa: E402
-from esc_utils.head import SPREAD_FLOOR  # noqa: E402
+from esc_utils.head import standardisation  # noqa: E402
 from esc_utils.urbansound import open_dataset, split  # noqa: E402
 
-PENALTY_C = 0.01  # `logistic_c` of params/base.yaml
 PAIRS = ((2, 1), (1, 10), (10, 2))
 AUTHORS_MASK = 0.9  # (0 + 4.5) / 5: the authors put 0 into ln(mel)
 RECORDINGS, DRAWS = (1, 2, 4, 8, None), 5  # labelled recordings a class (None: all of the fold), and draws of them
@@ -40,6 +39,7 @@ class Frozen:
 
     def __init__(self, data: str, outputs: str):
         knobs = config.for_run("lite", "pann_probe", data_dir=data, outputs=outputs)
+        self.c = knobs.logistic_c
         self.dataset = open_dataset(knobs)
         self.store = open_store(knobs, self.dataset)
         self.model = training.build_model(knobs).eval()
@@ -63,8 +63,7 @@ class Frozen:
 
     def scale(self, rows: np.ndarray):
         """Standardisation by the labelled clips, as the suite's probe has it."""
-        mean, spread = self.embeddings[rows].mean(0), self.embeddings[rows].std(0)
-        spread = np.maximum(spread, SPREAD_FLOOR * np.median(spread[spread > 0]))
+        mean, spread = standardisation(self.embeddings[rows])
         return lambda e: (e - mean) / spread
 
     def scores(self, prob: np.ndarray, rows: np.ndarray) -> dict:
@@ -94,7 +93,7 @@ def masks(frozen: Frozen) -> pd.DataFrame:
     lines = []
     for (train, valid), rows in frozen.rows.items():
         scale = frozen.scale(rows.labelled)
-        found = fit(scale(frozen.embeddings[rows.labelled]), frozen.labels[rows.labelled], PENALTY_C)
+        found = fit(scale(frozen.embeddings[rows.labelled]), frozen.labels[rows.labelled], frozen.c)
         band = torch.from_numpy(np.asarray(frozen.store[rows.labelled]).mean((0, 1), dtype=np.float64)).float()
         fills = {"band mean": band, "authors'": torch.full_like(band, AUTHORS_MASK)}
         for name, view in frozen.views.items():
@@ -140,14 +139,14 @@ def taught(frozen: Frozen, labelled, validation, pool) -> list[dict]:
     """The probe, and the probe after self-training at each tau: scores, share of the pool accepted, share of that right."""
     scale = frozen.scale(labelled)
     known, others, valid = (scale(frozen.embeddings[rows]) for rows in (labelled, pool, validation))
-    first = fit(known, frozen.labels[labelled], PENALTY_C)
+    first = fit(known, frozen.labels[labelled], frozen.c)
     lines = [{"tau": None, "accepted": None, "right": None} | frozen.scores(first.predict_proba(valid), validation)]
     for tau in TAUS:
         found = first
         for _ in range(ROUNDS):
             prob = found.predict_proba(others)
             taken, pseudo = prob.max(1) >= tau, found.classes_[prob.argmax(1)]
-            found = fit(np.r_[known, others[taken]], np.r_[frozen.labels[labelled], pseudo[taken]], PENALTY_C)
+            found = fit(np.r_[known, others[taken]], np.r_[frozen.labels[labelled], pseudo[taken]], frozen.c)
         right = float((pseudo == frozen.labels[pool])[taken].mean()) if taken.any() else None
         scores = frozen.scores(found.predict_proba(valid), validation)
         lines.append({"tau": tau, "accepted": float(taken.mean()), "right": right} | scores)

@@ -51,7 +51,7 @@ reproduce: install
 sensitivity: install
 	@$(DRIVE) --sensitivity
 bench: install
-	@$(BIN)/python benchmarks/bench.py --device "$(DEVICE)" $(BENCH)
+	@$(BIN)/python tools/bench/bench.py --device "$(DEVICE)" $(BENCH)
 check-paper: install
 	@$(BIN)/python -m esc_utils.check_paper
 test: install

@@ -107,7 +107,7 @@ def interval(folds: list[Sums], metric: str, resamples: int = RESAMPLES, seed: i
     to the logit scale by the delta method (so the interval stays within 0 to 100), times Student's t. Its degrees of
     freedom are Satterthwaite's, from the jackknife values of the recordings (in the spirit of Bell and McCaffrey 2002 for
     few and unequal clusters) and at least LEAST_DF: a handful of large recordings leaves few. How often it holds the true
-    value: benchmarks/interval_coverage.py. A score without any spread has low = high = None, except that an accuracy of 0
+    value: tools/bench/interval_coverage.py. A score without any spread has low = high = None, except that an accuracy of 0
     or 100 gets Clopper and Pearson's bound for as many trials as the recordings are worth by Kish's formula.
     """
     from scipy import stats

@@ -1,4 +1,4 @@
-"""Threads a run and runs at once: python benchmarks/schedule.py [--cores 2] [--seconds 3] [--repeats 5]
+"""Threads a run and runs at once: python tools/bench/schedule.py [--cores 2] [--seconds 3] [--repeats 5]
 
 For every split of the cores (runs at once x threads each) the FixMatch steps a second that the whole machine makes, at the
 scale of the profile `quick`. One worker process a run; the splits take turns; medians. It changes no default: profiles name

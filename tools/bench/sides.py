@@ -7,8 +7,9 @@ from timing import CPU
 from torch import Tensor
 
 from esc_utils import allocator, config, features, steps
-from esc_utils.augment import views
+from esc_utils.augment import SpecMasks, views
 from esc_utils.blocks import compile_blocks, lay_out
+from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
 from esc_utils.optim import optimizer
 from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, unlabelled_batch
@@ -28,24 +29,39 @@ def loaded(knobs: config.RunConfig) -> int:
     return labelled_batch(knobs) + (unlabelled_batch(knobs) if knobs.method == "fixmatch" else 0)
 
 
-class Pool:
-    """Random clips, at least as many as a step draws: audio (clips, samples), log-mels (clips, frames, 64) in float16
-    (`exact`: float32, for comparing losses) and labels (clips,). On an accelerator all of them lie there."""
+def network(knobs: config.RunConfig) -> torch.nn.Module:
+    """The network of a run from random start, mn04, too."""
+    if knobs.network == "mn04":
+        return Mn04(len(CLASSES))
+    return Cnn14(len(CLASSES), width=knobs.width, dropout=(knobs.dropout_block, knobs.dropout_head))
 
-    def __init__(self, knobs: config.RunConfig, clips: int = 0, device: torch.device = CPU, exact: bool = False):
+
+class Pool:
+    """Random clips, at least as many as a step draws: audio (clips, samples), log-mels (clips, frames, mels) in float16
+    (`exact`: float32, for comparing losses) and labels (clips,). On an accelerator all of them lie there.
+
+    of: "both", or "audio" or "levels" alone; levels alone are random numbers of the usual size, made at once."""
+
+    def __init__(
+        self, knobs: config.RunConfig, clips: int = 0, device: torch.device = CPU, exact: bool = False, of: str = "both"
+    ):
         clips = max(clips, labelled_batch(knobs), unlabelled_batch(knobs) if knobs.method == "fixmatch" else 0)
-        samples = round(knobs.clip_seconds * features.SAMPLE_RATE)
-        waves = 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(0))
+        front = features.front_end(knobs.network).eval()
+        samples = round(knobs.clip_seconds * front.sample_rate)
+        generator = torch.Generator().manual_seed(0)
+        waves = 0.1 * torch.randn(1 if of == "levels" else clips, samples, generator=generator)
         with torch.inference_mode():
-            front = features.LogMel().eval()
-            store = torch.cat([front(part) for part in waves.split(32)]).squeeze(1)
+            parts = [front(part) for part in (waves if of == "both" else waves[:1]).split(32)]
+        store = torch.cat(parts).squeeze(1)
+        if of == "levels":
+            store = store.mean() + 10 * torch.randn(clips, *store.shape[1:], generator=generator)
         store = store if exact else store.to(torch.float16)
         self.device, self.shape = device, tuple(store.shape[1:])
         self.store = store.numpy() if device.type == "cpu" else store.to(device)
         self.waves, self.labels = waves.to(device), (torch.arange(clips) % len(CLASSES)).to(device)
 
     def levels(self, rows: Tensor) -> Tensor:
-        """Log-mels (B, 1, frames, 64) of some clips, float32."""
+        """Log-mels (B, 1, frames, mels) of some clips, float32."""
         found = torch.from_numpy(self.store[rows.numpy()]) if isinstance(self.store, np.ndarray) else self.store[rows]
         return found.float().unsqueeze(1)
 
@@ -79,9 +95,7 @@ class Ours(Side):
     def __init__(self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None, graphs=False):
         super().__init__(knobs, pool)
         torch.manual_seed(0)
-        dropout = (knobs.dropout_block, knobs.dropout_head)
-        model = Cnn14(len(CLASSES), width=knobs.width, dropout=dropout)
-        self.model = lay_out(model, pool.device).train()
+        self.model = lay_out(network(knobs), pool.device).train()
         if compiled:
             torch.compiler.reset()
             compile_blocks(self.model, compiled, graphs)
@@ -114,6 +128,53 @@ class Ours(Side):
         self._begin()
         with self.autocast():
             return self.model(self.pool.levels(rows))
+
+
+class Replayed(Ours):
+    """The same step as one CUDA graph: forward passes, backward pass and optimizer are launched together, once recorded."""
+
+    recorded: torch.cuda.CUDAGraph | None = None
+
+    def train(self, steps: int = 1) -> None:
+        """Optimizer steps; the first call takes three of them as usual, then records one."""
+        draws = self.draws(steps)
+        if self.recorded is None:
+            self._record(draws[0])
+        for draw in draws:
+            for kept, new in zip(tensors(self.draw), tensors(draw), strict=True):
+                kept.copy_(new)
+            self.recorded.replay()
+
+    def _record(self, draw: Draw) -> None:
+        self.draw = draw
+        for group in self.optimizer.param_groups:
+            group["capturable"] = True
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self._step()
+        torch.cuda.current_stream().wait_stream(stream)
+        self.recorded = torch.cuda.CUDAGraph()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(self.recorded):
+            self._step()
+
+    def _step(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss(self.draw).backward()
+        self.optimizer.step()
+
+
+def tensors(draw: Draw) -> list[Tensor]:
+    """All tensors of a draw, in the order of its fields."""
+    found = []
+    for value in vars(draw).values():
+        if isinstance(value, SpecMasks):
+            found += [value.time, value.freq]
+        elif value is not None:
+            found.append(value)
+    return found
 
 
 class Plain(Side):

@@ -1,4 +1,4 @@
-"""From "kernel requested" to "the next cell can train": python benchmarks/startup.py [--repeats 3]
+"""From "kernel requested" to "the next cell can train": python tools/bench/startup.py [--repeats 3]
 
 A cold kernel, which imports everything itself, and a warm one, a fork of a process that has (esc_utils/warm.py), take
 turns. The cells are those of notebook 04 before its training, and an optimizer. Then where a cold start's imports go.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "04_fixmatch_ablations.ipynb"
 # What training imports on its way: these, and torch._dynamo with the first optimizer of a process.
 READY = """

@@ -1,4 +1,4 @@
-"""How often the 95% intervals of esc_utils.intervals hold a known truth: python benchmarks/interval_coverage.py [folds]
+"""How often the 95% intervals of esc_utils.intervals hold a known truth: python tools/bench/interval_coverage.py [folds]
 
 Simulated folds of clips that succeed or fail together within a recording; the truth is the score of a huge sample.
 """

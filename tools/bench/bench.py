@@ -1,6 +1,6 @@
-"""How fast, beside a plain FixMatch over panns-inference, in one run: python benchmarks/bench.py [--only a,b] [--repeats 5]
+"""How fast, beside a plain FixMatch over panns-inference, in one run: python tools/bench/bench.py [--only a,b] [--repeats 5]
 
-Ours and the reference (benchmarks/reference.py) take turns; medians, the spread of the repeats (quartiles), and ratios.
+Ours and the reference (tools/bench/reference.py) take turns; medians, the spread of the repeats (quartiles), and ratios.
 The two are first shown to compute the same loss on the same masks. Nothing is asserted about speed.
 
     --only   floor (counted, not timed), a audio to log-mel, b inference, c supervised step, d FixMatch step, e share of
@@ -34,7 +34,7 @@ from esc_utils.urbansound import CLASSES
 
 PARTS = ("floor", "a", "b", "c", "d", "e", "f", "g")
 STEPS = {"c": ("(c) supervised step", "supervised"), "d": ("(d) FixMatch step", "fixmatch")}
-OUT = Path(__file__).resolve().parent.parent / "docs"
+OUT = Path(__file__).resolve().parents[2] / "docs"
 
 
 def front_end(repeats: int, clips: int = 64) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import sides
 import timing
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from esc_utils import check_paper, config
 from esc_utils.errors import UserError
@@ -40,10 +41,10 @@ class Scale:
     repeats: int = 5
     backend: str | None = "inductor"
 
-    def knobs(self, method: str) -> config.RunConfig:
+    def knobs(self, method: str, **changes) -> config.RunConfig:
         """Knobs of one step."""
         sizes = {"batch_size": self.batch, "fixmatch_batch_size": self.fixmatch_batch, "mu": self.mu}
-        return sides.knobs_of(method, self.width, clip_seconds=self.clip_seconds, **sizes)
+        return sides.knobs_of(method, self.width, clip_seconds=self.clip_seconds, **(sizes | changes))
 
 
 @dataclass(frozen=True)
@@ -113,26 +114,29 @@ def timed(work, device: torch.device, scale: Scale) -> tuple[np.ndarray, float |
 
 def alone(make, knobs: config.RunConfig, clips: int, device: torch.device) -> sides.Side:
     """One side on a device, with the clips in the form that it takes and no other."""
-    side = make(knobs, sides.Pool(knobs, clips, device))
-    if isinstance(side, sides.Ours):
-        side.pool.waves = None
-    else:
-        side.pool.store = None
-    return side
+    audio = make is sides.Plain
+    return make(knobs, sides.Pool(knobs, clips, device, of="audio" if audio else "levels"))
 
 
-def training(make, method: str, device: torch.device, scale: Scale) -> Found:
-    """Optimizer steps of one way, from what is stored to updated weights."""
-    knobs = scale.knobs(method)
+def forward_operations(knobs: config.RunConfig, shape: tuple[int, int]) -> int:
+    """Floating-point operations of one forward pass of the knobs' network on one log-mel (frames, mels), counted by PyTorch."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        sides.network(knobs).eval()(torch.empty(1, 1, *shape))
+    return counter.get_total_flops()
+
+
+def training(make, method: str, device: torch.device, scale: Scale, **changes) -> Found:
+    """Optimizer steps of one way, from what is stored to updated weights; changes: other knobs."""
+    knobs = scale.knobs(method, **changes)
     side = alone(make, knobs, 2 * sides.loaded(knobs), device)
     seconds, peak = timed(side.train, device, scale)
-    operations = check_paper.step_operations(knobs, check_paper.forward_operations(scale.width, side.pool.shape[0]))
+    operations = check_paper.step_operations(knobs, forward_operations(knobs, side.pool.shape))
     return Found(sides.loaded(knobs), operations, seconds, peak)
 
 
-def scoring(make, device: torch.device, scale: Scale) -> Found:
+def scoring(make, device: torch.device, scale: Scale, **changes) -> Found:
     """Logits of unaugmented clips, `scored` at a time."""
-    knobs = scale.knobs("supervised")
+    knobs = scale.knobs("supervised", **changes)
     side = alone(make, knobs, scale.scored, device)
     rows = torch.arange(scale.scored, device=device)
 
@@ -141,7 +145,7 @@ def scoring(make, device: torch.device, scale: Scale) -> Found:
             side.score(rows)
 
     seconds, peak = timed(work, device, scale)
-    operations = scale.scored * check_paper.forward_operations(scale.width, side.pool.shape[0])
+    operations = scale.scored * forward_operations(knobs, side.pool.shape)
     return Found(scale.scored, operations, seconds, peak)
 
 

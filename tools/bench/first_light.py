@@ -1,0 +1,477 @@
+"""What a GPU says of this suite, in one go that fits a few minutes of a lent card.
+
+python tools/bench/first_light.py --carried DIR --out DIR [--phases data,throughput,...] [--seconds 560]
+
+The machine needs no network: DIR/carried is what `make first-light` packs (clips, mn04's weights, wheels). Phases, each in a
+process of its own with a time limit; one that fails is reported and passed over:
+    data         unpack the clips and build both feature stores, then train twenty FixMatch steps on the CPU, in float32 (all
+                 of it in the background)
+    throughput   clips a second of the paper's step at full width and of mn04's: plain, compiled, as CUDA graphs, and the peers' way
+    agreement    the same twenty steps on the card, in float32, TF32 and bfloat16, against those of the CPU
+    checkpoint   an epoch from a file in PANN's published format, whose numbers are random
+    runs         rows of Tables 2 to 5 on the clips that are there, profile `paper-partial`: several runs at once, until time is up
+Written as it comes: DIR/out/first_light.jsonl (a line a result) and records-<n>.tar.gz (records of finished runs). A second call
+with --before DIR (what the first wrote) takes those records as done.
+"""
+
+import argparse
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+
+import numpy as np  # noqa: E402
+
+BEGAN = time.monotonic()
+LIMITS = {"data": 200, "throughput": 150, "agreement": 100, "checkpoint": 60, "runs": 600}  # s
+PROFILE = "paper-partial"
+MOST_BYTES = 15_000_000  # of one archive of records
+RESULTS, REFERENCE = "first_light.jsonl", "cpu.npz"
+TABLES = (2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the phases are; `SMALL` is for a test on a CPU."""
+
+    width: int = 64
+    batch: int = 2  # labelled clips of a step that is compared, after blending
+    mu: int = 7
+    clips: int = 64
+    steps: int = 20
+    timed_batch: int = 16
+    timed_steps: int = 5
+    repeats: int = 3
+    clip_seconds: float = 5.0
+    matrix: int = 8192
+    lanes: int = 4  # runs of small networks at once, beside one of the wide network
+
+
+SMALL = Size(
+    width=1, batch=1, mu=1, clips=8, steps=3, timed_batch=1, timed_steps=1, repeats=1, clip_seconds=0.64, matrix=64, lanes=1
+)
+
+
+def note(options, **values) -> None:
+    """One result: a line of the file, and a line on the screen."""
+    values = {"at": round(time.time() - options.start, 1)} | values
+    with (options.out / RESULTS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+    print(json.dumps(values), flush=True)
+
+
+def size_of(options) -> Size:
+    return SMALL if options.small else Size()
+
+
+def knobs_of(options, experiment: str, **changes):
+    """Config of a run here: profile `paper-partial`, places of this machine."""
+    from esc_utils import config
+
+    work = options.work
+    own = {"data_dir": str(work / "us8k"), "outputs": str(work / "outputs"), "cache_dir": str(work / "cache")}
+    own |= {"device": options.device, "threads": options.threads} | options.knobs | changes
+    if config.for_run(PROFILE, experiment, **own).network == "mn04":
+        own["weights_path"] = str(options.carried / "mn04_as_mAP_432.pt")
+    return config.for_run(PROFILE, experiment, **own)
+
+
+def networks(options) -> dict[str, dict]:
+    """Name -> knobs of the two networks that are measured."""
+    return {"cnn14": {"pretrained": False, "width": size_of(options).width}, "mn04": {"pretrained": True}}
+
+
+# ---- data --------------------------------------------------------------------------------------------------------------
+def data(options) -> None:
+    """Clips, stores, and the twenty steps on the CPU."""
+    import torch
+
+    from esc_utils import features, urbansound
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 4))
+    if (options.carried / "unpack.py").is_file() and not (options.work / "us8k").is_dir():
+        subprocess.run([sys.executable, options.carried / "unpack.py", options.work / "us8k"], check=True)
+    for knobs in networks(options).values():
+        chosen = knobs_of(options, "fixmatch_tau075", **knobs)
+        store = features.open_store(chosen, urbansound.open_dataset(chosen))
+        note(options, phase="data", store=chosen.network, clips=len(store), frames=store.shape[1], mels=store.shape[2])
+    found = {}
+    for name in networks(options):
+        began = time.monotonic()
+        for key, values in trajectory(options, name, "cpu", torch.float32).items():
+            found[f"{name}_{key}"] = values
+        note(options, phase="data", steps_on_cpu=name, seconds=round(time.monotonic() - began, 1))
+    partial = options.work / f"partial-{REFERENCE}"
+    np.savez(partial, **found)
+    partial.rename(options.work / REFERENCE)
+
+
+def trajectory(options, name: str, device: str, dtype, tf32: bool = False) -> dict[str, np.ndarray]:
+    """Losses, mask rates of some FixMatch steps on real clips, and the logits of all clips at the end (eval mode).
+
+    The draws are those of the CPU everywhere; dropout is off, since its random numbers are each device's own; the threshold is
+    low, so that masks count from the first step, and so is the learning rate, so that steps do not multiply rounding."""
+    import torch
+
+    from esc_utils import features, training, urbansound
+    from esc_utils.blocks import lay_out
+    from esc_utils.optim import optimizer
+    from esc_utils.sampling import Budget, draw_epoch, moved
+    from esc_utils.steps import fixmatch_step
+
+    size = size_of(options)
+    changes = {"fixmatch_batch_size": size.batch, "mu": size.mu, "tau": 0.13, "learning_rate": 5.0e-5}
+    changes |= {"dropout_block": 0.0, "dropout_head": 0.0}
+    knobs = knobs_of(options, "fixmatch_tau075", **(networks(options)[name] | changes))
+    dataset = urbansound.open_dataset(knobs)
+    store = features.open_store(knobs, dataset)
+    rows = np.linspace(0, len(store) - 1, size.clips).astype(int)
+    place = torch.device(device)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    levels = torch.from_numpy(np.ascontiguousarray(store[rows])).float().unsqueeze(1).to(place)
+    labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[rows]).to(place)
+    model = training.build_model(knobs)
+    if hasattr(model, "set_statistics"):
+        model.set_statistics(levels.cpu())
+    model = lay_out(model, place).train()
+    chosen = optimizer(knobs, [{"params": [p for p in model.parameters() if p.requires_grad], "lr": knobs.learning_rate}])
+    plan = Budget(size.steps, size.steps, 1.0)
+    losses, rates = [], []
+
+    def precision():
+        return torch.autocast(place.type, dtype=dtype, enabled=dtype != torch.float32)
+
+    for draw in moved(draw_epoch(knobs, plan, 0, len(rows), len(rows), tuple(levels.shape[2:])), place):
+        with precision():
+            found = fixmatch_step(model, knobs, draw, levels[draw.labelled], labels[draw.labelled], levels[draw.unlabelled])
+        found.loss.backward()
+        chosen.step()
+        chosen.zero_grad(set_to_none=True)
+        losses.append(found.loss.item())
+        rates.append(found.mask_rate.item())
+    model.eval()
+    with torch.inference_mode(), precision():
+        logits = model(levels).float().cpu().numpy()
+    return {"loss": np.array(losses), "mask_rate": np.array(rates), "logits": logits}
+
+
+def agreement(options) -> None:
+    """The card's twenty steps against the CPU's."""
+    import torch
+
+    file = options.work / REFERENCE
+    while not file.is_file():
+        time.sleep(0.5)
+    theirs = np.load(file)
+    ways = {"float32": (torch.float32, False), "float32, TF32": (torch.float32, True), "bfloat16": (torch.bfloat16, False)}
+    for name in networks(options):
+        for way, (dtype, tf32) in ways.items():
+            ours = trajectory(options, name, options.device, dtype, tf32)
+            loss, wanted = ours["loss"], theirs[f"{name}_loss"]
+            gap = np.abs(loss - wanted) / np.abs(wanted)
+            logits = theirs[f"{name}_logits"]
+            note(
+                options,
+                phase="agreement",
+                network=name,
+                way=way,
+                steps=len(loss),
+                loss_first=float(gap[0]),
+                loss_5=float(gap[:5].max()),
+                loss_all=float(gap.max()),
+                logits=float(np.linalg.norm(ours["logits"] - logits) / np.linalg.norm(logits)),
+                same_class=float((ours["logits"].argmax(1) == logits.argmax(1)).mean()),
+                losses=[round(float(value), 6) for value in loss],
+                losses_cpu=[round(float(value), 6) for value in wanted],
+                mask_rate=float(ours["mask_rate"].mean()),
+            )
+
+
+# ---- throughput --------------------------------------------------------------------------------------------------------
+def throughput(options) -> None:
+    """Clips a second of every way, each alone on the card."""
+    import accelerator
+    import sides
+    import timing
+    import torch
+
+    size, device = size_of(options), accelerator.choose(options.device)
+    cuda = device.type == "cuda"
+    half, compiler = (torch.bfloat16, "inductor") if cuda else (torch.float32, "eager")
+    torch.manual_seed(0)
+    rate = timing.matrix_rate(device, half, size.matrix, size.repeats, 5)
+    note(options, phase="throughput", device=device_of(device), versions=versions(), matrix_rate=rate)
+    scale = accelerator.Scale(
+        width=size.width, batch=2 * size.timed_batch, fixmatch_batch=size.timed_batch, mu=size.mu, scored=256 if cuda else 2,
+        clip_seconds=size.clip_seconds, dtype=half, steps=size.timed_steps, repeats=size.repeats,
+    )  # fmt: skip
+    plain, replayed = sides.Ours, sides.Replayed
+    ways = [
+        ("cnn14", "fixmatch", "ours", lambda k, p: plain(k, p, half)),
+        ("mn04", "fixmatch", "ours", lambda k, p: plain(k, p, half)),
+        ("cnn14", "fixmatch", "peers, as PyTorch comes", sides.Plain),
+        ("cnn14", "supervised", "ours", lambda k, p: plain(k, p, half)),
+        ("cnn14", "scoring", "ours", lambda k, p: plain(k, p, half)),
+        ("mn04", "supervised", "ours", lambda k, p: plain(k, p, half)),
+        ("cnn14", "fixmatch", "ours, one CUDA graph a step", lambda k, p: replayed(k, p, half)),
+        ("mn04", "fixmatch", "ours, one CUDA graph a step", lambda k, p: replayed(k, p, half)),
+        ("cnn14", "fixmatch", "ours, blocks compiled", lambda k, p: plain(k, p, half, compiler)),
+        ("cnn14", "supervised", "ours, blocks compiled", lambda k, p: plain(k, p, half, compiler)),
+        ("cnn14", "scoring", "peers, as PyTorch comes", sides.Plain),
+        ("cnn14", "supervised", "peers, as PyTorch comes", sides.Plain),
+        ("mn04", "fixmatch", "ours, float32", lambda k, p: plain(k, p)),
+        ("cnn14", "fixmatch", "ours, float32", lambda k, p: plain(k, p)),
+        ("cnn14", "fixmatch", "peers, TF32 off", sides.Plain),
+        ("cnn14", "fixmatch", "ours, blocks compiled, CUDA graphs", lambda k, p: plain(k, p, half, compiler, True)),
+    ]
+    for network, kind, way, make in ways:
+        if not cuda and "CUDA" in way:
+            continue
+        began = time.monotonic()
+        changes = {"backbone": "mn04"} if network == "mn04" else {}
+        with accelerator.convolutions("as PyTorch comes" in way):
+            found = accelerator.attempt(
+                lambda make=make, kind=kind, changes=changes: (
+                    accelerator.scoring(make, device, scale, **changes)
+                    if kind == "scoring"
+                    else accelerator.training(make, kind, device, scale, **changes)
+                )
+            )
+        values = {"phase": "throughput", "network": network, "step": kind, "way": way}
+        if isinstance(found, str):
+            note(options, **values, failed=found)
+            continue
+        seconds = float(np.median(found.seconds))
+        note(
+            options,
+            **values,
+            milliseconds=1000 * seconds,
+            all_milliseconds=[round(1000 * value, 3) for value in found.seconds],
+            clips=found.clips,
+            clips_per_second=found.clips / seconds,
+            share_of_matrix_rate=found.operations / seconds / rate,
+            peak_gb=None if found.peak is None else found.peak / 1e9,
+            took=round(time.monotonic() - began, 1),
+        )
+
+
+def device_of(device) -> str:
+    from esc_utils.device import device_name
+
+    return device_name(device)
+
+
+def versions() -> dict:
+    import torch
+
+    from esc_utils import provenance
+
+    return provenance.versions() | {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+
+
+# ---- a checkpoint, and runs --------------------------------------------------------------------------------------------
+def checkpoint(options) -> None:
+    """An epoch of PANN's row from a file in the published format; its numbers are random, so its scores say nothing."""
+    import torch
+
+    from esc_utils import training
+    from esc_utils.model import Cnn14, front_end_tensors
+
+    size = size_of(options)
+    torch.manual_seed(0)
+    model = Cnn14(10, width=size.width)
+    tensors = front_end_tensors()
+    tensors |= {key: value for key, value in model.state_dict().items() if not key.startswith("fc_transfer.")}
+    tensors |= {"fc_audioset.weight": torch.zeros(527, model.fc1.out_features), "fc_audioset.bias": torch.zeros(527)}
+    path = options.work / "published.pth"
+    torch.save({"iteration": 0, "model": tensors, "sampler": {"pointers": [0, np.int64(1)], "indexes": [np.arange(3)]}}, path)
+    changes = {"backbone": "pann", "weights_path": str(path), "width": size.width, "steps": size.steps}
+    knobs = knobs_of(options, "pann_table2", **changes, outputs=str(options.work / "checkpoint"))
+    run = training.run(knobs, quiet=True)
+    note(options, phase="checkpoint", bytes=path.stat().st_size, steps=run.metrics["steps"], seconds=run.metrics["seconds"])
+
+
+def listed_runs(options) -> list[tuple[str, int]]:
+    """(experiment, fold) of Tables 2 to 4, then of Table 5 fold by fold, each once."""
+    from esc_utils import plan
+
+    folds = list(plan.whole_folds(knobs_of(options, "")))
+    tables = plan.tables()
+    found = dict.fromkeys((job.experiment, job.fold) for n in TABLES[:-1] for job in plan.jobs(tables[n], folds, [0]))
+    last = sorted(plan.jobs(tables[TABLES[-1]], folds, [0]), key=lambda job: folds.index(job.fold))
+    found |= dict.fromkeys((job.experiment, job.fold) for job in last)
+    chosen = options.only.split(",") if options.only else None
+    return [run for run in found if chosen is None or run[0] in chosen]
+
+
+def one_run(options, experiment: str, fold: int, seed: int, knobs: dict) -> str:
+    """Train one run in this process; returns its folder."""
+    from esc_utils import plan, training
+
+    training.SAVING_SHARE = 0.0  # no checkpoint but the first: what is not finished in time is lost
+    validates = plan.whole_folds(knobs_of(options, ""))
+    own = {"train_fold": fold, "valid_fold": validates[fold], "seed": seed} | knobs
+    return str(training.run(knobs_of(options, experiment, **own), quiet=True).folder)
+
+
+def runs_phase(options) -> None:
+    """Every run that time allows; the wide network's one at a time, beside several of the small one."""
+    archive = Archive(options.out)
+    waiting, pools = {}, {}
+    for experiment, fold in listed_runs(options):
+        knobs = knobs_of(options, experiment)
+        lane = "wide" if knobs.network == "cnn14" else "small"
+        if lane not in pools:
+            lanes = 1 if lane == "wide" else size_of(options).lanes
+            pools[lane] = ProcessPoolExecutor(lanes, mp_context=get_context("spawn"))
+        own = options.run_knobs | (options.wide_knobs if lane == "wide" else {})
+        for seed in options.seeds:
+            job = pools[lane].submit(one_run, options, experiment, fold, seed, own)
+            waiting[job] = (experiment, fold, seed)
+    left = options.seconds - (time.time() - options.start)
+    until = time.monotonic() + left - 8  # for the last archive, and for the transfer
+    while waiting and (left := until - time.monotonic()) > 0:
+        done, _ = wait(waiting, timeout=left, return_when=FIRST_COMPLETED)
+        for job in done:
+            experiment, fold, seed = waiting.pop(job)
+            values = {"phase": "runs", "experiment": experiment, "fold": fold, "seed": seed}
+            try:
+                folder = Path(job.result())
+            except Exception as error:  # one run that fails must not take the others along
+                note(options, **values, failed=" ".join(f"{type(error).__name__}: {error}".split())[:300])
+                continue
+            archive.add(folder, options.work / "outputs")
+            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            last = metrics["validation"]["last"]
+            note(
+                options, **values, steps=metrics["steps"], seconds=metrics["seconds"], accuracy=last["accuracy"],
+                by_recording=last["accuracy_by_recording"], auc=last["auc_weighted"],
+                clips_per_second=metrics["clips_per_second"],
+            )  # fmt: skip
+    note(options, phase="runs", unfinished=[list(run) for run in waiting.values()])
+    sys.stdout.flush()
+    if waiting:
+        os.killpg(os.getpgid(0), signal.SIGKILL)  # workers in the middle of a run; this phase leads its own group
+    for pool in pools.values():
+        pool.shutdown()
+
+
+class Archive:
+    """Records of finished runs in archives of bounded size: records-0.tar.gz, records-1.tar.gz ... Each is closed, so whole,
+    after every record; the newest is written anew to take the next one."""
+
+    def __init__(self, out: Path):
+        self.out, self.number, self.members = out, 0, []
+
+    def add(self, folder: Path, outputs: Path) -> None:
+        files = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".csv", ".npz", ".txt")]
+        new = [(str(path.relative_to(outputs)), path.read_bytes()) for path in files]
+        if self.members and sum(len(content) for _, content in self.members + new) > MOST_BYTES:
+            self.number, self.members = self.number + 1, []
+        self.members += new
+        partial = self.out / ".records"
+        with tarfile.open(partial, "w:gz", compresslevel=1) as tar:
+            for name, content in self.members:
+                about = tarfile.TarInfo(name)
+                about.size = len(content)
+                tar.addfile(about, io.BytesIO(content))
+        partial.rename(self.out / f"records-{self.number}.tar.gz")
+
+
+# ---- all phases, one after the other -----------------------------------------------------------------------------------
+PHASES = {"data": data, "throughput": throughput, "agreement": agreement, "checkpoint": checkpoint, "runs": runs_phase}
+
+
+def start(options, name: str) -> subprocess.Popen:
+    own = [sys.executable, __file__, *options.words, "--phase", name, "--start", str(options.start)]
+    return subprocess.Popen(own, start_new_session=True)
+
+
+def finish(options, name: str, process: subprocess.Popen, limit: float) -> None:
+    """Wait for a phase; past its limit stop it and all that it started."""
+    limit = min(limit, options.seconds - (time.time() - options.start))
+    try:
+        status = process.wait(max(1.0, limit))
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        note(options, phase=name, stopped_after=round(limit, 1))
+        return
+    note(options, phase=name, ended=status)
+
+
+def every_phase(options) -> None:
+    note(options, phases=options.phases)
+    if options.before:
+        for path in sorted(options.before.glob("records-*.tar.gz")):
+            with tarfile.open(path) as tar:
+                tar.extractall(options.work / "outputs", filter="data")
+    background = start(options, "data") if "data" in options.phases else None
+    began = time.monotonic()
+    for name in options.phases:
+        if name == "data":
+            continue
+        if name != "throughput" and background is not None and name != "agreement":
+            finish(options, "data", background, LIMITS["data"] - (time.monotonic() - began))
+            background = None
+        finish(options, name, start(options, name), LIMITS[name])
+    if background is not None:
+        finish(options, "data", background, LIMITS["data"] - (time.monotonic() - began))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--carried", type=Path, required=True, help="folder that `make first-light` packed")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("/tmp/first-light"), help="clips, stores and records")
+    parser.add_argument("--before", type=Path, help="what an earlier call wrote")
+    parser.add_argument("--phases", default=",".join(PHASES))
+    parser.add_argument("--only", default="", help="experiments, in place of all")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--run-set", dest="run_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of runs only")
+    parser.add_argument("--wide-set", dest="wide_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of wide runs")
+    parser.add_argument("--set", dest="knobs", action="append", default=[], metavar="KNOB=VALUE", help="of everything")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--threads", type=int, default=2, help="of a run")
+    parser.add_argument("--seconds", type=float, default=560, help="for everything")
+    parser.add_argument("--small", action="store_true", help="tiny sizes, for a test")
+    parser.add_argument("--phase", help=argparse.SUPPRESS)
+    parser.add_argument("--start", type=float, default=0.0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    import yaml
+
+    options.words = sys.argv[1:]
+    options.start = options.start or time.time()
+    options.phases = options.phases.split(",")
+    options.seeds = [int(seed) for seed in options.seeds.split(",")]
+    for name in ("knobs", "run_knobs", "wide_knobs"):
+        pairs = (pair.split("=", 1) for pair in getattr(options, name))
+        setattr(options, name, {key: yaml.safe_load(value) for key, value in pairs})
+    if unknown := set(options.phases) - set(PHASES):
+        print(f"error: --phases {','.join(sorted(unknown))}: choose from {','.join(PHASES)}", file=sys.stderr)
+        return 1
+    options.carried, options.out, options.work = (
+        path.resolve() for path in (options.carried, options.out, options.work)
+    )
+    for folder in (options.out, options.work):
+        folder.mkdir(parents=True, exist_ok=True)
+    if options.phase:
+        PHASES[options.phase](options)
+    else:
+        every_phase(options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -119,7 +119,7 @@ def alone(make, knobs: config.RunConfig, clips: int, device: torch.device) -> si
 
 
 def forward_operations(knobs: config.RunConfig, shape: tuple[int, int]) -> int:
-    """Floating-point operations of one forward pass of the knobs' network on one log-mel (frames, mels), counted by PyTorch."""
+    """Operations of one forward pass of the knobs' network on one log-mel (frames, mels), counted by PyTorch."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
         sides.network(knobs).eval()(torch.empty(1, 1, *shape))
     return counter.get_total_flops()

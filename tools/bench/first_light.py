@@ -2,16 +2,17 @@
 
 python tools/bench/first_light.py --carried DIR --out DIR [--phases data,throughput,...] [--seconds 560]
 
-The machine needs no network: DIR/carried is what `make first-light` packs (clips, mn04's weights, wheels). Phases, each in a
+The machine needs no network: --carried is what `make first-light` packs (clips, mn04's weights, wheels). Phases, each in a
 process of its own with a time limit; one that fails is reported and passed over:
-    data         unpack the clips and build both feature stores, then train twenty FixMatch steps on the CPU, in float32 (all
-                 of it in the background)
-    throughput   clips a second of the paper's step at full width and of mn04's: plain, compiled, as CUDA graphs, and the peers' way
+    data         unpack the clips, build both feature stores, train twenty FixMatch steps on the CPU in float32; it goes on in the
+                 background of the next two
+    throughput   clips a second of the paper's step at full width and of mn04's: plain, compiled, as CUDA graphs, and the
+                 peers' way
     agreement    the same twenty steps on the card, in float32, TF32 and bfloat16, against those of the CPU
-    checkpoint   an epoch from a file in PANN's published format, whose numbers are random
-    runs         rows of Tables 2 to 5 on the clips that are there, profile `paper-partial`: several runs at once, until time is up
-Written as it comes: DIR/out/first_light.jsonl (a line a result) and records-<n>.tar.gz (records of finished runs). A second call
-with --before DIR (what the first wrote) takes those records as done.
+    first_runs   an epoch from a file in PANN's published format, whose numbers are random, and some steps of every kind of run
+    runs         rows of Tables 2 to 5 on the clips that are there, profile `paper-partial`: several at once, until time is up
+Written as it comes, into --out: first_light.jsonl (a line a result) and records-<n>.tar.gz (records of finished runs). A second
+call with --before DIR (what the first wrote) takes those records as done.
 """
 
 import argparse
@@ -34,11 +35,16 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 import numpy as np  # noqa: E402
 
 BEGAN = time.monotonic()
-LIMITS = {"data": 200, "throughput": 150, "agreement": 100, "checkpoint": 60, "runs": 600}  # s
+LIMITS = {"data": 200, "throughput": 125, "agreement": 70, "first_runs": 60, "runs": 600}  # s
 PROFILE = "paper-partial"
 MOST_BYTES = 15_000_000  # of one archive of records
 RESULTS, REFERENCE = "first_light.jsonl", "cpu.npz"
 TABLES = (2, 3, 4, 5)
+MORE_SEEDS = ("fixmatch_tau075", "pann_control")
+FIRST_RUNS = (
+    "cnn14_fixmatch", "fixmatch_tau075", "fixmatch_tau095_nomixup", "fixmatch_tau075_accum", "fixmatch_tau075_sgd",
+    "fixmatch_tau075_ranger", "pann_control", "pann_probe",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def note(options, **values) -> None:
     values = {"at": round(time.time() - options.start, 1)} | values
     with (options.out / RESULTS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(values) + "\n")
-    print(json.dumps(values), flush=True)
+    print(json.dumps(values)[:240], flush=True)
 
 
 def size_of(options) -> Size:
@@ -118,9 +124,9 @@ def data(options) -> None:
 
 
 def trajectory(options, name: str, device: str, dtype, tf32: bool = False) -> dict[str, np.ndarray]:
-    """Losses, mask rates of some FixMatch steps on real clips, and the logits of all clips at the end (eval mode).
+    """Losses and mask rates of some FixMatch steps on real clips, and the logits of all clips at the end (eval mode).
 
-    The draws are those of the CPU everywhere; dropout is off, since its random numbers are each device's own; the threshold is
+    The draws are those of the CPU everywhere. Dropout is off, since its random numbers are each device's own. The threshold is
     low, so that masks count from the first step, and so is the learning rate, so that steps do not multiply rounding."""
     import torch
 
@@ -281,7 +287,7 @@ def versions() -> dict:
 
 
 # ---- a checkpoint, and runs --------------------------------------------------------------------------------------------
-def checkpoint(options) -> None:
+def first_runs(options) -> None:
     """An epoch of PANN's row from a file in the published format; its numbers are random, so its scores say nothing."""
     import torch
 
@@ -294,25 +300,29 @@ def checkpoint(options) -> None:
     tensors = front_end_tensors()
     tensors |= {key: value for key, value in model.state_dict().items() if not key.startswith("fc_transfer.")}
     tensors |= {"fc_audioset.weight": torch.zeros(527, model.fc1.out_features), "fc_audioset.bias": torch.zeros(527)}
-    path = options.work / "published.pth"
-    torch.save({"iteration": 0, "model": tensors, "sampler": {"pointers": [0, np.int64(1)], "indexes": [np.arange(3)]}}, path)
-    changes = {"backbone": "pann", "weights_path": str(path), "width": size.width, "steps": size.steps}
-    knobs = knobs_of(options, "pann_table2", **changes, outputs=str(options.work / "checkpoint"))
-    run = training.run(knobs, quiet=True)
-    note(options, phase="checkpoint", bytes=path.stat().st_size, steps=run.metrics["steps"], seconds=run.metrics["seconds"])
+    path, sampler = options.work / "published.pth", {"pointers": [0, np.int64(1)], "indexes": [np.arange(3)]}
+    torch.save({"iteration": 0, "model": tensors, "sampler": sampler}, path)
+    published = {"backbone": "pann", "weights_path": str(path), "width": size.width}
+    kinds = dict.fromkeys(FIRST_RUNS, {"steps": size.steps}) | {"pann_table2": published | {"steps": 13}}
+    for experiment, changes in kinds.items():
+        knobs = knobs_of(options, experiment, **changes, outputs=str(options.work / "first"))
+        metrics = training.run(knobs, quiet=True).metrics
+        values = {key: metrics[key] for key in ("experiment", "backbone", "steps", "seconds", "clips_per_second")}
+        note(options, phase="first_runs", **values)
 
 
-def listed_runs(options) -> list[tuple[str, int]]:
-    """(experiment, fold) of Tables 2 to 4, then of Table 5 fold by fold, each once."""
+def listed_runs(options) -> list[tuple[str, int, int]]:
+    """(experiment, fold, seed) of Tables 2 to 4, then of Table 5 fold by fold, each once; more seeds come last."""
     from esc_utils import plan
 
     folds = list(plan.whole_folds(knobs_of(options, "")))
     tables = plan.tables()
-    found = dict.fromkeys((job.experiment, job.fold) for n in TABLES[:-1] for job in plan.jobs(tables[n], folds, [0]))
+    found = [job for n in TABLES[:-1] for job in plan.jobs(tables[n], folds, [0])]
     last = sorted(plan.jobs(tables[TABLES[-1]], folds, [0]), key=lambda job: folds.index(job.fold))
-    found |= dict.fromkeys((job.experiment, job.fold) for job in last)
+    more = [(job.experiment, job.fold, seed) for seed in options.more_seeds for job in last if job.experiment in MORE_SEEDS]
+    jobs = [*((job.experiment, job.fold, job.seed) for job in found + last), *more]
     chosen = options.only.split(",") if options.only else None
-    return [run for run in found if chosen is None or run[0] in chosen]
+    return [run for run in dict.fromkeys(jobs) if chosen is None or run[0] in chosen]
 
 
 def one_run(options, experiment: str, fold: int, seed: int, knobs: dict) -> str:
@@ -329,16 +339,13 @@ def runs_phase(options) -> None:
     """Every run that time allows; the wide network's one at a time, beside several of the small one."""
     archive = Archive(options.out)
     waiting, pools = {}, {}
-    for experiment, fold in listed_runs(options):
-        knobs = knobs_of(options, experiment)
-        lane = "wide" if knobs.network == "cnn14" else "small"
+    for experiment, fold, seed in listed_runs(options):
+        lane = "wide" if knobs_of(options, experiment).network == "cnn14" else "small"
         if lane not in pools:
             lanes = 1 if lane == "wide" else size_of(options).lanes
             pools[lane] = ProcessPoolExecutor(lanes, mp_context=get_context("spawn"))
         own = options.run_knobs | (options.wide_knobs if lane == "wide" else {})
-        for seed in options.seeds:
-            job = pools[lane].submit(one_run, options, experiment, fold, seed, own)
-            waiting[job] = (experiment, fold, seed)
+        waiting[pools[lane].submit(one_run, options, experiment, fold, seed, own)] = (experiment, fold, seed)
     left = options.seconds - (time.time() - options.start)
     until = time.monotonic() + left - 8  # for the last archive, and for the transfer
     while waiting and (left := until - time.monotonic()) > 0:
@@ -390,7 +397,7 @@ class Archive:
 
 
 # ---- all phases, one after the other -----------------------------------------------------------------------------------
-PHASES = {"data": data, "throughput": throughput, "agreement": agreement, "checkpoint": checkpoint, "runs": runs_phase}
+PHASES = {"data": data, "throughput": throughput, "agreement": agreement, "first_runs": first_runs, "runs": runs_phase}
 
 
 def start(options, name: str) -> subprocess.Popen:
@@ -438,9 +445,11 @@ def main() -> int:
     parser.add_argument("--before", type=Path, help="what an earlier call wrote")
     parser.add_argument("--phases", default=",".join(PHASES))
     parser.add_argument("--only", default="", help="experiments, in place of all")
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--run-set", dest="run_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of runs only")
-    parser.add_argument("--wide-set", dest="wide_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of wide runs")
+    parser.add_argument("--run-set", dest="run_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of runs")
+    parser.add_argument(
+        "--wide-set", dest="wide_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of wide ones"
+    )
+    parser.add_argument("--more-seeds", default="", help="of Table 5's small networks, after everything else")
     parser.add_argument("--set", dest="knobs", action="append", default=[], metavar="KNOB=VALUE", help="of everything")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=2, help="of a run")
@@ -454,16 +463,14 @@ def main() -> int:
     options.words = sys.argv[1:]
     options.start = options.start or time.time()
     options.phases = options.phases.split(",")
-    options.seeds = [int(seed) for seed in options.seeds.split(",")]
+    options.more_seeds = [int(seed) for seed in options.more_seeds.split(",") if seed]
     for name in ("knobs", "run_knobs", "wide_knobs"):
         pairs = (pair.split("=", 1) for pair in getattr(options, name))
         setattr(options, name, {key: yaml.safe_load(value) for key, value in pairs})
     if unknown := set(options.phases) - set(PHASES):
         print(f"error: --phases {','.join(sorted(unknown))}: choose from {','.join(PHASES)}", file=sys.stderr)
         return 1
-    options.carried, options.out, options.work = (
-        path.resolve() for path in (options.carried, options.out, options.work)
-    )
+    options.carried, options.out, options.work = (path.resolve() for path in (options.carried, options.out, options.work))
     for folder in (options.out, options.work):
         folder.mkdir(parents=True, exist_ok=True)
     if options.phase:

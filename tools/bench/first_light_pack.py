@@ -1,8 +1,8 @@
 """What `first_light.py` needs on a machine without a network, in one folder; and what it found, back into the project.
 
-python tools/bench/first_light_pack.py pack [--into .first_light]       clips and weights of ../shared, wheels, and a size check
-python tools/bench/first_light_pack.py collect FOUND [--outputs DIR]    records into outputs/paper-partial/runs, results into
-                                                                        outputs/evidence/paper-partial/first_light.jsonl
+python tools/bench/first_light_pack.py pack             clips and weights of ../shared, and wheels, into .first_light/
+python tools/bench/first_light_pack.py collect FOUND    records into outputs/paper-partial/runs, results into
+                                                        outputs/evidence/paper-partial/first_light.jsonl
 """
 
 import argparse

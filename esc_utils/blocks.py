@@ -3,10 +3,8 @@
 import torch
 from torch import nn
 
-from .config import RunConfig
 from .convolution import Conv3x3
 
-LAUNCHES_HIDDEN = 64  # channels of the first block: 670 launches take some 7 ms, width 64 at least 12, width 32 a quarter
 SHAPES = 64  # a block sees three batch sizes, with and without gradients; PyTorch's 8 would end in a silent way back
 
 
@@ -33,18 +31,9 @@ def set_recompute(model: nn.Module, on: bool) -> None:
             block.recompute = on
 
 
-def graphs_pay(device: torch.device, config: RunConfig) -> bool:
-    """Whether compiled blocks should replay CUDA graphs: below PANN's width a step is shorter than the launches of its 670
-    operations (docs/performance.md). Not with accumulated gradients, which the next replay would overwrite."""
-    narrow = config.network != "cnn14" or config.width < LAUNCHES_HIDDEN
-    return device.type == "cuda" and config.accumulate == 1 and narrow
-
-
-def compile_blocks(model: nn.Module, backend: str = "inductor", graphs: bool = False) -> None:
-    """torch.compile of every block whose batch norm, ReLU and pooling can become one pass over memory.
-
-    graphs: replay CUDA graphs; torch.compiler.cudagraph_mark_step_begin() must then open every step and scored batch."""
+def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
+    """torch.compile of every block whose batch norm, ReLU and pooling can become one pass over memory."""
     torch._dynamo.config.recompile_limit = SHAPES
     for block in model.modules():
         if getattr(block, "fuses", False):
-            block.compile(backend=backend, mode="reduce-overhead" if graphs else None)
+            block.compile(backend=backend)

@@ -29,15 +29,16 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def prepare(device: torch.device, threads: int) -> None:
-    """Settings of the whole process: threads and, on the CPU, freed memory kept for the next step; on CUDA the fastest
-    convolution is looked for once, and float32 means float32 (PyTorch's default lets cuDNN round it to TF32)."""
+    """Settings of the whole process: threads and, on the CPU, freed memory kept for the next step; on CUDA float32 means
+    float32 (PyTorch's default lets cuDNN round it to TF32), and cuDNN does not try all its convolutions for every shape
+    (docs/performance.md)."""
     torch.set_num_threads(threads)
     if device.type == "cpu":
         allocator.keep_freed()
     if device.type == "cuda":
         if device.index is not None:  # set_device refuses a plain "cuda"
             torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
 

@@ -62,4 +62,25 @@ def _schedule(schedule: str, step: int, steps: int, period: float) -> float:
 def set_rate(opt: torch.optim.Optimizer, factor: float) -> None:
     """Set every group's learning rate to `factor` times its peak (kept in the group as `peak_lr`)."""
     for group in opt.param_groups:
-        group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
+        rate = group.setdefault("peak_lr", group["lr"]) * factor
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def rates_on(opt: torch.optim.Optimizer, device: torch.device) -> None:
+    """Keep the learning rates on a device, where a recorded step (graphs.py) reads them."""
+    for group in opt.param_groups:
+        group.setdefault("peak_lr", group["lr"])
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        if "capturable" in group:
+            group["capturable"] = True
+
+
+def saved_state(opt: torch.optim.Optimizer) -> dict:
+    """opt.state_dict() as it would be with learning rates off the device, so that any device goes on from it."""
+    state = opt.state_dict()
+    groups = [group | {"lr": float(group["lr"])} for group in state["param_groups"]]
+    groups = [group | ({"capturable": False} if "capturable" in group else {}) for group in groups]
+    return state | {"param_groups": groups}

@@ -11,19 +11,20 @@ import torch
 from . import allocator, checkpoint, mn04_weights, provenance, runs
 from .audit import audit_classes
 from .averaging import Average
-from .blocks import compile_blocks, graphs_pay, lay_out, set_recompute
+from .blocks import compile_blocks, lay_out, set_recompute
 from .clips import Clips
 from .config import RunConfig, digest
 from .device import choose_device, choose_precision, device_name, prepare
 from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
+from .graphs import StepGraph, usable
 from .memory import should_recompute
 from .norms import clean_statistics, keeps_stored
-from .optim import laid_out_as, load_state, optimizer, rate_factor, set_rate
+from .optim import laid_out_as, load_state, optimizer, rate_factor, rates_on, saved_state, set_rate
 from .progress import Progress
-from .sampling import DROPOUT, START, Budget, budget, draw_epoch, labelled_batch, moved, stream_seed, unlabelled_batch
-from .steps import fixmatch_step, supervised_step
+from .sampling import DROPOUT, START, Budget, Draw, budget, draw_epoch, labelled_batch, moved, stream_seed, unlabelled_batch
+from .steps import StepLoss, fixmatch_step, supervised_step
 from .urbansound import CLASSES, Dataset, Split, open_dataset, split
 
 HISTORY = (
@@ -133,11 +134,13 @@ class _Trainer:
         self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled), len(folds.labelled_folds))
         self.model = lay_out(build_model(config), self.device).train()
-        set_recompute(self.model, should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize))
+        recompute = should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize)
+        set_recompute(self.model, recompute)
         self._prepare_start()
-        self.graphs = config.compile and graphs_pay(self.device, config)
+        self.step = self._step
+        self.graphs = usable(config, self.device, self.clips.place.type == "cuda", recompute)
         if config.compile:
-            compile_blocks(self.model, graphs=self.graphs)
+            compile_blocks(self.model)
         self.optimizer = optimizer(config, self._groups())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.average = Average(self.model, config.ema) if config.ema else None
@@ -178,13 +181,14 @@ class _Trainer:
 
     def _forward(self):
         """Around what a step, or a batch that is scored, computes forward."""
-        if self.graphs:
-            torch.compiler.cudagraph_mark_step_begin()
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     # ---- the loop -------------------------------------------------------------------------------------------------
     def train(self) -> runs.Run:
         self._resume()
+        if self.graphs:
+            rates_on(self.optimizer, self.device)
+            self.step = StepGraph(self._step)
         progress = Progress(self.folder / "log.txt", self.plan.epochs, self.epoch, self.quiet)
         try:
             progress.say(self._opening())
@@ -229,6 +233,7 @@ class _Trainer:
         draws = draw_epoch(config, plan, self.epoch, len(folds.labelled), len(folds.unlabelled), self.clips.shape)
         rows = self._rows(folds.labelled, [draw.labelled for draw in draws])
         sums = torch.zeros(4, device=self.device)
+        others = [None] * len(draws)
         if config.method == "fixmatch":
             others = self._rows(folds.unlabelled, [draw.unlabelled for draw in draws])
             confidence = torch.full((len(folds.unlabelled),), float("nan"), device=self.device)
@@ -239,16 +244,17 @@ class _Trainer:
             # Dropout's own stream begins anew with every step, so that a step's labelled pass, which comes first, drops the
             # same whether unlabelled passes follow or not.
             torch.manual_seed(stream_seed(config, DROPOUT, number))
-            with self._forward():
-                x, y = self.clips[rows[step]], self.labels[draw.labelled]
-                if config.method == "fixmatch":
-                    found = fixmatch_step(self.model, config, draw, x, y, self.clips[others[step]])
-                    confidence[draw.unlabelled] = found.confidence
-                    pseudo[draw.unlabelled] = found.pseudo_labels.to(torch.int8)
-                else:
-                    found = supervised_step(self.model, config, draw, x, y)
-            self._update(number, found.loss)
-            sums += torch.stack([found.loss.detach(), found.supervised, found.unlabelled, found.mask_rate])
+            set_rate(self.optimizer, rate_factor(config.schedule, number, plan.steps, plan.period, config.warmup))
+            found = self.step(rows[step], others[step], draw)
+            due = (number + 1) % config.accumulate == 0 or number + 1 == plan.steps
+            if due and config.accumulate > 1:
+                self._optimize()
+            if due and self.average is not None:
+                self.average.update(self.model, first=number < config.accumulate)
+            sums += torch.stack([found.loss, found.supervised, found.unlabelled, found.mask_rate])
+            if config.method == "fixmatch":
+                confidence[draw.unlabelled] = found.confidence
+                pseudo[draw.unlabelled] = found.pseudo_labels.to(torch.int8)
         if config.method == "fixmatch":
             self.confidence[self.epoch], self.pseudo[self.epoch] = confidence.cpu(), pseudo.cpu()
         values = (sums / len(draws)).tolist()  # the epoch's only wait for the device
@@ -263,21 +269,27 @@ class _Trainer:
         """Rows of the store, (steps, clips), of the positions in a pool that each step draws; there where the store is."""
         return torch.from_numpy(pool[torch.stack(positions).numpy()]).to(self.clips.place)
 
-    def _update(self, number: int, loss: torch.Tensor) -> None:
-        """One optimizer step, or a part of it with gradient accumulation [ledger 21]."""
-        config, plan = self.config, self.plan
-        self.scaler.scale(loss / config.accumulate).backward()
-        if (number + 1) % config.accumulate and number + 1 < plan.steps:
-            return
-        set_rate(self.optimizer, rate_factor(config.schedule, number, plan.steps, plan.period, config.warmup))
-        if config.clip_gradients:
+    def _step(self, rows: torch.Tensor, others: torch.Tensor | None, draw: Draw) -> StepLoss:
+        """One batch: loss, gradients and, unless they are accumulated [ledger 21], the optimizer's step."""
+        config = self.config
+        with self._forward():
+            x, y = self.clips[rows], self.labels[draw.labelled]
+            if config.method == "fixmatch":
+                found = fixmatch_step(self.model, config, draw, x, y, self.clips[others])
+            else:
+                found = supervised_step(self.model, config, draw, x, y)
+        self.scaler.scale(found.loss / config.accumulate).backward()
+        if config.accumulate == 1:
+            self._optimize()
+        return found._replace(loss=found.loss.detach())
+
+    def _optimize(self) -> None:
+        if self.config.clip_gradients:
             self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_gradients)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradients)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update(self.model, first=number < config.accumulate)
 
     # ---- evaluation and state -------------------------------------------------------------------------------------
     def _evaluated(self) -> torch.nn.Module:
@@ -303,7 +315,7 @@ class _Trainer:
         fixmatch = self.config.method == "fixmatch"
         row = dict.fromkeys(HISTORY) | {k: v for k, v in means.items() if k in HISTORY}
         row |= {"epoch": self.epoch, "step": min(self.epoch * self.plan.per_epoch, self.plan.steps)}
-        row["learning_rate"] = self.optimizer.param_groups[-1]["lr"] if means else None
+        row["learning_rate"] = float(self.optimizer.param_groups[-1]["lr"]) if means else None
         if not fixmatch:
             row |= {"unlabelled_loss": None, "unlabelled_share": None, "mask_rate": None}
         if evaluate:
@@ -323,7 +335,7 @@ class _Trainer:
             "identity": self.identity, "epoch": self.epoch, "seconds": self.seconds,
             "losses": self.losses.tolist(), "history": self.history, "best": self.best, "model": self.model.state_dict(),
             "average": self.average.module.state_dict() if self.average else None,
-            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
+            "optimizer": saved_state(self.optimizer), "scaler": self.scaler.state_dict(),
             # With gradient accumulation an epoch may end between two optimizer steps.
             "gradients": {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None},
             "confidence": self.confidence[: self.epoch], "pseudo": self.pseudo[: self.epoch],

@@ -1,15 +1,15 @@
-import itertools
 import json
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from esc_utils import checkpoint, config, evaluation, head, runs, training
-from esc_utils.blocks import compile_blocks, graphs_pay
+from esc_utils import checkpoint, config, evaluation, graphs, head, runs, training
+from esc_utils.blocks import compile_blocks
 from esc_utils.errors import UserError
 from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
@@ -242,50 +242,68 @@ def test_other_weights_are_another_run(tiny, tmp_path):
 
 
 def test_compile_reaches_every_block_of_both_networks(monkeypatch):
-    compiled, modes = [], []
-
-    def compiles(self, backend, mode):
-        compiled.append(type(self).__name__)
-        modes.append(mode)
-
-    monkeypatch.setattr(torch.nn.Module, "compile", compiles)
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, backend: compiled.append(type(self).__name__))
     compile_blocks(Cnn14(10, width=1))
-    assert compiled == ["ConvBlock"] * 6 and modes == [None] * 6
-    modes.clear()
-    compile_blocks(Cnn14(10, width=1), graphs=True)
-    assert modes == ["reduce-overhead"] * 6
+    assert compiled == ["ConvBlock"] * 6
     compiled.clear()
     compile_blocks(Mn04(10))
     assert compiled == ["Conv"] * 46
 
 
-def test_cuda_graphs_only_where_they_pay_and_cannot_harm():
-    card, paper = torch.device("cuda"), config.for_run("paper", "fixmatch_tau075")
-    narrow, mn04 = paper.model_copy(update={"width": 8}), config.for_run("lite", "fixmatch_tau075")
-    assert mn04.network == "mn04"
-    assert graphs_pay(card, narrow) and graphs_pay(card, mn04)
-    assert not graphs_pay(card, paper)
-    assert not graphs_pay(card, narrow.model_copy(update={"accumulate": 8})), "a replay would overwrite what is kept"
-    assert not graphs_pay(torch.device("cpu"), narrow)
+def test_steps_are_recorded_only_on_cuda_and_where_nothing_is_read_back():
+    card, knobs = torch.device("cuda"), config.for_run("paper", "fixmatch_tau075")
+    assert graphs.usable(knobs, card, True, False)
+    assert not graphs.usable(knobs, torch.device("cpu"), True, False)
+    assert not graphs.usable(knobs, card, False, False) and not graphs.usable(knobs, card, True, True)
+    for change in ({"accumulate": 2}, {"precision": "float16"}, {"optimizer": "ranger"}):
+        assert not graphs.usable(knobs.model_copy(update=change), card, True, False)
 
 
-@pytest.mark.parametrize(("pays", "compiles"), [(True, True), (False, True), (True, False)])
-def test_every_step_begins_a_replay(tiny, monkeypatch, pays, compiles):
-    """And every scored batch; what runs before the network is compiled (the start of the last layer) needs none."""
-    given, called = [], []
+class Replay(graphs.StepGraph):
+    """What a CUDA graph does, without one: the recorded function runs again on the inputs it was recorded with."""
 
-    def compiles_them(model, graphs):
-        given.append(graphs)
-        model.conv_block1.register_forward_pre_hook(lambda *_: called.append("block"))
+    def __init__(self, take):
+        self.take, self.calls, self.graph = take, 0, None
 
-    monkeypatch.setattr(training, "graphs_pay", lambda device, config: pays)
-    monkeypatch.setattr(training, "compile_blocks", compiles_them)
-    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: called.append("begin"))
-    found = training.run(tiny("fixmatch_tau075", compile=compiles, head_start="logistic"), quiet=True)
-    assert given == ([pays] if compiles else [])
-    if not (compiles and pays):
-        assert "begin" not in called
-        return
-    assert called[:2] == ["begin", "block"]
-    assert all("block" in pair for pair in itertools.pairwise(called)), "a mark, then what it is for"
-    assert called.count("begin") > found.metrics["steps"], "validation, too"
+    def _warm(self, *inputs):
+        return self.take(*inputs)
+
+    def _record(self, *inputs):
+        self.inputs, self.graph = graphs.tensors(*inputs), self
+        self.replay = lambda: setattr(self, "outputs", self.take(*inputs))
+
+
+@pytest.mark.parametrize("experiment", ["fixmatch_tau075", "fixmatch_tau075_sgd", "fixmatch_tau095_nomixup", "pann_control"])
+def test_a_step_that_is_recorded_once_trains_as_one_that_is_not(tiny, tmp_path, monkeypatch, experiment):
+    """All that changes from step to step reaches the record through its inputs, and nothing else does. (Learning rates on a
+    device are float32, so rounding differs.)"""
+    plain = training.run(tiny(experiment), quiet=True)
+    monkeypatch.setattr(training, "usable", lambda *_: True)
+    monkeypatch.setattr(training, "StepGraph", Replay)
+    other = training.run(tiny(experiment, outputs=str(tmp_path / "recorded")), quiet=True)
+    pandas.testing.assert_frame_equal(plain.history, other.history, rtol=1e-4)
+    assert np.allclose(plain.predictions["valid_prob"], other.predictions["valid_prob"], atol=1e-4)
+
+
+@pytest.mark.parametrize("experiment", ["fixmatch_tau075", "fixmatch_tau075_sgd"])
+def test_a_recorded_run_that_was_cut_off_goes_on_with_or_without_a_record(tiny, tmp_path, monkeypatch, experiment):
+    monkeypatch.setattr(training, "StepGraph", Replay)
+    monkeypatch.setattr(training, "SAVING_SHARE", 0.0)
+    whole = training.run(tiny(experiment), quiet=True)
+    save = checkpoint.save
+    for usable in ((True, False), (False, True)):
+        knobs = tiny(experiment, outputs=str(tmp_path / str(usable)))
+
+        def cut(*found):
+            save(*found)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as first:
+            first.setattr(training, "usable", lambda *_, now=usable[0]: now)
+            first.setattr(checkpoint, "save", cut)
+            with pytest.raises(KeyboardInterrupt):
+                training.run(knobs, quiet=True)
+        monkeypatch.setattr(training, "usable", lambda *_, now=usable[1]: now)
+        resumed = training.run(knobs, quiet=True)
+        pandas.testing.assert_frame_equal(whole.history, resumed.history, rtol=1e-4)

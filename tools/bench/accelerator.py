@@ -2,10 +2,11 @@
 
 Ways that are compared, one after the other, each alone on the device:
     ours                  bfloat16 autocast, channels_last, fused AdamW, log-mels from a store on the device
-    ours, compiled        the same, with torch.compile of each block; and again with CUDA graphs of them
+    ours, compiled        the same, with torch.compile of each block
+    ours, one CUDA graph  the same, a whole step launched at once
     reference             reference.py: audio (already on the device) in, front end inside, float32, contiguous, one forward
                           pass with gradients; as PyTorch comes (TF32 in cuDNN's convolutions only), and with TF32 off
-cuDNN looks for its fastest convolutions for all of them. Operations are those that the method needs
+Operations are those that the method needs
 (check_paper.step_operations), whatever a way computes besides.
 """
 
@@ -60,14 +61,14 @@ class Found:
 def ways(scale: Scale) -> dict:
     """Name -> (TF32 in convolutions, how a side is made from knobs and pool)."""
 
-    def ours(compiled, graphs=False):
-        return lambda knobs, pool: sides.Ours(knobs, pool, scale.dtype, compiled, graphs)
+    def ours(compiled):
+        return lambda knobs, pool: sides.Ours(knobs, pool, scale.dtype, compiled)
 
     half = str(scale.dtype).removeprefix("torch.")
     return {
         f"ours, {half}": (False, ours(None)),
         f"ours, {half}, blocks compiled": (False, ours(scale.backend)),
-        f"ours, {half}, CUDA graphs": (False, ours(scale.backend, graphs=True)),
+        f"ours, {half}, one CUDA graph a step": (False, lambda knobs, pool: sides.Replayed(knobs, pool, scale.dtype)),
         "reference, as PyTorch comes": (True, sides.Plain),
         "reference, TF32 off": (False, sides.Plain),
     }
@@ -88,11 +89,11 @@ def choose(name: str) -> torch.device:
 
 
 @contextmanager
-def convolutions(tf32: bool):
-    """cuDNN looks for the fastest convolution, with or without TF32; as before afterwards."""
+def convolutions(tf32: bool, search: bool = False):
+    """cuDNN's convolutions with or without TF32; search: it tries all of them once for every shape. As before afterwards."""
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.allow_tf32
-    cudnn.benchmark, cudnn.allow_tf32 = True, tf32
+    cudnn.benchmark, cudnn.allow_tf32 = search, tf32
     try:
         yield
     finally:
@@ -201,6 +202,8 @@ def measure(device: torch.device, scale: Scale) -> dict[str, dict[str, Found | s
     for kind, title in kinds:
         print(f"{title}, width {scale.width}: clips/s [quartiles], share of that rate, GB at the peak")
         for way, (tf32, make) in ways(scale).items():
+            if "CUDA" in way and not cuda:
+                continue
             with convolutions(tf32):
                 found = attempt(
                     lambda make=make, kind=kind: (

@@ -8,6 +8,7 @@ process of its own with a time limit; one that fails is reported and passed over
                  background of the next two
     throughput   clips a second of the paper's step at full width and of mn04's: plain, compiled, as CUDA graphs, and the
                  peers' way
+    profile      kernels of a step by their share of its time
     agreement    the same twenty steps on the card, in float32, TF32 and bfloat16, against those of the CPU
     first_runs   an epoch from a file in PANN's published format, whose numbers are random, and some steps of every kind of run
     runs         rows of Tables 2 to 5 on the clips that are there, profile `paper-partial`: several at once, until time is up
@@ -28,6 +29,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
@@ -35,15 +37,16 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 import numpy as np  # noqa: E402
 
 BEGAN = time.monotonic()
-LIMITS = {"data": 200, "throughput": 125, "agreement": 70, "first_runs": 60, "runs": 600}  # s
+LIMITS = {"data": 200, "throughput": 125, "profile": 40, "agreement": 70, "first_runs": 90, "runs": 600}  # s
 PROFILE = "paper-partial"
 MOST_BYTES = 15_000_000  # of one archive of records
 RESULTS, REFERENCE = "first_light.jsonl", "cpu.npz"
 TABLES = (2, 3, 4, 5)
 MORE_SEEDS = ("fixmatch_tau075", "pann_control")
-FIRST_RUNS = (
-    "cnn14_fixmatch", "fixmatch_tau075", "fixmatch_tau095_nomixup", "fixmatch_tau075_accum", "fixmatch_tau075_sgd",
-    "fixmatch_tau075_ranger", "pann_control", "pann_probe",
+FIRST_RUNS = (  # experiment, and whether its steps may be CUDA graphs
+    ("fixmatch_tau075", True), ("fixmatch_tau075", False), ("fixmatch_tau075_sgd", True), ("fixmatch_tau075_accum", True),
+    ("fixmatch_tau075_ranger", True), ("pann_control", True), ("pann_control", False), ("cnn14_fixmatch", True),
+    ("cnn14_fixmatch", False), ("pann_probe", True), ("pann_table2", True),
 )  # fmt: skip
 
 
@@ -113,7 +116,7 @@ def data(options) -> None:
         store = features.open_store(chosen, urbansound.open_dataset(chosen))
         note(options, phase="data", store=chosen.network, clips=len(store), frames=store.shape[1], mels=store.shape[2])
     found = {}
-    for name in networks(options):
+    for name in networks(options) if "agreement" in options.phases else ():
         began = time.monotonic()
         for key, values in trajectory(options, name, "cpu", torch.float32).items():
             found[f"{name}_{key}"] = values
@@ -222,31 +225,39 @@ def throughput(options) -> None:
         width=size.width, batch=2 * size.timed_batch, fixmatch_batch=size.timed_batch, mu=size.mu, scored=256 if cuda else 2,
         clip_seconds=size.clip_seconds, dtype=half, steps=size.timed_steps, repeats=size.repeats,
     )  # fmt: skip
-    plain, replayed = sides.Ours, sides.Replayed
+
+    def ours(side=sides.Ours, **how):
+        return lambda knobs, pool: side(knobs, pool, **({"dtype": half} | how))
+
+    graph, compiled = ours(sides.Replayed), ours(compiled=compiler)
     ways = [
-        ("cnn14", "fixmatch", "ours", lambda k, p: plain(k, p, half)),
-        ("mn04", "fixmatch", "ours", lambda k, p: plain(k, p, half)),
+        ("mn04", "fixmatch", "ours", ours()),
+        ("mn04", "fixmatch", "ours, contiguous", ours(contiguous=True)),
+        ("mn04", "fixmatch", "ours, one CUDA graph a step", graph),
+        ("mn04", "fixmatch", "ours, one CUDA graph a step, contiguous", ours(sides.Replayed, contiguous=True)),
+        ("mn04", "fixmatch", "ours, one CUDA graph a step, float32", ours(sides.Replayed, dtype=torch.float32)),
+        ("cnn14", "fixmatch", "ours", ours()),
+        ("cnn14", "fixmatch", "ours, one CUDA graph a step", graph),
+        ("cnn14", "fixmatch", "ours, contiguous", ours(contiguous=True)),
         ("cnn14", "fixmatch", "peers, as PyTorch comes", sides.Plain),
-        ("cnn14", "supervised", "ours", lambda k, p: plain(k, p, half)),
-        ("cnn14", "scoring", "ours", lambda k, p: plain(k, p, half)),
-        ("mn04", "supervised", "ours", lambda k, p: plain(k, p, half)),
-        ("cnn14", "fixmatch", "ours, one CUDA graph a step", lambda k, p: replayed(k, p, half)),
-        ("mn04", "fixmatch", "ours, one CUDA graph a step", lambda k, p: replayed(k, p, half)),
-        ("cnn14", "fixmatch", "ours, blocks compiled", lambda k, p: plain(k, p, half, compiler)),
-        ("cnn14", "supervised", "ours, blocks compiled", lambda k, p: plain(k, p, half, compiler)),
+        ("cnn14", "supervised", "ours", ours()),
+        ("cnn14", "scoring", "ours", ours()),
+        ("cnn14", "fixmatch", "ours, blocks compiled", compiled),
+        ("cnn14", "fixmatch", "ours, blocks compiled, contiguous", ours(compiled=compiler, contiguous=True)),
+        ("mn04", "supervised", "ours, one CUDA graph a step", graph),
+        ("cnn14", "fixmatch", "ours, float32", ours(dtype=torch.float32)),
         ("cnn14", "scoring", "peers, as PyTorch comes", sides.Plain),
         ("cnn14", "supervised", "peers, as PyTorch comes", sides.Plain),
-        ("mn04", "fixmatch", "ours, float32", lambda k, p: plain(k, p)),
-        ("cnn14", "fixmatch", "ours, float32", lambda k, p: plain(k, p)),
         ("cnn14", "fixmatch", "peers, TF32 off", sides.Plain),
-        ("cnn14", "fixmatch", "ours, blocks compiled, CUDA graphs", lambda k, p: plain(k, p, half, compiler, True)),
+        ("cnn14", "fixmatch", "ours, cuDNN's search", ours()),
     ]
+    chosen = options.ways.split(";") if options.ways else None
     for network, kind, way, make in ways:
-        if not cuda and "CUDA" in way:
+        if (not cuda and "CUDA" in way) or (chosen and f"{network} {kind} {way}" not in chosen):
             continue
         began = time.monotonic()
         changes = {"backbone": "mn04"} if network == "mn04" else {}
-        with accelerator.convolutions("as PyTorch comes" in way):
+        with accelerator.convolutions("as PyTorch comes" in way, "search" in way):
             found = accelerator.attempt(
                 lambda make=make, kind=kind, changes=changes: (
                     accelerator.scoring(make, device, scale, **changes)
@@ -270,6 +281,36 @@ def throughput(options) -> None:
             peak_gb=None if found.peak is None else found.peak / 1e9,
             took=round(time.monotonic() - began, 1),
         )
+
+
+def profile(options) -> None:
+    """Where a FixMatch step's time goes on the card: kernels by their share."""
+    import accelerator
+    import sides
+    import torch
+    from torch.profiler import ProfilerActivity
+
+    size, device = size_of(options), accelerator.choose(options.device)
+    cuda = device.type == "cuda"
+    for network in networks(options):
+        scale = accelerator.Scale(
+            width=size.width, fixmatch_batch=size.timed_batch, mu=size.mu, clip_seconds=size.clip_seconds
+        )
+        knobs = scale.knobs("fixmatch", **({"backbone": "mn04"} if network == "mn04" else {}))
+        pool = sides.Pool(knobs, 2 * sides.loaded(knobs), device, of="levels")
+        side = sides.Ours(knobs, pool, torch.bfloat16 if cuda else torch.float32)
+        side.train(size.timed_steps)
+        wanted = "DeviceType.CUDA" if cuda else "DeviceType.CPU"
+        with torch.profiler.profile(activities=[ProfilerActivity.CPU] + cuda * [ProfilerActivity.CUDA]) as profiler:
+            side.train(3)
+            if cuda:
+                torch.cuda.synchronize()
+        events = [event for event in profiler.key_averages() if str(event.device_type) == wanted]
+        events = [(e.key, e.self_device_time_total if cuda else e.self_cpu_time_total, e.count) for e in events]
+        total = sum(spent for _, spent, _ in events) or 1
+        top = sorted(events, key=lambda event: -event[1])[:40]
+        kernels = [[key[:160], round(spent / 3000, 3), count // 3] for key, spent, count in top]
+        note(options, phase="profile", network=network, milliseconds=total / 3000, kernels=kernels)
 
 
 def device_of(device) -> str:
@@ -303,12 +344,15 @@ def first_runs(options) -> None:
     path, sampler = options.work / "published.pth", {"pointers": [0, np.int64(1)], "indexes": [np.arange(3)]}
     torch.save({"iteration": 0, "model": tensors, "sampler": sampler}, path)
     published = {"backbone": "pann", "weights_path": str(path), "width": size.width}
-    kinds = dict.fromkeys(FIRST_RUNS, {"steps": size.steps}) | {"pann_table2": published | {"steps": 13}}
-    for experiment, changes in kinds.items():
-        knobs = knobs_of(options, experiment, **changes, outputs=str(options.work / "first"))
-        metrics = training.run(knobs, quiet=True).metrics
-        values = {key: metrics[key] for key in ("experiment", "backbone", "steps", "seconds", "clips_per_second")}
-        note(options, phase="first_runs", **values)
+    for experiment, recorded in FIRST_RUNS:
+        changes = published | {"steps": 13} if experiment == "pann_table2" else {"steps": size.steps}
+        outputs = str(options.work / f"first-{recorded}")
+        knobs = knobs_of(options, experiment, **changes, outputs=outputs)
+        with mock.patch.object(training, "usable", training.usable if recorded else lambda *_: False):
+            run = training.run(knobs, quiet=True)
+        values = {key: run.metrics[key] for key in ("experiment", "backbone", "steps", "seconds", "clips_per_second")}
+        last = run.history.iloc[-1]
+        note(options, phase="first_runs", recorded=recorded, loss=float(last["loss"] or 0), **values)
 
 
 def listed_runs(options) -> list[tuple[str, int, int]]:
@@ -397,7 +441,14 @@ class Archive:
 
 
 # ---- all phases, one after the other -----------------------------------------------------------------------------------
-PHASES = {"data": data, "throughput": throughput, "agreement": agreement, "first_runs": first_runs, "runs": runs_phase}
+PHASES = {
+    "data": data,
+    "throughput": throughput,
+    "profile": profile,
+    "agreement": agreement,
+    "first_runs": first_runs,
+    "runs": runs_phase,
+}
 
 
 def start(options, name: str) -> subprocess.Popen:
@@ -429,7 +480,7 @@ def every_phase(options) -> None:
     for name in options.phases:
         if name == "data":
             continue
-        if name != "throughput" and background is not None and name != "agreement":
+        if name in ("first_runs", "runs") and background is not None:
             finish(options, "data", background, LIMITS["data"] - (time.monotonic() - began))
             background = None
         finish(options, name, start(options, name), LIMITS[name])
@@ -451,6 +502,7 @@ def main() -> int:
     )
     parser.add_argument("--more-seeds", default="", help="of Table 5's small networks, after everything else")
     parser.add_argument("--set", dest="knobs", action="append", default=[], metavar="KNOB=VALUE", help="of everything")
+    parser.add_argument("--ways", default="", help="of throughput, separated by semicolons, in place of all")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=2, help="of a run")
     parser.add_argument("--seconds", type=float, default=560, help="for everything")

@@ -7,11 +7,12 @@ from timing import CPU
 from torch import Tensor
 
 from esc_utils import allocator, config, features, steps
-from esc_utils.augment import SpecMasks, views
+from esc_utils.augment import views
 from esc_utils.blocks import compile_blocks, lay_out
+from esc_utils.graphs import StepGraph
 from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
-from esc_utils.optim import optimizer
+from esc_utils.optim import optimizer, rates_on
 from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, unlabelled_batch
 from esc_utils.urbansound import CLASSES
 
@@ -90,16 +91,20 @@ class Side:
 class Ours(Side):
     """The suite's way: log-mels from the store, autocast to `dtype`, the optimizer of the knobs.
 
-    compiled: backend of torch.compile for the blocks, None for none; graphs: they replay CUDA graphs."""
+    compiled: backend of torch.compile for the blocks, None for none; contiguous: not the layout of blocks.lay_out."""
 
-    def __init__(self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None, graphs=False):
+    def __init__(
+        self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None, contiguous: bool = False
+    ):
         super().__init__(knobs, pool)
         torch.manual_seed(0)
         self.model = lay_out(network(knobs), pool.device).train()
+        if contiguous:
+            self.model.to(memory_format=torch.contiguous_format)
         if compiled:
             torch.compiler.reset()
-            compile_blocks(self.model, compiled, graphs)
-        self.dtype, self.graphs = dtype, graphs
+            compile_blocks(self.model, compiled)
+        self.dtype = dtype
         if pool.device.type == "cpu":
             allocator.keep_freed()
         self.optimizer = optimizer(knobs, [{"params": list(self.model.parameters()), "lr": knobs.learning_rate}])
@@ -107,14 +112,9 @@ class Ours(Side):
     def autocast(self):
         return torch.autocast(self.pool.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
-    def _begin(self) -> None:
-        if self.graphs:
-            torch.compiler.cudagraph_mark_step_begin()
-
     def loss(self, draw: Draw) -> Tensor:
         """Loss of one step."""
         pool, knobs = self.pool, self.knobs
-        self._begin()
         with self.autocast():
             x, y = pool.levels(draw.labelled), pool.labels[draw.labelled]
             if knobs.method == "fixmatch":
@@ -125,56 +125,27 @@ class Ours(Side):
     def score(self, rows: Tensor) -> Tensor:
         """Logits of unaugmented clips."""
         self.model.eval()
-        self._begin()
         with self.autocast():
             return self.model(self.pool.levels(rows))
 
 
 class Replayed(Ours):
-    """The same step as one CUDA graph: forward passes, backward pass and optimizer are launched together, once recorded."""
+    """The same step as one CUDA graph: forward passes, backward pass and optimizer are launched together."""
 
-    recorded: torch.cuda.CUDAGraph | None = None
+    def __init__(self, *arguments, **names):
+        super().__init__(*arguments, **names)
+        rates_on(self.optimizer, self.pool.device)
+        self.take = StepGraph(self._take)
 
     def train(self, steps: int = 1) -> None:
-        """Optimizer steps; the first call takes three of them as usual, then records one."""
-        draws = self.draws(steps)
-        if self.recorded is None:
-            self._record(draws[0])
-        for draw in draws:
-            for kept, new in zip(tensors(self.draw), tensors(draw), strict=True):
-                kept.copy_(new)
-            self.recorded.replay()
+        """Optimizer steps; the first call records one."""
+        for draw in self.draws(steps):
+            self.take(draw.labelled, draw.unlabelled, draw)
 
-    def _record(self, draw: Draw) -> None:
-        self.draw = draw
-        for group in self.optimizer.param_groups:
-            group["capturable"] = True
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self._step()
-        torch.cuda.current_stream().wait_stream(stream)
-        self.recorded = torch.cuda.CUDAGraph()
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.cuda.graph(self.recorded):
-            self._step()
-
-    def _step(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.draw).backward()
+    def _take(self, rows, others, draw: Draw) -> None:
+        self.loss(draw).backward()
         self.optimizer.step()
-
-
-def tensors(draw: Draw) -> list[Tensor]:
-    """All tensors of a draw, in the order of its fields."""
-    found = []
-    for value in vars(draw).values():
-        if isinstance(value, SpecMasks):
-            found += [value.time, value.freq]
-        elif value is not None:
-            found.append(value)
-    return found
+        self.optimizer.zero_grad(set_to_none=True)
 
 
 class Plain(Side):

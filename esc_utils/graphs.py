@@ -1,0 +1,61 @@
+"""One optimizer step as a CUDA graph: recorded once, then launched as a whole, where a card would wait for single launches."""
+
+import torch
+from torch import Tensor
+
+from .config import RunConfig
+from .sampling import Draw
+
+WARM = 3  # steps before the one that is recorded: algorithms are chosen and optimizer states made there
+
+
+def usable(config: RunConfig, device: torch.device, resident: bool, recompute: bool) -> bool:
+    """Whether a step of this run can be recorded: on CUDA, log-mels on the device, every batch an optimizer step, and nothing
+    in it that reads a number back (a loss scale, Ranger, activations that are computed again)."""
+    plain = config.accumulate == 1 and config.precision != "float16" and config.optimizer != "ranger"
+    return device.type == "cuda" and resident and plain and not recompute
+
+
+class StepGraph:
+    """Stands for `take`, a function of (rows, rows, Draw) to a tuple of tensors whose shapes never change.
+
+    What it returns is overwritten by the next call. Random numbers go on as without it: the generator's seed and place are
+    read when the graph is launched."""
+
+    def __init__(self, take):
+        self.take, self.calls, self.graph = take, 0, None
+        self.stream = torch.cuda.Stream()
+
+    def __call__(self, rows: Tensor, others: Tensor | None, draw: Draw):
+        self.calls += 1
+        if self.calls <= WARM:
+            return self._warm(rows, others, draw)
+        if self.graph is None:
+            self._record(rows, others, draw)
+        for kept, new in zip(self.inputs, tensors(rows, others, draw), strict=True):
+            kept.copy_(new)
+        self.graph.replay()
+        return self.outputs
+
+    def _warm(self, *inputs):
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            outputs = self.take(*inputs)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return outputs
+
+    def _record(self, *inputs):
+        self.inputs, self.graph = tensors(*inputs), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.outputs = self.take(*inputs)
+
+
+def tensors(rows: Tensor, others: Tensor | None, draw: Draw) -> list[Tensor]:
+    """Everything that changes from step to step, in a fixed order."""
+    found = [rows] if others is None else [rows, others]
+    for value in vars(draw).values():
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif value is not None:
+            found += [value.time, value.freq]
+    return found

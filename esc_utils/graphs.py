@@ -9,11 +9,16 @@ from .sampling import Draw
 WARM = 3  # steps before the one that is recorded: algorithms are chosen and optimizer states made there
 
 
-def usable(config: RunConfig, device: torch.device, resident: bool, recompute: bool) -> bool:
-    """Whether a step of this run can be recorded: on CUDA, log-mels on the device, every batch an optimizer step, and nothing
-    in it that reads a number back (a loss scale, Ranger, activations that are computed again)."""
-    plain = config.accumulate == 1 and config.precision != "float16" and config.optimizer != "ranger"
-    return device.type == "cuda" and resident and plain and not recompute
+def usable(device: torch.device, resident: bool, recompute: bool) -> bool:
+    """Whether a step can be recorded: on CUDA, log-mels on the device, activations not computed again, which reads the
+    generator's state back."""
+    return device.type == "cuda" and resident and not recompute
+
+
+def optimizer_too(config: RunConfig) -> bool:
+    """Whether the optimizer's step can be part of the record: not where it comes after some batches only, decides on the
+    CPU (a loss scale), or counts there (Ranger)."""
+    return config.accumulate == 1 and config.precision != "float16" and config.optimizer != "ranger"
 
 
 class StepGraph:

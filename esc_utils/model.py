@@ -16,6 +16,7 @@ from .convolution import Conv3x3
 from .errors import UserError
 from .features import LogMel
 from .folding import conv_norm
+from .pooling import halve
 from .provenance import PANN_FILE
 from .weights import listed, mismatches, read_pickled, read_safetensors
 
@@ -74,7 +75,7 @@ class ConvBlock(nn.Module):
     def _layers(self, x: Tensor, pool: int) -> Tensor:
         x = F.relu_(conv_norm(self.conv1, self.bn1, x))
         x = F.relu_(conv_norm(self.conv2, self.bn2, x))
-        return F.avg_pool2d(x, pool) if pool > 1 else x
+        return halve(x) if pool == 2 else x
 
 
 class Cnn14(nn.Module):

@@ -14,7 +14,7 @@ from .config import data_folder, project_root
 METHOD = (
     "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "mn04", "mn04_weights",
     "weights", "norms", "losses", "optim", "sampling", "steps", "head", "folding", "convolution", "clips", "averaging",
-    "blocks", "graphs", "device", "training", "evaluation",
+    "blocks", "pooling", "graphs", "device", "training", "evaluation",
 )  # fmt: skip
 FOLDER = Path(__file__).parent
 PANN_FILE, MN04_FILE = "Cnn14_16k_mAP=0.438.pth", "mn04_as_mAP_432.pt"

@@ -18,7 +18,7 @@ from .device import choose_device, choose_precision, device_name, prepare
 from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
-from .graphs import StepGraph, usable
+from .graphs import StepGraph, optimizer_too, usable
 from .memory import should_recompute
 from .norms import clean_statistics, keeps_stored
 from .optim import laid_out_as, load_state, optimizer, rate_factor, rates_on, saved_state, set_rate
@@ -138,7 +138,8 @@ class _Trainer:
         set_recompute(self.model, recompute)
         self._prepare_start()
         self.step = self._step
-        self.graphs = usable(config, self.device, self.clips.place.type == "cuda", recompute)
+        self.graphs = usable(self.device, self.clips.place.type == "cuda", recompute)
+        self.whole = optimizer_too(config)  # whether a step updates the weights, too
         if config.compile:
             compile_blocks(self.model)
         self.optimizer = optimizer(config, self._groups())
@@ -187,8 +188,9 @@ class _Trainer:
     def train(self) -> runs.Run:
         self._resume()
         if self.graphs:
-            rates_on(self.optimizer, self.device)
             self.step = StepGraph(self._step)
+            if self.whole:
+                rates_on(self.optimizer, self.device)
         progress = Progress(self.folder / "log.txt", self.plan.epochs, self.epoch, self.quiet)
         try:
             progress.say(self._opening())
@@ -247,7 +249,7 @@ class _Trainer:
             set_rate(self.optimizer, rate_factor(config.schedule, number, plan.steps, plan.period, config.warmup))
             found = self.step(rows[step], others[step], draw)
             due = (number + 1) % config.accumulate == 0 or number + 1 == plan.steps
-            if due and config.accumulate > 1:
+            if due and not self.whole:
                 self._optimize()
             if due and self.average is not None:
                 self.average.update(self.model, first=number < config.accumulate)
@@ -270,7 +272,7 @@ class _Trainer:
         return torch.from_numpy(pool[torch.stack(positions).numpy()]).to(self.clips.place)
 
     def _step(self, rows: torch.Tensor, others: torch.Tensor | None, draw: Draw) -> StepLoss:
-        """One batch: loss, gradients and, unless they are accumulated [ledger 21], the optimizer's step."""
+        """One batch: loss, gradients (accumulated in some runs [ledger 21]) and, where it can, the optimizer's step."""
         config = self.config
         with self._forward():
             x, y = self.clips[rows], self.labels[draw.labelled]
@@ -279,7 +281,7 @@ class _Trainer:
             else:
                 found = supervised_step(self.model, config, draw, x, y)
         self.scaler.scale(found.loss / config.accumulate).backward()
-        if config.accumulate == 1:
+        if self.whole:
             self._optimize()
         return found._replace(loss=found.loss.detach())
 
@@ -289,7 +291,7 @@ class _Trainer:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradients)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self.whole or not self.graphs)  # a record adds to gradients where they lie
 
     # ---- evaluation and state -------------------------------------------------------------------------------------
     def _evaluated(self) -> torch.nn.Module:

@@ -253,11 +253,12 @@ def test_compile_reaches_every_block_of_both_networks(monkeypatch):
 
 def test_steps_are_recorded_only_on_cuda_and_where_nothing_is_read_back():
     card, knobs = torch.device("cuda"), config.for_run("paper", "fixmatch_tau075")
-    assert graphs.usable(knobs, card, True, False)
-    assert not graphs.usable(knobs, torch.device("cpu"), True, False)
-    assert not graphs.usable(knobs, card, False, False) and not graphs.usable(knobs, card, True, True)
+    assert graphs.usable(card, True, False)
+    assert not graphs.usable(torch.device("cpu"), True, False)
+    assert not graphs.usable(card, False, False) and not graphs.usable(card, True, True)
+    assert graphs.optimizer_too(knobs)
     for change in ({"accumulate": 2}, {"precision": "float16"}, {"optimizer": "ranger"}):
-        assert not graphs.usable(knobs.model_copy(update=change), card, True, False)
+        assert not graphs.optimizer_too(knobs.model_copy(update=change))
 
 
 class Replay(graphs.StepGraph):
@@ -274,7 +275,11 @@ class Replay(graphs.StepGraph):
         self.replay = lambda: setattr(self, "outputs", self.take(*inputs))
 
 
-@pytest.mark.parametrize("experiment", ["fixmatch_tau075", "fixmatch_tau075_sgd", "fixmatch_tau095_nomixup", "pann_control"])
+RECORDED = ["fixmatch_tau075", "fixmatch_tau075_sgd", "fixmatch_tau075_accum", "fixmatch_tau075_ranger",
+            "fixmatch_tau095_nomixup", "pann_control"]  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", RECORDED)
 def test_a_step_that_is_recorded_once_trains_as_one_that_is_not(tiny, tmp_path, monkeypatch, experiment):
     """All that changes from step to step reaches the record through its inputs, and nothing else does. (Learning rates on a
     device are float32, so rounding differs.)"""

@@ -37,7 +37,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 import numpy as np  # noqa: E402
 
 BEGAN = time.monotonic()
-LIMITS = {"data": 200, "throughput": 125, "profile": 40, "agreement": 70, "first_runs": 90, "runs": 600}  # s
+LIMITS = {"data": 200, "throughput": 60, "profile": 40, "agreement": 70, "first_runs": 60, "runs": 600}  # s
 PROFILE = "paper-partial"
 MOST_BYTES = 15_000_000  # of one archive of records
 RESULTS, REFERENCE = "first_light.jsonl", "cpu.npz"
@@ -281,6 +281,8 @@ def throughput(options) -> None:
             peak_gb=None if found.peak is None else found.peak / 1e9,
             took=round(time.monotonic() - began, 1),
         )
+    if chosen is None or "kernels" in chosen:
+        kernels(options)
 
 
 def profile(options) -> None:
@@ -311,6 +313,58 @@ def profile(options) -> None:
         top = sorted(events, key=lambda event: -event[1])[:40]
         kernels = [[key[:160], round(spent / 3000, 3), count // 3] for key, spent, count in top]
         note(options, phase="profile", network=network, milliseconds=total / 3000, kernels=kernels)
+
+
+def kernels(options) -> None:
+    """Single operations of a step that the profile shows, in other ways, on tensors of CNN14's first two blocks."""
+    import torch
+    from torch.nn import functional as F
+
+    from esc_utils.pooling import Halve
+
+    if options.device == "cpu":
+        return
+    cudnn = torch.ops.aten.cudnn_batch_norm.default
+    for shape in ((112, 64, 501, 64), (112, 128, 250, 32)):
+        x = torch.randn(shape, device="cuda").bfloat16().to(memory_format=torch.channels_last)
+        weight, mean = torch.ones(shape[1], device="cuda"), torch.zeros(shape[1], device="cuda")
+        differentiated = x.detach().requires_grad_()
+        pooled, halved = F.avg_pool2d(differentiated, 2), Halve.apply(differentiated)
+        gradient = torch.randn_like(pooled)
+        out, saved, inverse = torch.native_batch_norm(x, weight, mean, mean.clone(), weight.clone(), True, 0.1, 1e-5)
+        flags = [True, True, True]
+        ways = {
+            "copy": lambda: x.clone(),
+            "avg_pool2d": lambda: F.avg_pool2d(x, 2),
+            "Halve": lambda: Halve.apply(x),
+            "bilinear": lambda: F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False),
+            "avg_pool2d, backward": lambda: torch.autograd.grad(pooled, differentiated, gradient, retain_graph=True),
+            "Halve, backward": lambda: torch.autograd.grad(halved, differentiated, gradient, retain_graph=True),
+            "batch_norm": lambda: torch.native_batch_norm(x, weight, mean, mean, weight, True, 0.0, 1e-5),
+            "cuDNN's batch norm": lambda: cudnn(x, weight, mean, mean, weight, True, 0.0, 1e-5),
+            "batch_norm_stats": lambda: torch.batch_norm_stats(x, 1e-5),
+            "batch_norm_elemt": lambda: torch.batch_norm_elemt(x, weight, mean, saved, inverse, 1e-5),
+            "var_mean": lambda: torch.var_mean(x, dim=(0, 2, 3)),
+            "sum": lambda: x.sum((0, 2, 3), dtype=torch.float32),
+            "norm": lambda: torch.linalg.vector_norm(x, dim=(0, 2, 3), dtype=torch.float32),
+            "batch_norm, backward": lambda: torch.ops.aten.native_batch_norm_backward.default(
+                x, out, weight, mean, weight, saved, inverse, True, 1e-5, flags
+            ),
+            "relu_": lambda: x.relu_(),
+            "dropout": lambda: F.dropout(x, 0.2),
+        }
+        for way, work in ways.items():
+            try:
+                work(), work()
+                begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                begin.record()
+                for _ in range(10):
+                    work()
+                end.record()
+                end.synchronize()
+                note(options, phase="kernels", shape=shape, way=way, milliseconds=begin.elapsed_time(end) / 10)
+            except RuntimeError as error:
+                note(options, phase="kernels", shape=shape, way=way, failed=str(error).splitlines()[0][:120])
 
 
 def device_of(device) -> str:
@@ -356,13 +410,17 @@ def first_runs(options) -> None:
 
 
 def listed_runs(options) -> list[tuple[str, int, int]]:
-    """(experiment, fold, seed) of Tables 2 to 4, then of Table 5 fold by fold, each once; more seeds come last."""
-    from esc_utils import plan
+    """(experiment, fold, seed) of Tables 2 to 4, then of Table 5 fold by fold, each once; more seeds come last.
+
+    First those whose optimizer is not part of the record: they take longest. In Table 5 first FixMatch and what it is compared with."""
+    from esc_utils import graphs, plan
 
     folds = list(plan.whole_folds(knobs_of(options, "")))
     tables = plan.tables()
     found = [job for n in TABLES[:-1] for job in plan.jobs(tables[n], folds, [0])]
-    last = sorted(plan.jobs(tables[TABLES[-1]], folds, [0]), key=lambda job: folds.index(job.fold))
+    found.sort(key=lambda job: graphs.optimizer_too(knobs_of(options, job.experiment)))
+    last = plan.jobs(tables[TABLES[-1]], folds, [0])
+    last.sort(key=lambda job: (folds.index(job.fold), knobs_of(options, job.experiment).method == "supervised"))
     more = [(job.experiment, job.fold, seed) for seed in options.more_seeds for job in last if job.experiment in MORE_SEEDS]
     jobs = [*((job.experiment, job.fold, job.seed) for job in found + last), *more]
     chosen = options.only.split(",") if options.only else None
@@ -374,20 +432,53 @@ def one_run(options, experiment: str, fold: int, seed: int, knobs: dict) -> str:
     from esc_utils import plan, training
 
     training.SAVING_SHARE = 0.0  # no checkpoint but the first: what is not finished in time is lost
+    if knobs_of(options, experiment).network == "cnn14" and not options.record_wide:
+        training.usable = lambda *_: False
     validates = plan.whole_folds(knobs_of(options, ""))
     own = {"train_fold": fold, "valid_fold": validates[fold], "seed": seed} | knobs
     return str(training.run(knobs_of(options, experiment, **own), quiet=True).folder)
+
+
+def ready_to_leave() -> None:
+    """In a worker: a request to end is met between two operations, with nothing left on the card."""
+
+    def leave(*_):
+        import torch
+
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
+def recorded_and_not(options) -> dict:
+    """A few steps of the wide network with dropout, recorded and not: the losses of both."""
+    from esc_utils import training
+
+    found, usable = {}, training.usable
+    for name, rule in (("recorded", usable), ("not", lambda *_: False)):
+        knobs = knobs_of(options, "cnn14_fixmatch", steps=size_of(options).steps, outputs=str(options.work / name))
+        training.usable = rule
+        run = training.run(knobs, quiet=True)
+        found[f"losses_{name}"] = [float(value) for value in run.history["loss"].dropna()]
+        found[f"seconds_{name}"] = run.metrics["seconds"]
+    training.usable = usable
+    return found
 
 
 def runs_phase(options) -> None:
     """Every run that time allows; the wide network's one at a time, beside several of the small one."""
     archive = Archive(options.out)
     waiting, pools = {}, {}
+    if "first_runs" not in options.phases:
+        pools["wide"] = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=ready_to_leave)
+        waiting[pools["wide"].submit(recorded_and_not, options)] = ("recorded_and_not", 1, 0)
     for experiment, fold, seed in listed_runs(options):
         lane = "wide" if knobs_of(options, experiment).network == "cnn14" else "small"
         if lane not in pools:
             lanes = 1 if lane == "wide" else size_of(options).lanes
-            pools[lane] = ProcessPoolExecutor(lanes, mp_context=get_context("spawn"))
+            pools[lane] = ProcessPoolExecutor(lanes, get_context("spawn"), initializer=ready_to_leave)
         own = options.run_knobs | (options.wide_knobs if lane == "wide" else {})
         waiting[pools[lane].submit(one_run, options, experiment, fold, seed, own)] = (experiment, fold, seed)
     left = options.seconds - (time.time() - options.start)
@@ -398,7 +489,11 @@ def runs_phase(options) -> None:
             experiment, fold, seed = waiting.pop(job)
             values = {"phase": "runs", "experiment": experiment, "fold": fold, "seed": seed}
             try:
-                folder = Path(job.result())
+                folder = job.result()
+                if isinstance(folder, dict):
+                    note(options, **values, **folder)
+                    continue
+                folder = Path(folder)
             except Exception as error:  # one run that fails must not take the others along
                 note(options, **values, failed=" ".join(f"{type(error).__name__}: {error}".split())[:300])
                 continue
@@ -411,11 +506,10 @@ def runs_phase(options) -> None:
                 clips_per_second=metrics["clips_per_second"],
             )  # fmt: skip
     note(options, phase="runs", unfinished=[list(run) for run in waiting.values()])
-    sys.stdout.flush()
-    if waiting:
-        os.killpg(os.getpgid(0), signal.SIGKILL)  # workers in the middle of a run; this phase leads its own group
     for pool in pools.values():
-        pool.shutdown()
+        for worker in list(pool._processes.values()) if waiting else ():
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
 
 
 class Archive:
@@ -502,6 +596,7 @@ def main() -> int:
     )
     parser.add_argument("--more-seeds", default="", help="of Table 5's small networks, after everything else")
     parser.add_argument("--set", dest="knobs", action="append", default=[], metavar="KNOB=VALUE", help="of everything")
+    parser.add_argument("--record-wide", action="store_true", help="CUDA graphs in the runs of the wide network, too")
     parser.add_argument("--ways", default="", help="of throughput, separated by semicolons, in place of all")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=2, help="of a run")

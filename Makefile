@@ -11,7 +11,7 @@ BIN     := .venv/bin
 export UV_SYSTEM_CERTS := true
 DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: help install tables table1 table2 table3 table4 table5 report pages reproduce sensitivity bench check-paper test test-browser torture lab data check lint clean
+.PHONY: help install tables table1 table2 table3 table4 table5 report pages reproduce sensitivity bench first-light first-light-collect check-paper test test-browser torture lab data check lint clean
 help:
 	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
@@ -19,6 +19,7 @@ help:
 	@echo "make reproduce [PROFILE=...] [DATA=dir] [TABLE=2]   trains again and compares every number with the committed evidence"
 	@echo "make sensitivity                                    what the paper leaves open: each alternative against our choice"
 	@echo "make bench [BENCH='--only a,b'] [DEVICE=cuda]       speed beside a plain FixMatch over panns-inference, as ratios"
+	@echo "make first-light                                    packs what a GPU without a network needs (tools/bench/first_light.py)"
 	@echo "make check-paper                                    the paper profile's plan and one full-width step on this CPU"
 	@echo "make test                                           all tests but those in a browser"
 	@echo "make test-browser                                   the notebooks in JupyterLab, in headless Chromium"
@@ -52,6 +53,10 @@ sensitivity: install
 	@$(DRIVE) --sensitivity
 bench: install
 	@$(BIN)/python tools/bench/bench.py --device "$(DEVICE)" $(BENCH)
+first-light: install
+	@$(BIN)/python tools/bench/first_light_pack.py pack
+first-light-collect: install
+	@$(BIN)/python tools/bench/first_light_pack.py collect "$(FOUND)" --commit "$(COMMIT)" --outputs "$(OUTPUTS)"
 check-paper: install
 	@$(BIN)/python -m esc_utils.check_paper
 test: install

@@ -81,7 +81,7 @@ def pseudo_label_by_class(
     for axes in panels.flat:
         axes.set_ylim(0, 104)
         axes.grid(axis="y")
-        _epoch_axis(axes, numbers)
+        _epoch_axis(axes, numbers, most=3)
     for axes in panels.flat[len(classes) :]:
         axes.set_visible(False)
     panels[-1, columns // 2].set_xlabel("epoch")

@@ -85,13 +85,13 @@ def _mark_ends(axes, history, column):
     axes.legend(loc="best")
 
 
-def _epoch_axis(axes, epochs):
+def _epoch_axis(axes, epochs, most: int = 6):
     from matplotlib.ticker import MaxNLocator
 
     first, last = float(np.min(epochs)), float(np.max(epochs))
     room = max(0.5, 0.03 * (last - first))
     axes.set_xlim(first - room, last + room)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most, min_n_ticks=1))
 
 
 @style.figure

@@ -47,6 +47,13 @@ SHOWN = {
         "page": False,
     },
     "lite": REAL,
+    "paper-partial": {
+        "figures": {name: place for name, place in RUN_FIGURES.items() if re.match("tau075_(conf|.*by_class)", name)},
+        "notebooks": (),  # its runs were made on another machine, so none is rendered
+        "readme_tables": (3,),
+        "readme_figures": ("tau075_confidence_mask",),
+        "page": True,
+    },
     "paper": REAL,
 }
 VERDICTS = {

@@ -1,11 +1,13 @@
 """What `first_light.py` needs on a machine without a network, in one folder; and what it found, back into the project.
 
 python tools/bench/first_light_pack.py pack             clips and weights of ../shared, and wheels, into .first_light/
-python tools/bench/first_light_pack.py collect FOUND    records into outputs/paper-partial/runs, results into
-                                                        outputs/evidence/paper-partial/first_light.jsonl
+python tools/bench/first_light_pack.py collect FOUND --commit HASH
+                                                        records into outputs/paper-partial/runs, results into
+                                                        outputs/evidence/gpu/first_light.json
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from esc_utils.errors import UserError, exit_with  # noqa: E402
 from esc_utils.provenance import MN04_FILE  # noqa: E402
 
 SHARED = ROOT.parent / "shared"
+PROFILE = "paper-partial"
+KEPT = ROOT / "outputs" / "evidence" / "gpu" / "first_light.json"
 MOST_MIB = 60  # of the checkout and the folder together
 # What a machine with PyTorch, pandas, scikit-learn and matplotlib may lack: of the suite, and of the peers' way.
 WHEELS = (
@@ -65,19 +69,57 @@ def download(into: Path, python: str) -> None:
         raise UserError(f"wheels for Python {python} cannot be fetched ({lines[-1] if lines else 'pip failed'})")
 
 
-def collect(found: Path, outputs: Path) -> None:
-    """Take back what `first_light.py` wrote."""
-    archives, results = sorted(found.glob("records-*.tar.gz")), found / "first_light.jsonl"
+def collect(found: Path, outputs: Path, commit: str) -> None:
+    """Take back what one call of `first_light.py` wrote; calling it again for the same one adds nothing."""
+    results = found / "first_light.jsonl"
     if not results.is_file():
         raise UserError(f"no {results}: give the folder that first_light.py wrote to (--out)")
-    for path in archives:
+    for path in sorted(found.glob("records-*.tar.gz")):
         with tarfile.open(path) as tar:
             tar.extractall(outputs, filter="data")
-    kept = ROOT / "outputs" / "evidence" / "paper-partial" / results.name
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with kept.open("a", encoding="utf-8") as file:
-        file.write(results.read_text(encoding="utf-8"))
-    print(f"{len(archives)} archives of records into {outputs}, results into {kept.relative_to(ROOT)}")
+    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    calls = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else []
+    if lines not in [call["results"] for call in calls]:
+        calls.append({"commit": commit, "results": lines})
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    KEPT.write_text("[\n" + ",\n".join(_call(call) for call in calls) + "\n]\n", encoding="utf-8")
+    pictures(outputs)
+    print(f"records into {outputs / PROFILE}, results into {KEPT.relative_to(ROOT)}")
+
+
+def _call(call: dict) -> str:
+    lines = ",\n".join(f"  {json.dumps(line)}" for line in call["results"])
+    return f'{{"commit": {json.dumps(call["commit"])}, "results": [\n{lines}\n]}}'
+
+
+def pictures(outputs: Path) -> None:
+    """The two figures of pseudo-labels that notebook 04 draws, of every FixMatch record: a run on another machine has no
+    rendered notebook."""
+    from esc_utils import config, figures, runs
+    from esc_utils.notebook import keeper
+    from esc_utils.urbansound import CLASSES
+
+    classes = [name.replace("_", " ") for name in CLASSES]
+    for folder in runs.find(outputs, PROFILE, "fixmatch_*"):
+        run = runs.read(folder)
+        arrays, tau = run.predictions, run.metrics["config"]["tau"]
+        knobs = config.for_run(PROFILE, run.metrics["experiment"], train_fold=run.metrics["fold"], outputs=str(outputs))
+        keep = keeper(knobs, "04_fixmatch_ablations", run=run)
+        audited = (arrays["pseudo_confidence"], arrays["pseudo_label"], arrays["unlabelled_label"])
+        keep(
+            figures.mask_heatmap(*audited, classes, tau, title=f"Confidence mask: {run.name}"),
+            name="confidence_mask",
+            alt="Heat map of unlabelled clips by epochs: accepted and right, accepted and wrong, rejected, not drawn",
+            caption=f"State of every pseudo-label of {run.name} in every epoch, tau = {tau:g}.",
+        )
+        keep(
+            figures.pseudo_label_by_class(
+                *audited, tau, classes, arrays["unlabelled_recording"], title=f"Pseudo-labels by class: {run.name}"
+            ),
+            name="pseudo_labels_by_class",
+            alt="Ten panels, one per true class: accepted share as an area, accuracy of the accepted as a line, over epochs",
+            caption=f"Coverage and accuracy by true class, {run.name}; rec.: recordings that any accepted clip came from.",
+        )
 
 
 def main() -> None:
@@ -88,13 +130,14 @@ def main() -> None:
     one.add_argument("--python", default="3.12", help="version on the machine with the card")
     two = commands.add_parser("collect")
     two.add_argument("found", type=Path)
+    two.add_argument("--commit", required=True, help="of the code that ran there")
     two.add_argument("--outputs", type=Path, default=ROOT / "outputs")
     options = parser.parse_args()
     with exit_with():
         if options.command == "pack":
             pack(options.into.resolve(), options.python)
         else:
-            collect(options.found, options.outputs)
+            collect(options.found, options.outputs.resolve(), options.commit)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 python tools/bench/first_light_pack.py pack             clips and weights of ../shared, and wheels, into .first_light/
 python tools/bench/first_light_pack.py collect FOUND --commit HASH
                                                         records into outputs/paper-partial/runs, results into
-                                                        outputs/evidence/gpu/first_light.json
+                                                        outputs/evidence/gpu/first_light.json; then `page`
+python tools/bench/first_light_pack.py page             the tables of docs/performance.md from that file, again
 """
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from esc_utils.provenance import MN04_FILE  # noqa: E402
 SHARED = ROOT.parent / "shared"
 PROFILE = "paper-partial"
 KEPT = ROOT / "outputs" / "evidence" / "gpu" / "first_light.json"
+PAGE, MARKS = ROOT / "docs" / "performance.md", ("<!-- gpu -->", "<!-- /gpu -->")
 MOST_MIB = 60  # of the checkout and the folder together
 # What a machine with PyTorch, pandas, scikit-learn and matplotlib may lack: of the suite, and of the peers' way.
 WHEELS = (
@@ -122,12 +125,67 @@ def pictures(outputs: Path) -> None:
         )
 
 
+def page() -> None:
+    """Write the tables of docs/performance.md between its two marks."""
+    text = PAGE.read_text(encoding="utf-8")
+    start, end = text.index(MARKS[0]) + len(MARKS[0]), text.index(MARKS[1])
+    PAGE.write_text(f"{text[:start]}\n{tables()}\n{text[end:]}", encoding="utf-8")
+
+
+def tables() -> str:
+    """Speed, agreement with the CPU and where a step's time goes, in Markdown, from the committed results alone."""
+    calls = json.loads(KEPT.read_text(encoding="utf-8"))
+    lines = [(call["commit"], line) for call in calls for line in call["results"]]
+    about = next(line for _, line in reversed(lines) if "matrix_rate" in line)
+    words = {"fixmatch": "FixMatch", "supervised": "supervised", "scoring": "inference"}
+    found = [
+        f"{about['device']}, torch {about['versions']['torch']}, CUDA {about['versions']['cuda']}, cuDNN "
+        f"{about['versions']['cudnn']}; its own bfloat16 matrix rate {about['matrix_rate'] / 1e12:.0f} TFLOP/s (8192 square).",
+        "",
+        "| network | step | way | ms | loaded clips/s | share of that rate | GB at the peak | commit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for commit, line in lines:
+        if line.get("phase") == "throughput" and "milliseconds" in line:
+            peak = "" if "graph" in line["way"] else f"{line['peak_gb']:.1f}"  # a graph's own memory is not counted there
+            found.append(
+                f"| {line['network']} | {words[line['step']]} | {line['way']} | {line['milliseconds']:.1f} | "
+                f"{line['clips_per_second']:,.0f} | {line['share_of_matrix_rate']:.1%} | {peak} | {commit} |"
+            )
+    found += ["", "Twenty FixMatch steps on real clips against the same on the CPU in float32, dropout off:", ""]
+    found += [
+        "| network | arithmetic | loss, first step | first five | all twenty | same class in the end |",
+        "|---|---|---|---|---|---|",
+    ]
+    for _, line in lines:
+        if line.get("phase") == "agreement" and "way" in line:
+            gaps = " | ".join(f"{line[key]:.1e}" for key in ("loss_first", "loss_5", "loss_all"))
+            found.append(f"| {line['network']} | {line['way']} | {gaps} | {line['same_class']:.0%} |")
+    for commit, line in lines:
+        if line.get("phase") == "profile" and "kernels" in line:
+            found += [
+                "",
+                f"Kernels of a FixMatch step of {line['network']} at {commit}, of {line['milliseconds']:.0f} ms:",
+                "",
+            ]
+            found += ["| kernel | ms | launches |", "|---|---|---|"]
+            found += [f"| `{_kernel(name)}` | {spent:.1f} | {count} |" for name, spent, count in line["kernels"][:8]]
+    return "\n".join(found)
+
+
+def _kernel(name: str) -> str:
+    """The name of a kernel without its namespaces and arguments."""
+    plain = re.sub(r"<.*|\(.*", "", name.replace("(anonymous namespace)", "").removeprefix("void "))
+    return plain.rsplit("::", 1)[-1][:60]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("pack")
     one.add_argument("--into", type=Path, default=ROOT / ".first_light")
     one.add_argument("--python", default="3.12", help="version on the machine with the card")
+    commands.add_parser("page")
     two = commands.add_parser("collect")
     two.add_argument("found", type=Path)
     two.add_argument("--commit", required=True, help="of the code that ran there")
@@ -136,8 +194,10 @@ def main() -> None:
     with exit_with():
         if options.command == "pack":
             pack(options.into.resolve(), options.python)
-        else:
+            return
+        if options.command == "collect":
             collect(options.found, options.outputs.resolve(), options.commit)
+        page()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
-"""How a network is run, not what it computes: layout of its weights, blocks recomputed in the backward pass, or compiled."""
+"""How a network lies in memory, not what it computes: the layout of its weights that is fastest on a device."""
 
 import torch
 from torch import nn
 
 from .convolution import Conv3x3
-
-SHAPES = 64  # a block sees three batch sizes, with and without gradients; PyTorch's 8 would end in a silent way back
 
 
 def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn.Module:
@@ -22,18 +20,3 @@ def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn
     for conv in matrices:
         conv.to(memory_format=torch.contiguous_format)
     return model
-
-
-def set_recompute(model: nn.Module, on: bool) -> None:
-    """Let the blocks that can (CNN14's) keep their activations for the backward pass, or compute them again."""
-    for block in model.modules():
-        if hasattr(block, "recompute"):
-            block.recompute = on
-
-
-def compile_blocks(model: nn.Module, backend: str = "inductor") -> None:
-    """torch.compile of every block whose batch norm, ReLU and pooling can become one pass over memory."""
-    torch._dynamo.config.recompile_limit = SHAPES
-    for block in model.modules():
-        if getattr(block, "fuses", False):
-            block.compile(backend=backend)

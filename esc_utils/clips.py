@@ -20,7 +20,7 @@ class Clips:
         self.device, self.shape = device, store.shape[1:]
         fits = device.type != "cpu" and store.nbytes <= SHARE * free_bytes(device)
         self.pinned = device.type == "cuda" and not fits
-        self.store = torch.from_numpy(np.ascontiguousarray(store)).to(device) if fits else store
+        self.store = torch.from_numpy(np.array(store)).to(device) if fits else store
         self.place = device if fits else torch.device("cpu")
 
     def __getitem__(self, rows: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ STRIPES = ("freq_width", "freq_stripes", "time_width", "time_stripes")  # SpecAu
 # Where a run reads and writes, and how it is shown: these change no number, so the config hash leaves them out.
 PLACES = (
     "profile", "experiment", "data_dir", "outputs", "cache_dir", "weights_path", "seeds", "device",
-    "recompute", "figure_formats", "interactive", "debug",
+    "figure_formats", "interactive", "debug",
 )  # fmt: skip
 
 
@@ -106,8 +106,6 @@ class RunConfig(BaseModel):
 
     device: str
     precision: Literal["auto", "float32", "bfloat16", "float16"]
-    compile: bool
-    recompute: Literal["auto", "always", "never"]
     threads: Annotated[int, Field(ge=0, le=1024)]
 
     outputs: str

@@ -1,4 +1,4 @@
-"""One optimizer step as a CUDA graph: recorded once, then launched as a whole, where a card would wait for single launches."""
+"""One optimizer step as a CUDA graph: recorded once, then launched whole, where a card would wait for single launches."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,9 @@ from .sampling import Draw
 WARM = 3  # steps before the one that is recorded: algorithms are chosen and optimizer states made there
 
 
-def usable(device: torch.device, resident: bool, recompute: bool) -> bool:
-    """Whether a step can be recorded: on CUDA, log-mels on the device, activations not computed again, which reads the
-    generator's state back."""
-    return device.type == "cuda" and resident and not recompute
+def usable(device: torch.device, resident: bool) -> bool:
+    """Whether a step can be recorded: on CUDA, with the log-mels on the device."""
+    return device.type == "cuda" and resident
 
 
 def optimizer_too(config: RunConfig) -> bool:

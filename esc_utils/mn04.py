@@ -79,8 +79,6 @@ def channels(count: float) -> int:
 class Conv(nn.Sequential):
     """Convolution without bias, batch norm, activation: the state-dict keys are `0.*` and `1.*`."""
 
-    fuses = True
-
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, groups: int, activation):
         super().__init__(
             nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False),

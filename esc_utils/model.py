@@ -4,13 +4,10 @@ log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from .convolution import Conv3x3
 from .errors import UserError
@@ -32,14 +29,7 @@ OTHER_RATES = {129: "8 kHz", 513: "32 kHz"}  # frequency bins of PANN's other ch
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions, each with batch norm and ReLU, average pooling: (B, in, t, f) -> (B, out, t/2, f/2).
-
-    With `recompute` the block keeps only its input for the backward pass and computes the rest again, with equal
-    gradients and running statistics. (Smaller batches would not do: batch norm would see other statistics.)
-    """
-
-    recompute = False
-    fuses = True  # for blocks.compile_blocks
+    """Two 3x3 convolutions, each with batch norm and ReLU, average pooling: (B, in, t, f) -> (B, out, t/2, f/2)."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()
@@ -49,30 +39,6 @@ class ConvBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor, pool: int) -> Tensor:
-        if not (self.recompute and torch.is_grad_enabled()):
-            return self._layers(x, pool)
-        return checkpoint(self._layers, x, pool, use_reentrant=False, context_fn=self._contexts)
-
-    def _contexts(self):
-        """Around the first computation, and around the second."""
-        return nullcontext(), self._without_tracking()
-
-    @contextmanager
-    def _without_tracking(self):
-        """What is computed again must not enter the running statistics again."""
-        norms = (self.bn1, self.bn2)
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum = 0.0
-        try:
-            yield
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
-                if norm.training:
-                    norm.num_batches_tracked -= 1
-
-    def _layers(self, x: Tensor, pool: int) -> Tensor:
         x = F.relu_(conv_norm(self.conv1, self.bn1, x))
         x = F.relu_(conv_norm(self.conv2, self.bn2, x))
         return halve(x) if pool == 2 else x

@@ -1,4 +1,4 @@
-"""CNN14's 2x2 average pooling; on a GPU without PyTorch's channels_last kernels, which take a quarter of the paper's step."""
+"""CNN14's 2x2 average pooling; on a GPU without PyTorch's channels_last kernels, a quarter of the paper's step."""
 
 import torch
 from torch import Tensor

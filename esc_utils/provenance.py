@@ -43,8 +43,22 @@ def _trees(names):
     found = hashlib.sha256()
     for name in names:
         tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
-        found.update(f"{name} {ast.dump(_without_docstrings(tree))}".encode())
+        found.update(f"{name} {dump(_without_docstrings(tree))}".encode())
     return found
+
+
+def dump(tree) -> str:
+    """A syntax tree as text, the same on every Python from 3.11 to 3.13. Fields that hold nothing are left out: newer
+    versions add such fields (type_params), and ast.dump writes them on some versions only."""
+    if isinstance(tree, list):
+        return f"[{', '.join(map(dump, tree))}]"
+    if not isinstance(tree, ast.AST):
+        return ascii(tree)  # repr would escape what this version's Unicode tables do not know
+    values = {name: getattr(tree, name, None) for name in tree._fields}
+    if isinstance(tree, ast.JoinedStr):  # Python 3.12 ends some formats with an empty text
+        values["values"] = [part for part in tree.values if getattr(part, "value", None) != ""]
+    kept = (f"{name}={dump(value)}" for name, value in values.items() if value is not None and value != [])
+    return f"{type(tree).__name__}({', '.join(kept)})"
 
 
 def mn04_file() -> Path:

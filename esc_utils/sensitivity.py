@@ -62,7 +62,7 @@ def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
 def _cannot_act(run, default) -> list[str]:
     """Where a profile leaves a knob nothing to change, the row says so instead of passing for an answer."""
     made, notes = run.metrics["config"], []
-    if all(value == default.metrics["config"][key] for key, value in made.items() if key not in config.PLACES):
+    if all(default.metrics["config"].get(key, value) == value for key, value in made.items() if key not in config.PLACES):
         notes.append("no answer here: this profile has the alternative as its own default")
     mode = made["pseudo_mode"] != "train" or made["forward"] == "joint"
     still = made["pretrained"] and made["backbone_norm"] == "stored" and not (made["dropout_block"] or made["dropout_head"])
@@ -100,7 +100,8 @@ def leaked_share(run) -> float | None:
     that it was trained on is not at hand."""
     from .urbansound import open_dataset, split
 
-    knobs = config.merge([(f"record of {run.name}", run.metrics["config"])])
+    known = {key: value for key, value in run.metrics["config"].items() if key in config.RunConfig.model_fields}
+    knobs = config.merge([(f"record of {run.name}", known)])  # without knobs that are gone since
     try:
         dataset = open_dataset(knobs)
     except UserError:

@@ -11,7 +11,7 @@ import torch
 from . import allocator, checkpoint, mn04_weights, provenance, runs
 from .audit import audit_classes
 from .averaging import Average
-from .blocks import compile_blocks, lay_out, set_recompute
+from .blocks import lay_out
 from .clips import Clips
 from .config import RunConfig, digest
 from .device import choose_device, choose_precision, device_name, prepare
@@ -19,7 +19,6 @@ from .errors import UserError
 from .evaluation import metrics
 from .features import open_store
 from .graphs import StepGraph, optimizer_too, usable
-from .memory import should_recompute
 from .norms import clean_statistics, keeps_stored
 from .optim import laid_out_as, load_state, optimizer, rate_factor, rates_on, saved_state, set_rate
 from .progress import Progress
@@ -36,7 +35,7 @@ EVAL_BATCH, CUDA_EVAL_BATCH = 64, 256  # clips scored at a time
 LEAST_VALIDATIONS = 4  # of a run, where it has as many epochs, whatever `evaluate_every`
 SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
 STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics, at most
-REMEDY = "set recompute: always (CNN14), or lower batch_size, fixmatch_batch_size or mu"
+REMEDY = "lower batch_size, fixmatch_batch_size or mu"
 BACKBONES = {
     "pann": "PANN CNN14-16k (AudioSet)",
     "synthesised": "narrow CNN14 pretrained on synthesised audio",
@@ -134,14 +133,10 @@ class _Trainer:
         self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled), len(folds.labelled_folds))
         self.model = lay_out(build_model(config), self.device).train()
-        recompute = should_recompute(config, self.device, self.clips.shape[0], self.dtype.itemsize)
-        set_recompute(self.model, recompute)
         self._prepare_start()
         self.step = self._step
-        self.graphs = usable(self.device, self.clips.place.type == "cuda", recompute)
+        self.graphs = usable(self.device, self.clips.place.type == "cuda")
         self.whole = optimizer_too(config)  # whether a step updates the weights, too
-        if config.compile:
-            compile_blocks(self.model)
         self.optimizer = optimizer(config, self._groups())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.average = Average(self.model, config.ema) if config.ema else None

@@ -1,6 +1,11 @@
 """The plan of the paper profile against arithmetic, and the step that proves its scale, at a small size."""
 
+from types import SimpleNamespace
+
+import pytest
+
 from esc_utils import check_paper, config
+from esc_utils.errors import UserError
 from esc_utils.memory import gradient_clips
 
 
@@ -35,7 +40,15 @@ def test_one_step_of_a_narrow_network():
     found = check_paper.one_step(knobs)
     assert found["clips"] == 4 + 4
     assert 0 < found["loss"] < 100  # finite gradients are checked within
-    assert found["peak"] > 1e8 and not found["recompute"]
+    assert found["peak"] > 1e8
+
+
+def test_a_step_that_took_too_much_says_what_to_lower(monkeypatch):
+    found = {"seconds": 1.0, "loss": 1.0, "peak": 25e9, "clips": 256}
+    monkeypatch.setattr(check_paper, "one_step", lambda knobs: found)
+    monkeypatch.setattr(check_paper, "whole_plan", list)
+    with pytest.raises(UserError, match="24 GB: lower fixmatch_batch_size or mu"):
+        check_paper.report(SimpleNamespace(teraflops=[], plan_only=False))
 
 
 def test_plan_is_printed_with_what_was_assumed(monkeypatch, capsys):

@@ -2,6 +2,7 @@
 anywhere. Under CUDA, where there is any: the CPU's results."""
 
 import types
+import warnings
 from dataclasses import fields
 
 import numpy as np
@@ -84,6 +85,19 @@ def test_store_is_resident_only_where_it_fits(monkeypatch):
     assert clips.Clips(store, accelerator).place == torch.device("cpu")
 
 
+def test_a_read_only_store_becomes_resident_without_a_warning(tmp_path):
+    np.save(tmp_path / "store.npy", np.arange(6, dtype=np.float16).reshape(2, 1, 3))
+    store = np.load(tmp_path / "store.npy", mmap_mode="r")
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # else only the first warning of a process shows
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            clips.Clips(store, torch.device("meta"))
+    finally:
+        torch.set_warn_always(always)
+
+
 def test_sixteen_bits_keep_weights_and_losses_in_float32(tiny):
     one = trainer(tiny("fixmatch_tau075", precision="bfloat16", steps=4))
     seen, plain = [], training.fixmatch_step
@@ -139,7 +153,7 @@ def test_settings_on_cuda(monkeypatch, name, chosen):
     monkeypatch.setattr(torch, "backends", backends)
     device.prepare(torch.device(name), 1)
     assert seen == chosen
-    assert backends.cudnn.benchmark and not backends.cudnn.allow_tf32 and not backends.cuda.matmul.allow_tf32
+    assert not (backends.cudnn.benchmark or backends.cudnn.allow_tf32 or backends.cuda.matmul.allow_tf32)
 
 
 def test_what_chooses_the_arithmetic_is_part_of_a_runs_identity():

@@ -1,6 +1,4 @@
-"""Recomputed activations: same gradients, statistics and loss; the size of a step counted by autograd itself."""
-
-import copy
+"""The size of a step, counted by autograd itself; batch norm with stored statistics, folded into the convolutions."""
 
 import pytest
 import torch
@@ -8,30 +6,9 @@ import torch
 import esc_utils.mn04
 import esc_utils.model
 from esc_utils import config, memory
-from esc_utils.blocks import set_recompute
 from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
 from esc_utils.steps import supervised_step
-
-
-def recomputing(model):
-    made = copy.deepcopy(model)
-    set_recompute(made, True)
-    return made
-
-
-def test_recomputation_gives_equal_gradients_and_statistics():
-    torch.manual_seed(0)
-    plain = Cnn14(10, width=2).train()
-    again = recomputing(plain)
-    x, labels = torch.randn(4, 1, 64, 64), torch.tensor([0, 3, 5, 9])
-    for model in (plain, again):
-        torch.manual_seed(1)  # dropout
-        torch.nn.functional.cross_entropy(model(x), labels).backward()
-    for (name, left), right in zip(plain.named_parameters(), again.parameters(), strict=True):
-        assert torch.equal(left.grad, right.grad), name
-    for (name, left), right in zip(plain.named_buffers(), again.buffers(), strict=True):
-        assert torch.equal(left, right), name
 
 
 def saved_bytes(model, x) -> int:
@@ -60,18 +37,9 @@ def test_step_bytes_match_what_autograd_keeps():
     assert expected == pytest.approx(counted, rel=0.08)
 
 
-def test_recomputation_is_chosen_where_a_step_would_not_fit(monkeypatch):
-    knobs, cpu = config.for_run("paper", "fixmatch_tau075"), torch.device("cpu")
-    need = memory.step_bytes(knobs, 501)
-    assert memory.step_bytes(knobs, 501, recompute=True) < 0.65 * need
-    assert memory.step_bytes(knobs, 501, value_bytes=2) < need
-    columns = 9 * ((512 + 1024) * 31 * 4 + (1024 + 2048) * 15 * 2)  # of the last two blocks' products, a clip
-    assert memory.step_bytes(knobs, 501, cpu=True) == need + 4 * memory.gradient_clips(knobs) * columns
-    monkeypatch.setattr(memory, "free_bytes", lambda device: need)
-    assert memory.should_recompute(knobs, cpu, 501)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 2 * need)
-    assert not memory.should_recompute(knobs, cpu, 501)
-    assert memory.should_recompute(knobs.model_copy(update={"recompute": "always"}), cpu, 501)
+def test_a_step_needs_less_in_sixteen_bits_and_more_in_one_pass():
+    knobs = config.for_run("paper", "fixmatch_tau075")
+    assert memory.step_bytes(knobs, 501, value_bytes=2) < memory.step_bytes(knobs, 501)
     joint = knobs.model_copy(update={"forward": "joint"})
     assert memory.gradient_clips(joint) == memory.gradient_clips(knobs) + 2 * 7 * 16
 

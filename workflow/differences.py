@@ -13,7 +13,7 @@ from esc_utils.urbansound import CLASSES, FOLDS
 # Not compared knob by knob: what changes no number, and what other lines say (data, folds, steps, the machine).
 ELSEWHERE = {
     *knobs.PLACES, "dataset", "allow_partial", "synthetic_clips", "synthetic_seed", "train_fold", "valid_fold", "seed",
-    "backbone", "steps", "epochs", "epoch_scale", "precision", "threads", "compile",
+    "backbone", "steps", "epochs", "epoch_scale", "precision", "threads",
 }  # fmt: skip
 # Knobs that only runs of some methods read. A frozen probe trains nothing, so none of these concerns it.
 TRAINED = ("supervised", "fixmatch", "control")

@@ -2,12 +2,10 @@
 
 Ways that are compared, one after the other, each alone on the device:
     ours                  bfloat16 autocast, channels_last, fused AdamW, log-mels from a store on the device
-    ours, compiled        the same, with torch.compile of each block
-    ours, one CUDA graph  the same, a whole step launched at once
+    ours, one CUDA graph  the same, a whole step launched at once; on CUDA only
     reference             reference.py: audio (already on the device) in, front end inside, float32, contiguous, one forward
                           pass with gradients; as PyTorch comes (TF32 in cuDNN's convolutions only), and with TF32 off
-Operations are those that the method needs
-(check_paper.step_operations), whatever a way computes besides.
+Operations are those that the method needs (check_paper.step_operations), whatever a way computes besides.
 """
 
 import gc
@@ -27,7 +25,7 @@ from esc_utils.errors import UserError
 @dataclass(frozen=True)
 class Scale:
     """What is measured: the paper's step, unless a test makes it small. steps: optimizer steps (or batches scored) between
-    two looks at the clock; matrix: side of the square product; backend: of torch.compile."""
+    two looks at the clock; matrix: side of the square product."""
 
     width: int = 64
     batch: int = 32
@@ -40,7 +38,6 @@ class Scale:
     products: int = 20
     steps: int = 10
     repeats: int = 5
-    backend: str | None = "inductor"
 
     def knobs(self, method: str, **changes) -> config.RunConfig:
         """Knobs of one step."""
@@ -58,17 +55,17 @@ class Found:
     peak: float | None
 
 
-def ways(scale: Scale) -> dict:
-    """Name -> (TF32 in convolutions, how a side is made from knobs and pool)."""
+def ways(scale: Scale, cuda: bool) -> dict:
+    """Name -> (TF32 in convolutions, how a side is made from knobs and pool), of what a device can do."""
 
-    def ours(compiled):
-        return lambda knobs, pool: sides.Ours(knobs, pool, scale.dtype, compiled)
+    def ours(side):
+        return lambda knobs, pool: side(knobs, pool, scale.dtype)
 
     half = str(scale.dtype).removeprefix("torch.")
+    replayed = {f"ours, {half}, one CUDA graph a step": (False, ours(sides.Replayed))}
     return {
-        f"ours, {half}": (False, ours(None)),
-        f"ours, {half}, blocks compiled": (False, ours(scale.backend)),
-        f"ours, {half}, one CUDA graph a step": (False, lambda knobs, pool: sides.Replayed(knobs, pool, scale.dtype)),
+        f"ours, {half}": (False, ours(sides.Ours)),
+        **(replayed if cuda else {}),
         "reference, as PyTorch comes": (True, sides.Plain),
         "reference, TF32 off": (False, sides.Plain),
     }
@@ -103,7 +100,7 @@ def convolutions(tf32: bool, search: bool = False):
 def timed(work, device: torch.device, scale: Scale) -> tuple[np.ndarray, float | None]:
     """Seconds of one of work's steps, (repeats,), and the peak of the device's memory; work(n) takes n steps.
 
-    Two turns go before: convolutions are chosen and blocks compiled there."""
+    Two turns go before: convolutions are chosen and steps recorded there."""
     cuda = device.type == "cuda"
     work(scale.steps), work(scale.steps)
     timing.wait(device)
@@ -151,14 +148,13 @@ def scoring(make, device: torch.device, scale: Scale, **changes) -> Found:
 
 
 def attempt(work) -> Found | str:
-    """What work() found, or in one line why it could not: out of memory, or no compiler."""
+    """What work() found, or in one line why it could not: out of memory, above all."""
     try:
         return work()
-    except RuntimeError as error:  # torch's of out of memory and of torch.compile are RuntimeErrors
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
         lines = str(error).strip().splitlines()
         return f"not measured ({type(error).__name__}: {lines[0] if lines else ''})"
     finally:
-        torch.compiler.reset()  # compiled blocks hold on to their network
         if torch.cuda.is_available():
             gc.collect()
             torch.cuda.empty_cache()
@@ -198,12 +194,11 @@ def measure(device: torch.device, scale: Scale) -> dict[str, dict[str, Found | s
         ("supervised", f"supervised step, B = {scale.batch}"),
         ("scoring", f"inference, {scale.scored} at a time"),
     )
-    results: dict[str, dict] = {way: {} for way in ways(scale)}
+    chosen = ways(scale, cuda)
+    results: dict[str, dict] = {way: {} for way in chosen}
     for kind, title in kinds:
         print(f"{title}, width {scale.width}: clips/s [quartiles], share of that rate, GB at the peak")
-        for way, (tf32, make) in ways(scale).items():
-            if "CUDA" in way and not cuda:
-                continue
+        for way, (tf32, make) in chosen.items():
             with convolutions(tf32):
                 found = attempt(
                     lambda make=make, kind=kind: (

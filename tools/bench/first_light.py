@@ -4,16 +4,17 @@ python tools/bench/first_light.py --carried DIR --out DIR [--phases data,through
 
 The machine needs no network: --carried is what `make first-light` packs (clips, mn04's weights, wheels). Phases, each in a
 process of its own with a time limit; one that fails is reported and passed over:
-    data         unpack the clips, build both feature stores, train twenty FixMatch steps on the CPU in float32; it goes on in the
-                 background of the next two
-    throughput   clips a second of the paper's step at full width and of mn04's: plain, compiled, as CUDA graphs, and the
-                 peers' way
+    data         unpack the clips, build both feature stores, train twenty FixMatch steps on the CPU in float32;
+                 it goes on in the background of the next two
+    throughput   clips a second of the paper's step at full width and of mn04's: plain, as a CUDA graph, and the peers' way
     profile      kernels of a step by their share of its time
     agreement    the same twenty steps on the card, in float32, TF32 and bfloat16, against those of the CPU
-    first_runs   an epoch from a file in PANN's published format, whose numbers are random, and some steps of every kind of run
-    runs         rows of Tables 2 to 5 on the clips that are there, profile `paper-partial`: several at once, until time is up
-Written as it comes, into --out: first_light.jsonl (a line a result) and records-<n>.tar.gz (records of finished runs). A second
-call with --before DIR (what the first wrote) takes those records as done.
+    first_runs   an epoch from a file in PANN's published format, whose numbers are random, and some steps of every kind
+                 of run
+    runs         rows of Tables 2 to 5 on the clips that are there, profile `paper-partial`: several at once, until time
+                 is up
+Written as it comes, into --out: first_light.jsonl (a line a result) and records-<n>.tar.gz (records of finished runs).
+A second call with --before DIR (what the first wrote) takes those records as done.
 """
 
 import argparse
@@ -129,8 +130,9 @@ def data(options) -> None:
 def trajectory(options, name: str, device: str, dtype, tf32: bool = False) -> dict[str, np.ndarray]:
     """Losses and mask rates of some FixMatch steps on real clips, and the logits of all clips at the end (eval mode).
 
-    The draws are those of the CPU everywhere. Dropout is off, since its random numbers are each device's own. The threshold is
-    low, so that masks count from the first step, and so is the learning rate, so that steps do not multiply rounding."""
+    The draws are those of the CPU everywhere. Dropout is off, since its random numbers are each device's own. The
+    threshold is low, so that masks count from the first step, and so is the learning rate, so that steps do not multiply
+    rounding."""
     import torch
 
     from esc_utils import features, training, urbansound
@@ -217,7 +219,7 @@ def throughput(options) -> None:
 
     size, device = size_of(options), accelerator.choose(options.device)
     cuda = device.type == "cuda"
-    half, compiler = (torch.bfloat16, "inductor") if cuda else (torch.float32, "eager")
+    half = torch.bfloat16 if cuda else torch.float32
     torch.manual_seed(0)
     rate = timing.matrix_rate(device, half, size.matrix, size.repeats, 5)
     note(options, phase="throughput", device=device_of(device), versions=versions(), matrix_rate=rate)
@@ -229,7 +231,7 @@ def throughput(options) -> None:
     def ours(side=sides.Ours, **how):
         return lambda knobs, pool: side(knobs, pool, **({"dtype": half} | how))
 
-    graph, compiled = ours(sides.Replayed), ours(compiled=compiler)
+    graph = ours(sides.Replayed)
     ways = [
         ("mn04", "fixmatch", "ours", ours()),
         ("mn04", "fixmatch", "ours, contiguous", ours(contiguous=True)),
@@ -242,8 +244,6 @@ def throughput(options) -> None:
         ("cnn14", "fixmatch", "peers, as PyTorch comes", sides.Plain),
         ("cnn14", "supervised", "ours", ours()),
         ("cnn14", "scoring", "ours", ours()),
-        ("cnn14", "fixmatch", "ours, blocks compiled", compiled),
-        ("cnn14", "fixmatch", "ours, blocks compiled, contiguous", ours(compiled=compiler, contiguous=True)),
         ("mn04", "supervised", "ours, one CUDA graph a step", graph),
         ("cnn14", "fixmatch", "ours, float32", ours(dtype=torch.float32)),
         ("cnn14", "scoring", "peers, as PyTorch comes", sides.Plain),
@@ -318,42 +318,11 @@ def profile(options) -> None:
 def kernels(options) -> None:
     """Single operations of a step that the profile shows, in other ways, on tensors of CNN14's first two blocks."""
     import torch
-    from torch.nn import functional as F
-
-    from esc_utils.pooling import Halve
 
     if options.device == "cpu":
         return
-    cudnn = torch.ops.aten.cudnn_batch_norm.default
     for shape in ((112, 64, 501, 64), (112, 128, 250, 32)):
-        x = torch.randn(shape, device="cuda").bfloat16().to(memory_format=torch.channels_last)
-        weight, mean = torch.ones(shape[1], device="cuda"), torch.zeros(shape[1], device="cuda")
-        differentiated = x.detach().requires_grad_()
-        pooled, halved = F.avg_pool2d(differentiated, 2), Halve.apply(differentiated)
-        gradient = torch.randn_like(pooled)
-        out, saved, inverse = torch.native_batch_norm(x, weight, mean, mean.clone(), weight.clone(), True, 0.1, 1e-5)
-        flags = [True, True, True]
-        ways = {
-            "copy": lambda: x.clone(),
-            "avg_pool2d": lambda: F.avg_pool2d(x, 2),
-            "Halve": lambda: Halve.apply(x),
-            "bilinear": lambda: F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False),
-            "avg_pool2d, backward": lambda: torch.autograd.grad(pooled, differentiated, gradient, retain_graph=True),
-            "Halve, backward": lambda: torch.autograd.grad(halved, differentiated, gradient, retain_graph=True),
-            "batch_norm": lambda: torch.native_batch_norm(x, weight, mean, mean, weight, True, 0.0, 1e-5),
-            "cuDNN's batch norm": lambda: cudnn(x, weight, mean, mean, weight, True, 0.0, 1e-5),
-            "batch_norm_stats": lambda: torch.batch_norm_stats(x, 1e-5),
-            "batch_norm_elemt": lambda: torch.batch_norm_elemt(x, weight, mean, saved, inverse, 1e-5),
-            "var_mean": lambda: torch.var_mean(x, dim=(0, 2, 3)),
-            "sum": lambda: x.sum((0, 2, 3), dtype=torch.float32),
-            "norm": lambda: torch.linalg.vector_norm(x, dim=(0, 2, 3), dtype=torch.float32),
-            "batch_norm, backward": lambda: torch.ops.aten.native_batch_norm_backward.default(
-                x, out, weight, mean, weight, saved, inverse, True, 1e-5, flags
-            ),
-            "relu_": lambda: x.relu_(),
-            "dropout": lambda: F.dropout(x, 0.2),
-        }
-        for way, work in ways.items():
+        for way, work in operations(shape).items():
             try:
                 work(), work()
                 begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -365,6 +334,43 @@ def kernels(options) -> None:
                 note(options, phase="kernels", shape=shape, way=way, milliseconds=begin.elapsed_time(end) / 10)
             except RuntimeError as error:
                 note(options, phase="kernels", shape=shape, way=way, failed=str(error).splitlines()[0][:120])
+
+
+def operations(shape: tuple[int, ...]) -> dict:
+    """Name -> one operation on a tensor of this shape on the card, to be called."""
+    import torch
+    from torch.nn import functional as F
+
+    from esc_utils.pooling import Halve
+
+    cudnn = torch.ops.aten.cudnn_batch_norm.default
+    x = torch.randn(shape, device="cuda").bfloat16().to(memory_format=torch.channels_last)
+    weight, mean = torch.ones(shape[1], device="cuda"), torch.zeros(shape[1], device="cuda")
+    differentiated = x.detach().requires_grad_()
+    pooled, halved = F.avg_pool2d(differentiated, 2), Halve.apply(differentiated)
+    gradient = torch.randn_like(pooled)
+    out, saved, inverse = torch.native_batch_norm(x, weight, mean, mean.clone(), weight.clone(), True, 0.1, 1e-5)
+    flags = [True, True, True]
+    return {
+        "copy": lambda: x.clone(),
+        "avg_pool2d": lambda: F.avg_pool2d(x, 2),
+        "Halve": lambda: Halve.apply(x),
+        "bilinear": lambda: F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False),
+        "avg_pool2d, backward": lambda: torch.autograd.grad(pooled, differentiated, gradient, retain_graph=True),
+        "Halve, backward": lambda: torch.autograd.grad(halved, differentiated, gradient, retain_graph=True),
+        "batch_norm": lambda: torch.native_batch_norm(x, weight, mean, mean, weight, True, 0.0, 1e-5),
+        "cuDNN's batch norm": lambda: cudnn(x, weight, mean, mean, weight, True, 0.0, 1e-5),
+        "batch_norm_stats": lambda: torch.batch_norm_stats(x, 1e-5),
+        "batch_norm_elemt": lambda: torch.batch_norm_elemt(x, weight, mean, saved, inverse, 1e-5),
+        "var_mean": lambda: torch.var_mean(x, dim=(0, 2, 3)),
+        "sum": lambda: x.sum((0, 2, 3), dtype=torch.float32),
+        "norm": lambda: torch.linalg.vector_norm(x, dim=(0, 2, 3), dtype=torch.float32),
+        "batch_norm, backward": lambda: torch.ops.aten.native_batch_norm_backward.default(
+            x, out, weight, mean, weight, saved, inverse, True, 1e-5, flags
+        ),
+        "relu_": lambda: x.relu_(),
+        "dropout": lambda: F.dropout(x, 0.2),
+    }
 
 
 def device_of(device) -> str:
@@ -412,7 +418,8 @@ def first_runs(options) -> None:
 def listed_runs(options) -> list[tuple[str, int, int]]:
     """(experiment, fold, seed) of Tables 2 to 4, then of Table 5 fold by fold, each once; more seeds come last.
 
-    First those whose optimizer is not part of the record, for they take longest, then FixMatch and what it is compared with."""
+    First those whose optimizer is not part of the record, for they take longest, then FixMatch and what it is compared
+    with."""
     from esc_utils import graphs, plan
 
     folds = list(plan.whole_folds(knobs_of(options, "")))

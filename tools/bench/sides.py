@@ -8,7 +8,7 @@ from torch import Tensor
 
 from esc_utils import allocator, config, features, steps
 from esc_utils.augment import views
-from esc_utils.blocks import compile_blocks, lay_out
+from esc_utils.blocks import lay_out
 from esc_utils.graphs import StepGraph
 from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
@@ -91,19 +91,14 @@ class Side:
 class Ours(Side):
     """The suite's way: log-mels from the store, autocast to `dtype`, the optimizer of the knobs.
 
-    compiled: backend of torch.compile for the blocks, None for none; contiguous: not the layout of blocks.lay_out."""
+    contiguous: not the layout of blocks.lay_out."""
 
-    def __init__(
-        self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, compiled: str | None = None, contiguous: bool = False
-    ):
+    def __init__(self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, contiguous: bool = False):
         super().__init__(knobs, pool)
         torch.manual_seed(0)
         self.model = lay_out(network(knobs), pool.device).train()
         if contiguous:
             self.model.to(memory_format=torch.contiguous_format)
-        if compiled:
-            torch.compiler.reset()
-            compile_blocks(self.model, compiled)
         self.dtype = dtype
         if pool.device.type == "cpu":
             allocator.keep_freed()

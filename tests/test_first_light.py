@@ -100,3 +100,9 @@ def test_too_much_to_carry_and_nothing_to_take_back_are_one_line(tmp_path, monke
     monkeypatch.setattr(pack, "MOST_MIB", 1)
     with pytest.raises(UserError, match="the most is 1: leave something out"):
         pack.pack(tmp_path / "into", "3.12")
+
+
+def test_the_page_shows_the_committed_results():
+    start, end = pack.MARKS
+    text = pack.PAGE.read_text(encoding="utf-8")
+    assert text.split(start)[1].split(end)[0].strip() == pack.tables().strip(), "python tools/bench/first_light_pack.py page"

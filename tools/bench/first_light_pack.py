@@ -140,7 +140,7 @@ def tables() -> str:
     words = {"fixmatch": "FixMatch", "supervised": "supervised", "scoring": "inference"}
     found = [
         f"{about['device']}, torch {about['versions']['torch']}, CUDA {about['versions']['cuda']}, cuDNN "
-        f"{about['versions']['cudnn']}; its own bfloat16 matrix rate {about['matrix_rate'] / 1e12:.0f} TFLOP/s (8192 square).",
+        f"{about['versions']['cudnn']}; its own bfloat16 matrix rate {about['matrix_rate'] / 1e12:.0f} TFLOP/s.",
         "",
         "| network | step | way | ms | loaded clips/s | share of that rate | GB at the peak | commit |",
         "|---|---|---|---|---|---|---|---|",

@@ -58,7 +58,7 @@ first-light: install
 first-light-collect: install
 	@$(BIN)/python tools/bench/first_light_pack.py collect "$(FOUND)" --commit "$(COMMIT)" --outputs "$(OUTPUTS)"
 check-paper: install
-	@$(BIN)/python -m esc_utils.check_paper
+	@$(BIN)/python -m esc_suite check-paper
 test: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10
@@ -75,8 +75,8 @@ lint: install
 lab: install
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir . --LabApp.default_url=/lab/tree/notebooks/01_data_exploration.ipynb
 data: install
-	@$(BIN)/python -m esc_utils.download --profile "$(PROFILE)"
+	@$(BIN)/python -m esc_suite download --profile "$(PROFILE)"
 check: install
-	@$(BIN)/python -m esc_utils.check --profile $(PROFILE) --outputs "$(OUTPUTS)" $(if $(DATA),--data "$(DATA)")
+	@$(BIN)/python -m esc_suite check --profile $(PROFILE) --outputs "$(OUTPUTS)" $(if $(DATA),--data "$(DATA)")
 clean:
 	rm -rf outputs/$(PROFILE) outputs/cache .snakemake

@@ -1,4 +1,4 @@
-"""Log-mel front end and the feature store: every clip decoded, resampled and transformed once."""
+"""The feature store: every clip decoded, resampled and transformed once, and batches of it."""
 
 import json
 import os
@@ -6,33 +6,23 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from .config import RunConfig, cache_folder, digest
 from .errors import UserError
-
-if TYPE_CHECKING:
-    import torch
-
-    from .urbansound import Dataset
+from .logmel import LogMel, Mn04LogMel
+from .memory import free_bytes
+from .urbansound import Dataset
 
 SAMPLE_RATE = 16000
 STORE_VERSION = 1
 BATCH = 64  # clips transformed at a time: bounds the memory of a build
 # Levels lie within (-128, 128) dB, where float16 steps are at most 1/16 dB: rounding is off by at most half a step.
 FLOAT16_ERROR_DB = 1 / 32
-
-
-def LogMel(sample_rate=SAMPLE_RATE, window=512, hop=160, mels=64, fmin=50, fmax=8000) -> "torch.nn.Module":
-    """PANN's front end: waveform (B, samples) -> log-mel (B, 1, frames, mels) in dB, frames = samples // hop + 1.
-
-    Power spectrum, periodic Hann window, centred with reflection, slaney mel scale and norm, 10 log10 with floor
-    1e-10 (silence = -100 dB) and no top_db (Kong et al. 2020; parity with torchlibrosa is tested)."""
-    from .frontend import LogMelFrontEnd
-
-    return LogMelFrontEnd(sample_rate, window, hop, mels, fmin, fmax)
+SHARE = 0.5  # of an accelerator's free memory that a resident store may take
 
 
 def decode(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
@@ -88,22 +78,18 @@ def waveforms(paths, seconds: float, pool: ThreadPoolExecutor | None = None, sam
     return np.stack([fit_length(waveform, samples) for waveform in decoded])
 
 
-def front_end(network: str) -> "torch.nn.Module":
+def front_end(network: str) -> nn.Module:
     """Front end that a network was made for: LogMel for cnn14, Mn04LogMel for mn04; its `sample_rate` is what it takes."""
-    if network == "mn04":
-        from .mn04 import Mn04LogMel
-
-        return Mn04LogMel()
-    return LogMel()
+    return Mn04LogMel() if network == "mn04" else LogMel()
 
 
-def store_path(config: RunConfig, dataset: "Dataset") -> Path:
+def store_path(config: RunConfig, dataset: Dataset) -> Path:
     """File of the feature store, keyed by dataset fingerprint, front end and clip length."""
     key = digest([STORE_VERSION, dataset.fingerprint, config.network, config.clip_seconds])
     return cache_folder(config) / "features" / f"{config.network}-{key}.npy"
 
 
-def open_store(config: RunConfig, dataset: "Dataset", progress=None) -> np.ndarray:
+def open_store(config: RunConfig, dataset: Dataset, progress=None) -> np.ndarray:
     """Log-mels of all clips, float16 (clips, frames, mels) in dB, in the order of `dataset.clips`, memory-mapped read-only.
 
     Built on first use: in batches, decoding in parallel; safe against two builders at once (lock) and a kill in the
@@ -136,9 +122,7 @@ def _writable(folder: Path) -> None:
         raise UserError(f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere") from None
 
 
-def _build(path: Path, config: RunConfig, dataset: "Dataset", progress) -> None:
-    import torch
-
+def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
     extractor = front_end(config.network).eval()
     paths = list(dataset.clips["path"])
     batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
@@ -169,6 +153,29 @@ def _build(path: Path, config: RunConfig, dataset: "Dataset", progress) -> None:
         temporary.unlink(missing_ok=True)
 
 
+class Clips:
+    """Log-mels of a store (clips, frames, mels) by row number, as float32 (B, 1, frames, mels) on `device`.
+
+    CPU: rows of the memory map, which all processes share. Accelerator: the whole store resident in float16 where it takes
+    at most SHARE of the free memory; elsewhere rows are gathered into pinned host memory and copied without waiting.
+    Row numbers belong on `place`: the device where the store is resident, the CPU elsewhere."""
+
+    def __init__(self, store: np.ndarray, device: torch.device):
+        self.device, self.shape = device, store.shape[1:]
+        fits = device.type != "cpu" and store.nbytes <= SHARE * free_bytes(device)
+        self.pinned = device.type == "cuda" and not fits
+        self.store = torch.from_numpy(np.array(store)).to(device) if fits else store
+        self.place = device if fits else torch.device("cpu")
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        if isinstance(self.store, Tensor):
+            return self.store[rows].float().unsqueeze(1)
+        found = torch.from_numpy(self.store[rows.numpy()])
+        if self.pinned:
+            found = found.pin_memory().to(self.device, non_blocking=True)
+        return found.float().unsqueeze(1)
+
+
 def main() -> None:
     """Write the dataset of a profile where it is synthesised, and build the feature store of one network."""
     import argparse
@@ -179,7 +186,7 @@ def main() -> None:
     from .errors import exit_with
     from .urbansound import open_dataset
 
-    parser = argparse.ArgumentParser(prog="python -m esc_utils.features", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m esc_suite features", description=main.__doc__)
     parser.add_argument("--profile", default="quick")
     parser.add_argument("--network", default="cnn14", choices=["cnn14", "mn04"])
     parser.add_argument("--data", default="")

@@ -16,6 +16,12 @@ class FixMatchLoss(NamedTuple):
     confidence: Tensor
 
 
+def accepted(confidence: Tensor, tau: float) -> Tensor:
+    """mask = 1(max y_u >= tau), eq. 2: which pseudo-labels pass, bool of the same shape; also of a NumPy array. NaN (a clip
+    that was not drawn) does not pass."""
+    return confidence >= tau
+
+
 def supervised(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """L_s = CE(P(x), y), eq. 4, mean over the batch.
 
@@ -44,7 +50,7 @@ def fixmatch(weak_logits: Tensor, strong_logits: Tensor, tau: float, weights: Te
     views blended in pairs with weights (N/2,) [ledger 7]. The mean is over the whole batch, rejected clips
     included [ledger 8]."""
     confidence, pseudo_labels = weak_logits.detach().float().softmax(dim=1).max(dim=1)
-    mask = confidence >= tau
+    mask = accepted(confidence, tau)
     loss = blended_cross_entropy(strong_logits, pseudo_labels, weights, mask).mean()
     return FixMatchLoss(loss, mask, pseudo_labels, confidence)
 

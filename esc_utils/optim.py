@@ -1,8 +1,11 @@
-"""The three optimizers of Table 4 and the learning-rate schedules."""
+"""The three optimizers of Table 4, the learning-rate schedules, and averages of the weights."""
 
+import copy
 import math
 
 import torch
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .config import RunConfig
 
@@ -84,3 +87,23 @@ def saved_state(opt: torch.optim.Optimizer) -> dict:
     groups = [group | {"lr": float(group["lr"])} for group in state["param_groups"]]
     groups = [group | ({"capturable": False} if "capturable" in group else {}) for group in groups]
     return state | {"param_groups": groups}
+
+
+class Average:
+    """`module`: a copy of a network whose weights and statistics follow it with `decay` (share kept a step).
+
+    torch's AveragedModel does the same but reads its counter back from the device at every step."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.module = copy.deepcopy(model).requires_grad_(False)
+        self._follow = get_ema_multi_avg_fn(decay)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, first: bool) -> None:
+        """Follow `model` by one step; the first step copies it."""
+        mine, theirs = self.module.state_dict(), model.state_dict()
+        averaged = [name for name, value in mine.items() if value.is_floating_point() and not first]
+        if averaged:
+            self._follow([mine[name] for name in averaged], [theirs[name] for name in averaged], None)
+        for name in mine.keys() - set(averaged):
+            mine[name].copy_(theirs[name])

@@ -8,43 +8,28 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .config import data_folder, project_root
+from .paths import MN04_SHA256, weights_file
 
-# Modules that can change a number of a run. Comments, docstrings and layout do not count.
-METHOD = (
-    "config", "urbansound", "synthetic", "sounds", "features", "frontend", "augment", "model", "mn04", "mn04_weights",
-    "weights", "norms", "losses", "optim", "sampling", "steps", "head", "folding", "convolution", "clips", "averaging",
-    "blocks", "pooling", "graphs", "device", "training", "evaluation",
-)  # fmt: skip
 FOLDER = Path(__file__).parent
-PANN_FILE, MN04_FILE = "Cnn14_16k_mAP=0.438.pth", "mn04_as_mAP_432.pt"
-MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
 PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "pytorch-optimizer")
 
 
 @functools.cache
 def code_hash() -> str:
-    """16 hex digits over the syntax trees of the method's modules and the shipped backbone."""
-    found = _trees(METHOD)
-    found.update((FOLDER / "assets" / "backbone.safetensors").read_bytes())
-    return found.hexdigest()[:16]
+    """16 hex digits over the method: this folder's syntax trees and the shipped backbone. Comments, docstrings and layout do
+    not count."""
+    return folder_hash(FOLDER, "standins/assets/*.safetensors")
 
 
-@functools.cache
-def reporting_hash() -> str:
-    """16 hex digits over everything else of this package: what tables, claims, figures and the report are made by."""
-    found = _trees(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in METHOD))
-    for path in sorted(FOLDER.glob("assets/*.j2")):
+def folder_hash(folder: Path, others: str) -> str:
+    """16 hex digits over the syntax trees of all modules under a folder, and the bytes of its files of that pattern."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found.update(f"{path.relative_to(folder).as_posix()} {dump(_without_docstrings(tree))}".encode())
+    for path in sorted(folder.glob(others)):
         found.update(path.read_bytes())
     return found.hexdigest()[:16]
-
-
-def _trees(names):
-    found = hashlib.sha256()
-    for name in names:
-        tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
-        found.update(f"{name} {dump(_without_docstrings(tree))}".encode())
-    return found
 
 
 def dump(tree) -> str:
@@ -59,23 +44,6 @@ def dump(tree) -> str:
         values["values"] = [part for part in tree.values if getattr(part, "value", None) != ""]
     kept = (f"{name}={dump(value)}" for name, value in values.items() if value is not None and value != [])
     return f"{type(tree).__name__}({', '.join(kept)})"
-
-
-def mn04_file() -> Path:
-    """Where mn04's weights lie: in data/, else in shared/mn04/ beside the checkout, else where they are fetched to."""
-    own, beside = data_folder() / MN04_FILE, project_root().parent / "shared" / "mn04" / MN04_FILE
-    return beside if beside.is_file() and not own.is_file() else own
-
-
-def weights_file(config) -> Path | None:
-    """File that a pretrained run loads, there or not; None for random start."""
-    if not config.pretrained:
-        return None
-    if config.weights_path:
-        return Path(config.weights_path).expanduser()
-    if config.backbone == "mn04":
-        return mn04_file()
-    return data_folder() / PANN_FILE if config.backbone == "pann" else FOLDER / "assets" / "backbone.safetensors"
 
 
 def weights_digest(config) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .augment import apply, mixup
 from .config import RunConfig
-from .losses import FixMatchLoss, blended_cross_entropy, fixmatch, supervised, total
+from .losses import FixMatchLoss, accepted, blended_cross_entropy, fixmatch, supervised, total
 from .norms import pseudo_label_mode, train_mode
 from .sampling import Draw
 
@@ -86,7 +86,7 @@ def _mixmatch(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
     both, the larger share its own [ledger 7]."""
     weak = pseudo_label_pass(model, config, u, draw.weak_masks)
     confidence, pseudo = weak.float().softmax(dim=1).max(dim=1)
-    mask = confidence >= config.tau
+    mask = accepted(confidence, config.tau)
     z = torch.cat([apply(model.normalise(x), draw.labelled_masks), apply(model.normalise(u), draw.strong_masks)])
     targets = torch.cat([labels, pseudo])
     counts = torch.cat([torch.ones_like(labels, dtype=torch.bool), mask])

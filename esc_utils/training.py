@@ -8,39 +8,30 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import allocator, checkpoint, mn04_weights, provenance, runs
-from .audit import audit_classes
-from .averaging import Average
-from .blocks import lay_out
-from .clips import Clips
+from . import allocator, checkpoint, provenance, runs
 from .config import RunConfig, digest
 from .device import choose_device, choose_precision, device_name, prepare
 from .errors import UserError
-from .evaluation import metrics
-from .features import open_store
+from .evaluation import audit_classes, metrics, predict, score, scored
+from .fast import lay_out
+from .features import Clips, open_store
 from .graphs import StepGraph, optimizer_too, usable
 from .norms import clean_statistics, keeps_stored
-from .optim import laid_out_as, load_state, optimizer, rate_factor, rates_on, saved_state, set_rate
+from .optim import Average, laid_out_as, load_state, optimizer, rate_factor, rates_on, saved_state, set_rate
 from .progress import Progress
 from .sampling import DROPOUT, START, Budget, Draw, budget, draw_epoch, labelled_batch, moved, stream_seed, unlabelled_batch
+from .start import BACKBONES, build_model, parameter_groups, prepare_start, some
 from .steps import StepLoss, fixmatch_step, supervised_step
-from .urbansound import CLASSES, Dataset, Split, open_dataset, split
+from .urbansound import Dataset, Split, open_dataset, split
 
 HISTORY = (
     "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share", "mask_rate",
     "pseudo_accuracy",
     "valid_loss", "valid_accuracy", "valid_auc",
 )  # fmt: skip
-EVAL_BATCH, CUDA_EVAL_BATCH = 64, 256  # clips scored at a time
 LEAST_VALIDATIONS = 4  # of a run, where it has as many epochs, whatever `evaluate_every`
 SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
-STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics, at most
 REMEDY = "lower batch_size, fixmatch_batch_size or mu"
-BACKBONES = {
-    "pann": "PANN CNN14-16k (AudioSet)",
-    "synthesised": "narrow CNN14 pretrained on synthesised audio",
-    "mn04": "EfficientAT mn04 (AudioSet)",
-}
 
 
 def run(config: RunConfig, quiet: bool = False) -> runs.Run:
@@ -48,8 +39,6 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
     data is returned as it is. UserError for whatever a user can mend, with nothing half-written."""
     dataset = open_dataset(config)
     folds = split(config, dataset)
-    if config.network == "mn04" and not config.weights_path:
-        mn04_weights.ensure()  # the identity is that of the file's contents, so the file comes first
     identity = digest([config.hash, provenance.code_hash(), dataset.fingerprint, provenance.weights_digest(config)])
     folder = runs.folder(config)
     with runs.claim(folder):
@@ -79,46 +68,6 @@ def _trained(config: RunConfig, *rest) -> runs.Run:
         ) from error
 
 
-def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Module:
-    """The network of a run, from random start or with its pretrained weights, on the CPU."""
-    torch.manual_seed(stream_seed(config, START, 0))
-    if config.network == "mn04":
-        from .mn04 import Mn04, load_mn04
-
-        return load_mn04(Mn04(classes), config.weights_path)
-    from .model import Cnn14, load_pann
-
-    model = Cnn14(classes, width=config.width, dropout=(config.dropout_block, config.dropout_head))
-    if config.pretrained:
-        load_pann(model, provenance.weights_file(config))
-    return model
-
-
-def scored(clips: Clips, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
-    """Rows of the store in batches for passes without gradients, there where the store is."""
-    size = CUDA_EVAL_BATCH if clips.device.type == "cuda" else EVAL_BATCH
-    return torch.from_numpy(np.asarray(rows)).to(clips.place).split(size)
-
-
-@torch.inference_mode()
-def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, forward=None) -> np.ndarray:
-    """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode, in which the model is left.
-    forward: makes the context of each batch."""
-    model, parts = model.eval(), []
-    for batch in scored(clips, rows):
-        with forward() if forward else nullcontext():
-            logits = model(clips[batch])
-        parts.append(logits.float().softmax(dim=1))
-    return torch.cat(parts).cpu().numpy()
-
-
-def score(dataset: Dataset, rows: np.ndarray, prob: np.ndarray, folds: tuple[int, ...]) -> dict:
-    """Scores of predictions against the labels: folds, clips, recordings, accuracy (also by recording), AUC, per class."""
-    of = dataset.clips.iloc[rows]
-    found = metrics(of["class_id"].to_numpy(), prob, recordings=of["fsid"].to_numpy())
-    return {"folds": list(folds), "clips": len(rows), "recordings": int(of["fsid"].nunique()), "last": found}
-
-
 class _Trainer:
     """State of one run. Training sees labels of `split.labelled` only; those of the unlabelled folds are read once, after
     the last step, to write the audit."""
@@ -133,11 +82,11 @@ class _Trainer:
         self.labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(self.device)
         self.plan: Budget = budget(config, len(folds.labelled), len(folds.unlabelled), len(folds.labelled_folds))
         self.model = lay_out(build_model(config), self.device).train()
-        self._prepare_start()
+        prepare_start(self.model, config, self.clips, folds.labelled, self.labels)
         self.step = self._step
         self.graphs = usable(self.device, self.clips.place.type == "cuda")
         self.whole = optimizer_too(config)  # whether a step updates the weights, too
-        self.optimizer = optimizer(config, self._groups())
+        self.optimizer = optimizer(config, parameter_groups(self.model, config))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.average = Average(self.model, config.ema) if config.ema else None
         self.epoch, self.seconds, self.history, self.best = 0, 0.0, [], None
@@ -146,34 +95,6 @@ class _Trainer:
         rounds = self.plan.epochs if config.method == "fixmatch" else 0
         self.confidence = torch.full((rounds, len(folds.unlabelled)), float("nan"))
         self.pseudo = torch.full((rounds, len(folds.unlabelled)), -1, dtype=torch.int8)
-
-    def _prepare_start(self) -> None:
-        rows = self.folds.labelled
-        if hasattr(self.model, "set_statistics"):
-            self.model.set_statistics(self.clips[torch.from_numpy(self._some_labelled()).to(self.clips.place)])
-        if self.config.pretrained and self.config.head_start == "zero":
-            torch.nn.init.zeros_(self.model.fc_transfer.weight)
-        if self.config.pretrained and (self.config.head_start == "logistic" or self.config.method == "probe"):
-            from .head import start_from_logistic
-
-            self.model.eval()
-            with torch.inference_mode():
-                parts = [
-                    self.model.embed(self.model.normalise(self.clips[batch])).float().cpu()
-                    for batch in scored(self.clips, rows)
-                ]
-            start_from_logistic(
-                self.model, torch.cat(parts).numpy(), self.labels.cpu().numpy(), len(CLASSES), self.config.logistic_c
-            )
-            self.model.train()
-
-    def _groups(self) -> list[dict]:
-        head = [p for name, p in self.model.named_parameters() if name.startswith("fc_transfer.")]
-        body = [p for name, p in self.model.named_parameters() if not name.startswith("fc_transfer.") and p.requires_grad]
-        rate = self.config.learning_rate
-        if not self.config.pretrained or self.config.backbone_rate == 1:
-            return [{"params": body + head, "lr": rate}]
-        return [{"params": body, "lr": rate * self.config.backbone_rate}, {"params": head, "lr": rate}]
 
     def _forward(self):
         """Around what a step, or a batch that is scored, computes forward."""
@@ -298,12 +219,8 @@ class _Trainer:
         if self.config.norm_statistics == "trained" or keeps_stored(self.config) or not self.epoch:
             return nullcontext()
         # In random order: neighbours in the index are slices of one recording, and a batch of them would spread too little.
-        rows = np.random.default_rng(stream_seed(self.config, START, 1)).permutation(self._some_labelled())
+        rows = np.random.default_rng(stream_seed(self.config, START, 1)).permutation(some(self.folds.labelled))
         return clean_statistics(self._evaluated(), (self.clips[batch] for batch in scored(self.clips, rows)))
-
-    def _some_labelled(self) -> np.ndarray:
-        rows = self.folds.labelled
-        return rows[:: -(-len(rows) // STATISTICS_CLIPS)]
 
     def _predict(self, rows: np.ndarray) -> np.ndarray:
         return predict(self._evaluated(), self.clips, rows, self._forward)

@@ -58,7 +58,7 @@ class Split:
 def open_dataset(config: RunConfig) -> Dataset:
     """The dataset of a run: UrbanSound8K at `data_dir`, or the synthesised default, written on first use."""
     if config.dataset == "synthetic":
-        from .synthetic import write_dataset
+        from .standins.synthetic import write_dataset
 
         folder = (
             cache_folder(config) / f"synthetic-{config.synthetic_clips}x{config.clip_seconds:g}s-{config.synthetic_seed}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import records
 
-from esc_utils import plan, tables_render
+from esc_suite.run import plan
+from esc_suite.tables import render as tables_render
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "workflow"))

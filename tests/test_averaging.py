@@ -3,8 +3,8 @@
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from esc_utils.averaging import Average
 from esc_utils.model import Cnn14
+from esc_utils.optim import Average
 
 
 def test_average_is_torchs_own():

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from bad_input import refused
 
-from esc_utils import features
+from esc_utils import features, logmel
 
 TONE, LEVEL = 1000.0, 0.5  # Hz, amplitude
 
@@ -62,7 +62,7 @@ def reference():
 def log_mel(waveform: np.ndarray) -> np.ndarray:
     import torch
 
-    return features.LogMel()(torch.from_numpy(waveform)[None])[0, 0].numpy()
+    return logmel.LogMel()(torch.from_numpy(waveform)[None])[0, 0].numpy()
 
 
 @pytest.mark.parametrize("case", SUPPORTED)

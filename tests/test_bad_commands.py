@@ -238,12 +238,24 @@ BAD_COMMANDS = {  # the command, what its line must hold
         ("4-3-0-0.wav", "cut short", "unpack"),
     ),
     "features into a file": (("esc_utils.features", "--outputs", "{file}"), ("{file}", "cannot write", "outputs")),
-    "tables of nothing": (("esc_utils.tables", "--outputs", "{here}/nowhere"), ("nowhere", "make tables")),
-    "tables of damage": (("esc_utils.tables", "--outputs", "{here}/damaged"), ("metrics.json", "damaged", "train again")),
-    "tables of a renamed run": (("esc_utils.tables", "--outputs", "{here}/renamed"), ("(copy)", "rename it")),
-    "claims of damage": (("esc_utils.claims", "--outputs", "{here}/damaged"), ("metrics.json", "damaged", "train again")),
-    "report of damage": (("esc_utils.report", "--outputs", "{here}/damaged"), ("metrics.json", "damaged", "train again")),
-    "sensitivity of nothing": (("esc_utils.sensitivity", "--outputs", "{here}/nowhere"), ("nowhere", "make sensitivity")),
+    "tables of nothing": (("esc_suite.tables.rows", "--outputs", "{here}/nowhere"), ("nowhere", "make tables")),
+    "tables of damage": (
+        ("esc_suite.tables.rows", "--outputs", "{here}/damaged"),
+        ("metrics.json", "damaged", "train again"),
+    ),
+    "tables of a renamed run": (("esc_suite.tables.rows", "--outputs", "{here}/renamed"), ("(copy)", "rename it")),
+    "claims of damage": (
+        ("esc_suite.tables.claims", "--outputs", "{here}/damaged"),
+        ("metrics.json", "damaged", "train again"),
+    ),
+    "report of damage": (
+        ("esc_suite.tables.report", "--outputs", "{here}/damaged"),
+        ("metrics.json", "damaged", "train again"),
+    ),
+    "sensitivity of nothing": (
+        ("esc_suite.tables.sensitivity", "--outputs", "{here}/nowhere"),
+        ("nowhere", "make sensitivity"),
+    ),
     "page of nothing": (("workflow/page.py", "{here}/nowhere.ipynb"), ("nowhere.ipynb", "make tables")),
     "page of text": (("workflow/page.py", "{text}"), ("text.ipynb", "make tables")),
 }
@@ -269,6 +281,6 @@ def test_a_second_make_tables_beside_a_running_one(tmp_path):
 
 
 def test_check_on_a_machine_with_nothing_installed():
-    done = run("-S", "-m", "esc_utils.check")
+    done = run("-S", "-m", "esc_suite", "check")
     assert done.returncode == 1 and done.stderr == ""
     one_line(done.stdout, "fail", "is not installed", "make install")

@@ -15,7 +15,7 @@ from bad_input import one_line, refused
 from permissions import drop_override, read_only
 from small_disk import small_disk
 
-from esc_utils import config, runs, training
+from esc_utils import config, runs, start, training
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Runs in a process of its own, from configs as JSON; prints one JSON value each: null, or the message of a UserError.
@@ -65,7 +65,8 @@ class Hostile:
 def write_weights(case: str, path: Path) -> None:
     from safetensors.torch import save_file
 
-    from esc_utils.model import Cnn14, front_end_tensors
+    from esc_utils.model import Cnn14
+    from esc_utils.weights import front_end_tensors
 
     tensors = Cnn14(10, width=2 if "another width" in case else 1).state_dict()
     match case:
@@ -118,7 +119,7 @@ WEIGHTS = {
 def test_bad_weights(case, tiny, tmp_path):
     write_weights(case, tmp_path / "mine.pth")
     knobs = tiny("pann_10", width=1, weights_path=str(tmp_path / WEIGHTS[case][0]))
-    refused(lambda: training.build_model(knobs), *WEIGHTS[case])
+    refused(lambda: start.build_model(knobs), *WEIGHTS[case])
     assert not (tmp_path / "ran").exists()
 
 
@@ -237,7 +238,7 @@ def papermill(tmp_path):
     from papermill.engines import papermill_engines
     from papermill.execute import execute_notebook
 
-    from esc_utils.engine import EscEngine
+    from esc_suite.run.engine import EscEngine
 
     papermill_engines.register("esc", EscEngine)
     cells = [

@@ -1,4 +1,4 @@
-"""`python -m esc_utils.check`: what is in order passes, each thing that is not is named with its remedy."""
+"""`python -m esc_suite check`: what is in order passes, each thing that is not is named with its remedy."""
 
 import hashlib
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from esc_utils import check, download
+from esc_suite.run import check, download
 from esc_utils.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -244,7 +244,7 @@ def test_mn04_weights(project, monkeypatch, tmp_path):
 def test_mn04_weights_are_loaded_in_full(project, tmp_path, monkeypatch):
     import torch
 
-    from esc_utils.mn04 import Mn04
+    from esc_utils.standins.mn04 import Mn04
 
     mine = tmp_path / "mine.pt"
     state = Mn04(10).state_dict()

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from esc_utils import check_paper, config
+from esc_suite.run import check_paper
+from esc_utils import config
 from esc_utils.errors import UserError
 from esc_utils.memory import gradient_clips
 

@@ -7,7 +7,11 @@ import pytest
 import records
 from scipy import stats
 
-from esc_utils import claims, comparison, config, family, intervals, tables, tables_render, validity
+from esc_suite.results import comparison, family, intervals, validity
+from esc_suite.tables import claims
+from esc_suite.tables import render as tables_render
+from esc_suite.tables import rows as tables
+from esc_utils import config
 from esc_utils.errors import UserError
 
 BUDGET = {"batch_size": 16}  # of supervised rows, as FixMatch's
@@ -59,7 +63,7 @@ def test_fixmatch_adds_something_only_beyond_its_baseline_and_its_control(spec, 
 
 
 def test_the_claims_about_what_fixmatch_adds_have_a_control_and_nothing_else_has(spec):
-    from esc_utils.rules import of_control
+    from esc_suite.results.rules import of_control
 
     own = {claim["id"] for claim in spec["claims"] if any(of_control(spec, rule) for rule in claim["rules"])}
     assert own == {"b", "b_auc", "g_fixmatch"}

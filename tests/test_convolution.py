@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from esc_utils import blocks, convolution
-from esc_utils.convolution import FEW, MANY, Conv3x3
+from esc_utils import fast as blocks
+from esc_utils import fast as convolution
+from esc_utils.fast import FEW, MANY, Conv3x3
 from esc_utils.model import Cnn14
 
 CPU = torch.device("cpu")

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from esc_utils import clips, config, device, provenance, runs, sampling, training
+from esc_utils import config, device, provenance, runs, sampling, training
+from esc_utils import features as clips
 from esc_utils.urbansound import open_dataset, split
 
 NO_CUDA = "needs a CUDA device"

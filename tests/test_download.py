@@ -14,7 +14,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from esc_utils import download, transfer
+from esc_suite.run import download, transfer
 from esc_utils.errors import UserError
 
 CSV = "slice_file_name,fsID,start,end,salience,fold,classID,class\n7-1-0-0.wav,7,0,1,1,1,1,car_horn\n"

@@ -11,7 +11,7 @@ import pytest
 from made_up import change
 from records import PNG
 
-from esc_utils import plan
+from esc_suite.run import plan
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from esc_utils import config, explore, explore_canvas
+from esc_suite import explore
+from esc_suite.explore import canvas as explore_canvas
+from esc_utils import config
 from esc_utils.urbansound import CLASSES
 
 widgets = pytest.importorskip("ipywidgets")
@@ -134,8 +136,9 @@ def test_tau_explorer_shows_the_static_pixels():
 
     from PIL import Image
 
-    from esc_utils import figures, pseudo
-    from esc_utils.figures_heatmap import panels
+    from esc_suite import figures
+    from esc_suite.figures.heatmap import panels
+    from esc_suite.results import pseudo
 
     arrays = make_run().predictions
     sure, named, hidden = (arrays[key] for key in ("pseudo_confidence", "pseudo_label", "unlabelled_label"))
@@ -177,7 +180,7 @@ def test_run_table_filters_sorts_and_compares():
 
 
 def test_runs_on_other_clips_are_not_compared():
-    from esc_utils.explore_runs import difference
+    from esc_suite.explore.runs import difference
 
     left, right = make_run(0), make_run(1)
     right.predictions["valid_recording"] = right.predictions["valid_recording"] + 100

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from esc_utils import config, norms, optim, runs, sampling, training
+from esc_utils import config, norms, optim, runs, sampling, start, training
 from esc_utils.errors import UserError
 from esc_utils.urbansound import open_dataset, split
 
@@ -99,7 +99,7 @@ def test_the_probe_trains_nothing_and_is_a_logistic_regression(tiny):
     dataset = open_dataset(knobs)
     parts = split(knobs, dataset)
     model, clips = (
-        training.build_model(knobs).eval(),
+        start.build_model(knobs).eval(),
         training.Clips(training.open_store(knobs, dataset), torch.device("cpu")),
     )
     with torch.no_grad():

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from esc_utils import config, features, urbansound
+from esc_utils import config, features, logmel, urbansound
 
 
 def test_frames_and_silence():
-    levels = features.LogMel()(torch.zeros(2, 80_000))
+    levels = logmel.LogMel()(torch.zeros(2, 80_000))
     assert levels.shape == (2, 1, 501, 64)
     assert torch.all(levels == -100)
 
@@ -22,7 +22,7 @@ def test_store_equals_the_front_end_clip_by_clip(tiny):
     assert len(store) == len(dataset.clips)
     # The same batch as the store's first: the convolution of a clip alone rounds otherwise, and that is not float16's error.
     first = features.waveforms(dataset.clips["path"][: features.BATCH], knobs.clip_seconds)
-    exact = features.LogMel()(torch.from_numpy(first))[:, 0].numpy()
+    exact = logmel.LogMel()(torch.from_numpy(first))[:, 0].numpy()
     stored = store[: features.BATCH].astype(np.float32)
     assert np.array_equal(stored, exact.astype(np.float16).astype(np.float32))
     assert np.abs(stored - exact).max() <= features.FLOAT16_ERROR_DB

@@ -8,7 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from esc_utils import audit, figures, pseudo, style
+from esc_suite import figures
+from esc_suite.figures import style
+from esc_suite.results import audit, pseudo
 from esc_utils.urbansound import CLASSES
 
 MEL_HZ = np.geomspace(50, 8000, 64)
@@ -264,7 +266,7 @@ def test_last_drawn_takes_each_clips_own_last_epoch():
 
 
 def test_heatmap_orders_clips_by_first_acceptance_within_their_class():
-    from esc_utils.figures_heatmap import IMAGE_ROWS, order, panels
+    from esc_suite.figures.heatmap import IMAGE_ROWS, order, panels
 
     labels = np.array([0, 0, 0, 1])
     state = np.array([[2, 0, 2, 0], [2, 0, 1, 0], [2, 0, 0, 0]], np.int8)
@@ -278,7 +280,7 @@ def test_heatmap_orders_clips_by_first_acceptance_within_their_class():
 def test_heatmap_pixels_are_the_states():
     from matplotlib.colors import to_rgb
 
-    from esc_utils.figures_heatmap import BAR_COLUMNS, panels
+    from esc_suite.figures.heatmap import BAR_COLUMNS, panels
 
     labels, state = np.zeros(4, int), np.array([[0, 0, 1, 2], [3, 3, 3, 3]], np.int8)
     found = panels(state, labels, at=0)
@@ -291,7 +293,7 @@ def test_heatmap_pixels_are_the_states():
 
 
 def test_a_small_class_keeps_room_for_its_label():
-    from esc_utils.figures_heatmap import LEAST_SHARE, panels
+    from esc_suite.figures.heatmap import LEAST_SHARE, panels
 
     labels = np.r_[np.zeros(5000, int), np.ones(3, int)]
     found = panels(np.zeros((4, 5003), np.int8), labels)
@@ -302,7 +304,7 @@ def test_a_small_class_keeps_room_for_its_label():
 def test_weighted_mean_auc_is_scikit_learns():
     from sklearn.metrics import roc_auc_score
 
-    from esc_utils.figures_runs import one_vs_rest, weighted_mean
+    from esc_suite.figures.runs import one_vs_rest, weighted_mean
 
     labels, prob = scores(400)
     _, area = weighted_mean(labels, one_vs_rest(labels, prob))

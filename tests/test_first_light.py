@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools" / "bench"))
 import first_light_pack as pack
 
-from esc_utils import provenance, runs
+from esc_utils import paths, runs
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -27,10 +27,10 @@ TINY = (
 )
 
 
-def weights() -> Path:
-    beside = ROOT.parent / "shared" / "mn04" / provenance.MN04_FILE
+def published() -> Path:
+    beside = ROOT.parent / "shared" / "mn04" / paths.MN04_FILE
     if not beside.is_file():
-        pytest.skip(f"no {provenance.MN04_FILE} in shared/mn04 beside the checkout")
+        pytest.skip(f"no {paths.MN04_FILE} in shared/mn04 beside the checkout")
     return beside
 
 
@@ -39,7 +39,7 @@ def found(tmp_path_factory):
     """What the script wrote in one call."""
     folder = tmp_path_factory.mktemp("first_light")
     (folder / "carried").mkdir()
-    (folder / "carried" / provenance.MN04_FILE).symlink_to(weights())
+    (folder / "carried" / paths.MN04_FILE).symlink_to(published())
     words = ["--carried", folder / "carried", "--out", folder / "out", "--work", folder / "work", "--device", "cpu"]
     words += ["--small", "--threads", "1", "--ways", "mn04 fixmatch ours;cnn14 scoring ours", "--only"]
     words += ["cnn14_table2,fixmatch_tau075_accum", "--run-set", "steps=4", "--seconds", "900"]
@@ -95,7 +95,7 @@ def test_too_much_to_carry_and_nothing_to_take_back_are_one_line(tmp_path, monke
     (tmp_path / "us8k-real").mkdir()
     (tmp_path / "us8k-real" / "unpack.py").touch()
     (tmp_path / "mn04").mkdir()
-    (tmp_path / "mn04" / provenance.MN04_FILE).write_bytes(bytes(2**20))
+    (tmp_path / "mn04" / paths.MN04_FILE).write_bytes(bytes(2**20))
     monkeypatch.setattr(pack, "download", lambda *_: None)
     monkeypatch.setattr(pack, "MOST_MIB", 1)
     with pytest.raises(UserError, match="the most is 1: leave something out"):

@@ -12,10 +12,10 @@ from bad_input import one_line, refused
 from matplotlib.figure import Figure
 from small_disk import small_disk
 
-from esc_utils import figures
+from esc_suite import figures
 
 ROOT = Path(__file__).resolve().parent.parent
-FEATURES = ("-m", "esc_utils.features", "--outputs")
+FEATURES = ("-m", "esc_suite", "features", "--outputs")
 
 
 def run(under: tuple[str, ...], *words: str) -> subprocess.CompletedProcess:

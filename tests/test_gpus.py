@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from esc_utils import gpus
+from esc_suite.run import gpus
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOW = ("sh", "-c", 'echo "${CUDA_VISIBLE_DEVICES-unset}"')
@@ -22,13 +22,13 @@ HOLD = ("sh", "-c", 'echo "$CUDA_VISIBLE_DEVICES"; exec sleep 60')
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a command under esc_utils.gpus with these variables and locks of the test's own; all are ended after it."""
+    """Start a command under esc_suite.run.gpus with these variables and locks of the test's own; all are ended after it."""
     started = []
 
     def make(*command, **variables):
         kept = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES" and not k.startswith("SLURM_")}
         environment = kept | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)} | variables
-        words = [sys.executable, "-m", "esc_utils.gpus", *command]
+        words = [sys.executable, "-m", "esc_suite.run.gpus", *command]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(words, cwd=ROOT, env=environment, **pipes))
         return started[-1]
@@ -102,7 +102,7 @@ for name in ("_cuda_getDeviceCount", "_cuda_init"):
     if hasattr(torch._C, name):
         real = getattr(torch._C, name)
         setattr(torch._C, name, lambda real=real, name=name: (asked.append(name), real())[1])
-from esc_utils.warm import PRELOADED
+from esc_suite.run.warm import PRELOADED
 for name in PRELOADED:
     importlib.import_module(name)
 before = list(asked)
@@ -117,7 +117,7 @@ print(json.dumps([before, torch.cuda.is_initialized(), len(asked)]))
 
 def test_a_warm_kernel_sees_the_gpu_of_its_papermill(start, tmp_path):
     socket = tmp_path / "warm"
-    server = subprocess.Popen([sys.executable, "-m", "esc_utils.warm", str(socket)], cwd=ROOT)
+    server = subprocess.Popen([sys.executable, "-m", "esc_suite.run.warm", str(socket)], cwd=ROOT)
     try:
         limit = time.monotonic() + 120
         while not socket.exists() and time.monotonic() < limit:

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from esc_utils import intervals, power
+from esc_suite.results import intervals, power
 from esc_utils.errors import UserError
 from esc_utils.evaluation import metrics
 

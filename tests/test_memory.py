@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-import esc_utils.mn04
 import esc_utils.model
+import esc_utils.standins.mn04
 from esc_utils import config, memory
-from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
+from esc_utils.standins.mn04 import Mn04
 from esc_utils.steps import supervised_step
 
 
@@ -62,7 +62,7 @@ def test_stored_statistics_are_folded_into_the_convolutions(make, monkeypatch):
 
     folded = outputs_and_gradients()
     calls = []
-    for module in (esc_utils.model, esc_utils.mn04):
+    for module in (esc_utils.model, esc_utils.standins.mn04):
         monkeypatch.setattr(module, "conv_norm", lambda conv, norm, x: calls.append(norm) or norm(conv(x)))
     plain = outputs_and_gradients()
     norms = sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules())

@@ -10,11 +10,13 @@ import torch
 from oracles import randomise, settle
 from torch.nn import functional as F
 
-from esc_utils import augment, config, mn04_weights, sampling
+from esc_suite.run import download
+from esc_utils import augment, config, sampling, start
 from esc_utils.errors import UserError
 from esc_utils.features import front_end
-from esc_utils.mn04 import Mn04, Mn04LogMel, class_names, load_mn04, top_classes
-from esc_utils.provenance import MN04_FILE
+from esc_utils.logmel import Mn04LogMel
+from esc_utils.paths import MN04_FILE
+from esc_utils.standins.mn04 import Mn04, class_names, load_mn04, top_classes
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "mn04"
@@ -80,8 +82,8 @@ def by_formula(wave: np.ndarray) -> np.ndarray:
         for k, at in enumerate(bins):
             matrix[k, band] = max(0, min((at - low) / (centre - low), (high - at) / (high - centre)))
     rows = []
-    for start in range(0, len(emphasised) + 1, 320):
-        power = np.abs(np.fft.rfft(padded[start : start + 1024] * window)) ** 2
+    for first in range(0, len(emphasised) + 1, 320):
+        power = np.abs(np.fft.rfft(padded[first : first + 1024] * window)) ** 2
         rows.append((np.log(power @ matrix + 1e-5) + 4.5) / 5)
     return np.array(rows)
 
@@ -239,11 +241,11 @@ def test_set_statistics_makes_zero_the_bands_mean(random_weights):
 
 @torch.no_grad()
 def test_folded_norms_are_the_unfolded_ones(random_weights, monkeypatch):
-    import esc_utils.mn04
+    import esc_utils.standins.mn04
 
     x = log_mel("noise", "bark")
     folded, calls = random_weights(x), []
-    monkeypatch.setattr(esc_utils.mn04, "conv_norm", lambda conv, norm, x: calls.append(norm) or norm(conv(x)))
+    monkeypatch.setattr(esc_utils.standins.mn04, "conv_norm", lambda conv, norm, x: calls.append(norm) or norm(conv(x)))
     assert relative(random_weights(x), folded) < 1e-4
     assert len(calls) == sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in random_weights.modules())
 
@@ -318,14 +320,14 @@ def test_outputs_are_the_authors(pretrained):
 
 @torch.no_grad()
 def test_the_embedded_check_knows_the_weights_and_any_other(pretrained, tmp_path):
-    assert mn04_weights.is_mn04(WEIGHTS)
+    assert download.is_mn04(WEIGHTS)
     state = {k: v for k, v in pretrained.state_dict().items() if not k.startswith(("fc_transfer", "mean"))}
     for name in ("features.0.0.weight", "features.9.block.1.1.running_var", "features.16.1.bias", "classifier.5.weight"):
         path = tmp_path / "other.pt"
         torch.save(state | {name: state[name].roll(1, 0)}, path)
-        assert not mn04_weights.is_mn04(path), name
+        assert not download.is_mn04(path), name
     path.write_bytes(b"no weights")
-    assert not mn04_weights.is_mn04(path)
+    assert not download.is_mn04(path)
 
 
 def test_names_are_the_published_list():
@@ -358,15 +360,14 @@ def test_it_knows_what_it_hears(pretrained, class_id, expected):
 
 
 def test_a_run_of_lite_says_what_stands_in(monkeypatch):
-    from esc_utils import training
 
     knobs = config.for_run("lite", "pann_10")
-    assert knobs.network == "mn04" and training.BACKBONES[knobs.backbone] == "EfficientAT mn04 (AudioSet)"
+    assert knobs.network == "mn04" and start.BACKBONES[knobs.backbone] == "EfficientAT mn04 (AudioSet)"
     asked = []
-    monkeypatch.setattr("esc_utils.mn04.load_mn04", lambda model, path: asked.append(path) or model)
-    assert isinstance(training.build_model(knobs), Mn04)
-    training.build_model(knobs.model_copy(update={"weights_path": "mine.pt"}))
+    monkeypatch.setattr("esc_utils.standins.mn04.load_mn04", lambda model, path: asked.append(path) or model)
+    assert isinstance(start.build_model(knobs), Mn04)
+    start.build_model(knobs.model_copy(update={"weights_path": "mine.pt"}))
     assert asked == ["", "mine.pt"]
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"mine\.pt"):
-        training.build_model(knobs.model_copy(update={"weights_path": "mine.pt"}))
+        start.build_model(knobs.model_copy(update={"weights_path": "mine.pt"}))

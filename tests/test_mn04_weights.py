@@ -11,11 +11,12 @@ from oracles import randomise
 from safetensors.torch import save_file
 from test_download import Server, one_line
 
-from esc_utils import config, download, mn04_weights, provenance, training, transfer
+from esc_suite.run import download, transfer
+from esc_utils import config, paths, provenance, training
 from esc_utils.errors import UserError
-from esc_utils.mn04 import Mn04, load_mn04
+from esc_utils.standins.mn04 import Mn04, load_mn04
 
-NAME = provenance.MN04_FILE
+NAME = paths.MN04_FILE
 
 
 @pytest.fixture
@@ -52,11 +53,11 @@ def known(monkeypatch, tensors, tmp_path):
     torch.save(tensors, path)
     model = load_mn04(Mn04(1), path).eval()
     with torch.inference_mode():
-        from esc_utils.mn04 import Mn04LogMel
+        from esc_utils.logmel import Mn04LogMel
 
-        x = Mn04LogMel()(mn04_weights._chirp()[None])
+        x = Mn04LogMel()(download._chirp()[None])
         logits = model.audioset_logits(model.embed(model.normalise(x)))[0]
-    monkeypatch.setattr(mn04_weights, "LOGITS", logits[mn04_weights.CLASSES].tolist())
+    monkeypatch.setattr(download, "LOGITS", logits[download.CLASSES].tolist())
     return path.read_bytes()
 
 
@@ -79,17 +80,17 @@ def offer(server, monkeypatch):
 def test_places_in_their_order(place, tensors, tmp_path):
     lite = real_lite()
     beside = tmp_path / "shared" / "mn04" / NAME
-    assert provenance.mn04_file() == place, "where it is fetched to"
-    assert provenance.weights_digest(lite) == provenance.MN04_SHA256[:16], "what will be fetched"
+    assert paths.mn04_file() == place, "where it is fetched to"
+    assert provenance.weights_digest(lite) == paths.MN04_SHA256[:16], "what will be fetched"
     for path in (beside, place):
         path.parent.mkdir(parents=True)
         torch.save(tensors, path)
-        assert provenance.mn04_file() == provenance.weights_file(lite) == path
+        assert paths.mn04_file() == paths.weights_file(lite) == path
     mine = tmp_path / "mine.pt"
     given = lite.model_copy(update={"weights_path": str(mine)})
-    assert provenance.weights_file(given) == mine and provenance.weights_digest(given) == ""
+    assert paths.weights_file(given) == mine and provenance.weights_digest(given) == ""
     mine.write_bytes(place.read_bytes())
-    assert provenance.weights_digest(given) == provenance.weights_digest(lite) != provenance.MN04_SHA256[:16]
+    assert provenance.weights_digest(given) == provenance.weights_digest(lite) != paths.MN04_SHA256[:16]
     assert filled(load_mn04(Mn04(10)), tensors)
 
 
@@ -104,16 +105,22 @@ def filled(model, tensors) -> bool:
     return all(torch.equal(state[key], value) for key, value in tensors.items()) and not state["mean"].any()
 
 
+def fetched() -> Path:
+    """Where the weights lie once a run of lite is ready."""
+    download.ready(real_lite())
+    return paths.mn04_file()
+
+
 # ---- Fetched ------------------------------------------------------------------------------------------------------
 def test_fetched_once_on_first_use(place, known, offer, server, tensors, capsys):
     offer(known)
     models = [Mn04(10) for _ in range(3)]
-    together = [threading.Thread(target=load_mn04, args=(model,)) for model in models]
+    together = [threading.Thread(target=fetched) for _ in models]
     for thread in together:
         thread.start()
     for thread in together:
         thread.join()
-    assert all(filled(model, tensors) for model in models)
+    assert all(filled(load_mn04(model), tensors) for model in models)
     assert len(server.requests) == 1 and place.read_bytes() == known
     assert "warning" not in capsys.readouterr().out
 
@@ -124,7 +131,7 @@ def test_a_run_fetches_first_and_knows_the_weights_by_their_contents(place, know
         experiment="pann_10", dataset="synthetic", synthetic_clips=1, clip_seconds=0.5, steps=2, batch_size=2,
         outputs=str(tmp_path / "outputs"),
     )  # fmt: skip
-    first = training.run(lite, quiet=True).metrics
+    first = training.run(download.ready(lite), quiet=True).metrics
     assert len(server.requests) == 1 and first["steps"] == 2
     assert first["backbone"] == "EfficientAT mn04 (AudioSet)" and first["stands_in_for_pann"]
     mine = tmp_path / "mine.pt"
@@ -138,13 +145,13 @@ def test_a_cut_download_goes_on(place, known, offer, server, monkeypatch):
     monkeypatch.setattr(transfer.time, "sleep", lambda _: None)
     offer(known)
     server.cut_at = [3 * transfer.BLOCK]
-    assert mn04_weights.ensure().read_bytes() == known
+    assert fetched().read_bytes() == known
     assert server.requests == [None, f"bytes={3 * transfer.BLOCK}-"]
 
 
 def test_another_checksum_is_accepted_if_the_tensors_are_the_known_ones(place, known, offer, capsys):
     offer(known, checksum="sha256:" + "0" * 64)
-    assert mn04_weights.ensure() == place and place.read_bytes() == known
+    assert fetched() == place and place.read_bytes() == known
     warning = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: "))
     assert NAME in warning and "0" * 64 in warning and "accepted" in warning
 
@@ -156,7 +163,7 @@ def test_another_checksum_is_refused_else(place, known, offer, tensors, tmp_path
     sent = {"other weights": other.read_bytes(), "cut": known[:100_000], "page": b"<html>log in</html>"}[spoiled]
     offer(sent, checksum="sha256:" + "0" * 64)
     with pytest.raises(UserError) as caught:
-        load_mn04(Mn04(10))
+        fetched()
     assert "damaged" in one_line(caught) and NAME in str(caught.value)
     assert not place.exists() and not list(place.parent.glob("*.part"))
 
@@ -168,8 +175,10 @@ def test_offline_names_address_and_folder(place, monkeypatch):
     monkeypatch.setattr(transfer.time, "sleep", lambda _: None)
     source = replace(download.SOURCES["mn04"], host=dead.url)
     monkeypatch.setitem(download.SOURCES, "mn04", source)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match="make data PROFILE=lite"):
         load_mn04(Mn04(10))
+    with pytest.raises(UserError) as caught:
+        fetched()
     message = one_line(caught)
     assert source.url() in message and str(place.parent) in message and NAME in message
 
@@ -247,6 +256,6 @@ def test_what_is_no_checkpoint_is_refused(tensors, tmp_path, capsys):
 
 
 def test_a_path_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="mend weights_path") as caught:
+    with pytest.raises(UserError, match="no weights at") as caught:
         load_mn04(Mn04(10), tmp_path / "mine.pt")
     assert "mine.pt" in one_line(caught)

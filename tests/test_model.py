@@ -9,8 +9,9 @@ from oracles import published_tensors, randomise, reference_front_end, save_publ
 from safetensors.torch import save_file
 
 from esc_utils.errors import UserError
-from esc_utils.features import LogMel
-from esc_utils.model import Cnn14, front_end_tensors, load_pann
+from esc_utils.logmel import LogMel
+from esc_utils.model import Cnn14
+from esc_utils.weights import front_end_tensors, load_pann
 
 NARROW = 4
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 import pairs  # noqa: E402
 import pairs_page  # noqa: E402
 
-from esc_utils import plan  # noqa: E402
+from esc_suite.run import plan  # noqa: E402
 
 
 @pytest.mark.parametrize("page", pairs_page.PAGES, ids=lambda path: path.name)

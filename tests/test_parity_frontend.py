@@ -5,7 +5,7 @@ import torch
 from oracles import reference_front_end, sounds
 from torchaudio.transforms import MelSpectrogram
 
-from esc_utils.features import LogMel
+from esc_utils.logmel import LogMel
 
 CLIPS = sounds()
 

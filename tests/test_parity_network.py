@@ -7,8 +7,9 @@ import torch
 from oracles import PANN_16K, panns_models, randomise, save_published, settle, sounds
 
 from esc_utils.augment import SpecMasks, apply, mixup
-from esc_utils.features import LogMel
-from esc_utils.model import Cnn14, load_pann
+from esc_utils.logmel import LogMel
+from esc_utils.model import Cnn14
+from esc_utils.weights import load_pann
 
 MASKS = SpecMasks(time=torch.tensor([[[40, 90]], [[0, 63]]]), freq=torch.tensor([[[3, 20]], [[30, 60]]]))
 WEIGHT = 0.3

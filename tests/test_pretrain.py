@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esc_utils import broad, pretrain, sounds
+from esc_utils.standins import broad, pretrain, sounds
 
 ASSETS = Path(pretrain.__file__).parent / "assets"
 
@@ -51,7 +51,8 @@ def test_the_command_writes_a_backbone_that_cnn14_loads(tmp_path, capsys):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file
 
-    from esc_utils.model import Cnn14, load_pann
+    from esc_utils.model import Cnn14
+    from esc_utils.weights import load_pann
 
     threads = torch.get_num_threads()
     small = ["--clips", "12", "--classes", "3", "--clip-seconds", "0.4", "--width", "2", "--steps", "3", "--batch", "2"]
@@ -64,7 +65,7 @@ def test_the_command_writes_a_backbone_that_cnn14_loads(tmp_path, capsys):
     model = load_pann(Cnn14(10, width=2), tmp_path / "a" / "backbone.safetensors")
     assert torch.equal(model.conv_block3.conv1.weight, first["conv_block3.conv1.weight"])
     record = json.loads((tmp_path / "a" / "backbone.json").read_text())
-    assert record["command"] == f"python -m esc_utils.pretrain {' '.join(small)}"
+    assert record["command"] == f"python -m esc_utils.standins.pretrain {' '.join(small)}"
     assert "synthesised audio only" in record["what"]
     assert record["held_out_clips"] == 3
     assert "held-out" in capsys.readouterr().out
@@ -83,7 +84,8 @@ def test_accuracy_against_counting():
 
 def test_the_shipped_backbone_fits_its_record():
     pytest.importorskip("torch")
-    from esc_utils.model import Cnn14, load_pann
+    from esc_utils.model import Cnn14
+    from esc_utils.weights import load_pann
 
     record = json.loads((ASSETS / "backbone.json").read_text())
     path = ASSETS / "backbone.safetensors"

@@ -10,7 +10,8 @@ import pytest
 import records
 from records import PNG
 
-from esc_utils import config, provenance, report
+from esc_suite.tables import report
+from esc_utils import config, provenance
 from esc_utils.errors import UserError
 
 

@@ -7,7 +7,11 @@ import pytest
 import records
 import yaml
 
-from esc_utils import comparison, config, plan, sensitivity, tables
+from esc_suite.results import comparison
+from esc_suite.run import plan
+from esc_suite.tables import rows as tables
+from esc_suite.tables import sensitivity
+from esc_utils import config
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent

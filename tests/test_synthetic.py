@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from esc_utils import sounds, synthetic, urbansound
+from esc_utils import urbansound
 from esc_utils.errors import UserError
+from esc_utils.standins import sounds, synthetic
 
 SMALL = {"clips_per_class": 3, "folds": 10, "clip_seconds": 0.32}
 

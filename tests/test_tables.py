@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 import records
 
-from esc_utils import claims, comparison, config, intervals, tables, tables_render
+from esc_suite.results import comparison, intervals
+from esc_suite.tables import claims
+from esc_suite.tables import render as tables_render
+from esc_suite.tables import rows as tables
+from esc_utils import config
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from esc_utils import checkpoint, config, evaluation, graphs, head, runs, training
+from esc_utils import checkpoint, config, evaluation, graphs, runs, training
+from esc_utils import start as head
 from esc_utils.errors import UserError
 from esc_utils.model import Cnn14
 from esc_utils.urbansound import open_dataset, split

@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from types import SimpleNamespace
 
+from esc_suite.run.check import FOLD_SIZES
+from esc_suite.run.check_paper import pools
 from esc_utils import config as knobs
-from esc_utils.check import FOLD_SIZES
-from esc_utils.check_paper import pools
 from esc_utils.sampling import budget, labelled_batch
 from esc_utils.urbansound import CLASSES, FOLDS
 
@@ -81,7 +81,7 @@ def _pools(record: dict) -> tuple[int, int]:
 
 
 def _network(records) -> list[tuple]:
-    from esc_utils.training import BACKBONES
+    from esc_utils.start import BACKBONES
 
     own = [r for r in records if r["config"]["pretrained"] and r["backbone"] != BACKBONES["pann"]]
     return [

@@ -19,7 +19,8 @@ NODE_THREADS = 4  # of a cluster job that may use many
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from esc_utils import config, gpus, plan, runs  # noqa: E402
+from esc_suite.run import gpus, plan  # noqa: E402
+from esc_utils import config, runs  # noqa: E402
 from esc_utils.errors import UserError  # noqa: E402
 
 
@@ -57,7 +58,16 @@ def drive(options) -> int:
     base = config.for_run(options.profile, "", **places)
     plan.whole_folds(base)  # a missing dataset or fold is said here, in one line
     folder = config.outputs_folder(base)
-    check = [sys.executable, "-m", "esc_utils.check", "--quick", "--profile", options.profile, "--outputs", options.outputs]
+    check = [
+        sys.executable,
+        "-m",
+        "esc_suite.run.check",
+        "--quick",
+        "--profile",
+        options.profile,
+        "--outputs",
+        options.outputs,
+    ]
     checked = subprocess.run([*check, *(["--data", data] if data else [])], cwd=ROOT, capture_output=True, text=True)
     if checked.returncode:
         failed = [line.split(maxsplit=2)[1:] for line in checked.stdout.splitlines() if line.startswith("fail ")]
@@ -121,10 +131,10 @@ def snakemake(options, data: str, wanted: list[int]) -> int:
 
 @contextmanager
 def warm_kernels(environment: dict):
-    """A server that the runs' kernels are forked from (esc_utils.warm); yields the variables that lead papermill to it."""
+    """A server that the runs' kernels are forked from (run/warm.py); yields the variables that lead papermill to it."""
     with tempfile.TemporaryDirectory(prefix="esc-") as folder:
         path = f"{folder}/warm"
-        server = subprocess.Popen([sys.executable, "-m", "esc_utils.warm", path], cwd=ROOT, env=environment)
+        server = subprocess.Popen([sys.executable, "-m", "esc_suite.run.warm", path], cwd=ROOT, env=environment)
         try:
             yield {"ESC_WARM": path, "JUPYTER_DEFAULT_PROVISIONER_NAME": "esc-warm"}
         finally:

@@ -21,7 +21,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
 import evidence_pages as pages  # noqa: E402
 
-from esc_utils import plan, runs  # noqa: E402
+from esc_suite.run import plan  # noqa: E402
+from esc_utils import runs  # noqa: E402
 from esc_utils.errors import UserError, exit_with  # noqa: E402
 
 MOST_BYTES = 15_000_000  # of one profile

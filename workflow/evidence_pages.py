@@ -8,9 +8,9 @@ from pathlib import Path
 
 import differences
 
-from esc_utils import tables
-from esc_utils.claims import OPEN, summary
-from esc_utils.tables_render import MARKS
+from esc_suite.tables import rows as tables
+from esc_suite.tables.claims import OPEN, summary
+from esc_suite.tables.render import MARKS
 from esc_utils.urbansound import FOLDS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -21,11 +21,11 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 
-from esc_utils import augment, config, training  # noqa: E402
+from esc_utils import augment, config, start  # noqa: E402
 from esc_utils.errors import exit_with  # noqa: E402
 from esc_utils.evaluation import metrics  # noqa: E402
 from esc_utils.features import open_store  # noqa: E402
-from esc_utils.head import standardisation  # noqa: E402
+from esc_utils.start import standardisation  # noqa: E402
 from esc_utils.urbansound import open_dataset, split  # noqa: E402
 
 PAIRS = ((2, 1), (1, 10), (10, 2))
@@ -42,7 +42,7 @@ class Frozen:
         self.c = knobs.logistic_c
         self.dataset = open_dataset(knobs)
         self.store = open_store(knobs, self.dataset)
-        self.model = training.build_model(knobs).eval()
+        self.model = start.build_model(knobs).eval()
         self.labels = self.dataset.clips["class_id"].to_numpy()
         self.recordings = self.dataset.clips["fsid"].to_numpy()
         self.views = augment.views(knobs)

@@ -12,7 +12,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from esc_utils import intervals  # noqa: E402
+from esc_suite.results import intervals  # noqa: E402
 
 EVIDENCE = ROOT / "outputs" / "evidence" / "pairs"
 PAGES = [ROOT / "docs" / "findings.md", ROOT / "README.md"]

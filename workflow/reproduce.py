@@ -22,7 +22,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
 import evidence  # noqa: E402
 import evidence_pages as pages  # noqa: E402
 
-from esc_utils import config, plan  # noqa: E402
+from esc_suite.run import plan  # noqa: E402
+from esc_utils import config  # noqa: E402
 from esc_utils.errors import UserError, exit_with  # noqa: E402
 
 NOT_COMPARED = ("seconds", "clips_per_second", "provenance", "config")

@@ -18,7 +18,8 @@ import timing
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from esc_utils import check_paper, config
+from esc_suite.run import check_paper
+from esc_utils import config
 from esc_utils.errors import UserError
 
 

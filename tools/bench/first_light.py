@@ -135,10 +135,11 @@ def trajectory(options, name: str, device: str, dtype, tf32: bool = False) -> di
     rounding."""
     import torch
 
-    from esc_utils import features, training, urbansound
-    from esc_utils.blocks import lay_out
+    from esc_utils import features, urbansound
+    from esc_utils.fast import lay_out
     from esc_utils.optim import optimizer
     from esc_utils.sampling import Budget, draw_epoch, moved
+    from esc_utils.start import build_model
     from esc_utils.steps import fixmatch_step
 
     size = size_of(options)
@@ -152,7 +153,7 @@ def trajectory(options, name: str, device: str, dtype, tf32: bool = False) -> di
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     levels = torch.from_numpy(np.ascontiguousarray(store[rows])).float().unsqueeze(1).to(place)
     labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[rows]).to(place)
-    model = training.build_model(knobs)
+    model = build_model(knobs)
     if hasattr(model, "set_statistics"):
         model.set_statistics(levels.cpu())
     model = lay_out(model, place).train()
@@ -341,7 +342,7 @@ def operations(shape: tuple[int, ...]) -> dict:
     import torch
     from torch.nn import functional as F
 
-    from esc_utils.pooling import Halve
+    from esc_utils.fast import Halve
 
     cudnn = torch.ops.aten.cudnn_batch_norm.default
     x = torch.randn(shape, device="cuda").bfloat16().to(memory_format=torch.channels_last)
@@ -393,7 +394,8 @@ def first_runs(options) -> None:
     import torch
 
     from esc_utils import training
-    from esc_utils.model import Cnn14, front_end_tensors
+    from esc_utils.model import Cnn14
+    from esc_utils.weights import front_end_tensors
 
     size = size_of(options)
     torch.manual_seed(0)
@@ -420,7 +422,8 @@ def listed_runs(options) -> list[tuple[str, int, int]]:
 
     First those whose optimizer is not part of the record, for they take longest, then FixMatch and what it is compared
     with."""
-    from esc_utils import graphs, plan
+    from esc_suite.run import plan
+    from esc_utils import graphs
 
     folds = list(plan.whole_folds(knobs_of(options, "")))
     tables = plan.tables()
@@ -436,7 +439,8 @@ def listed_runs(options) -> list[tuple[str, int, int]]:
 
 def one_run(options, experiment: str, fold: int, seed: int, knobs: dict) -> str:
     """Train one run in this process; returns its folder."""
-    from esc_utils import plan, training
+    from esc_suite.run import plan
+    from esc_utils import training
 
     training.SAVING_SHARE = 0.0  # no checkpoint but the first: what is not finished in time is lost
     if knobs_of(options, experiment).network == "cnn14" and not options.record_wide:

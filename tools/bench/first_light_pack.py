@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from esc_utils.errors import UserError, exit_with  # noqa: E402
-from esc_utils.provenance import MN04_FILE  # noqa: E402
+from esc_utils.paths import MN04_FILE  # noqa: E402
 
 SHARED = ROOT.parent / "shared"
 PROFILE = "paper-partial"
@@ -98,8 +98,9 @@ def _call(call: dict) -> str:
 def pictures(outputs: Path) -> None:
     """The two figures of pseudo-labels that notebook 04 draws, of every FixMatch record: a run on another machine has no
     rendered notebook."""
-    from esc_utils import config, figures, runs
-    from esc_utils.notebook import keeper
+    from esc_suite import figures
+    from esc_suite.notebook import keeper
+    from esc_utils import config, runs
     from esc_utils.urbansound import CLASSES
 
     classes = [name.replace("_", " ") for name in CLASSES]

@@ -15,7 +15,8 @@ import sides
 import timing
 from growth_figure import growth_figure
 
-from esc_utils import config, features, figures
+from esc_suite import figures
+from esc_utils import config, features
 from esc_utils.urbansound import Dataset
 
 COLUMNS = ("axis", "value", "side", "seconds", "seconds_low", "seconds_high", "peak_bytes")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from esc_utils import style
+from esc_suite.figures import style
 
 LABELS = {
     "mu": "unlabelled clips per labelled clip, mu",

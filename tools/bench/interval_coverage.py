@@ -1,4 +1,4 @@
-"""How often the 95% intervals of esc_utils.intervals hold a known truth: python tools/bench/interval_coverage.py [folds]
+"""How often the 95% intervals of results/intervals hold a known truth: python tools/bench/interval_coverage.py [folds]
 
 Simulated folds of clips that succeed or fail together within a recording; the truth is the score of a huge sample.
 """
@@ -8,7 +8,7 @@ import sys
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from esc_utils import intervals
+from esc_suite.results import intervals
 
 RESAMPLES = 300
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from esc_utils import allocator, config, features, steps
 from esc_utils.augment import views
-from esc_utils.blocks import lay_out
+from esc_utils.fast import lay_out
 from esc_utils.graphs import StepGraph
-from esc_utils.mn04 import Mn04
 from esc_utils.model import Cnn14
 from esc_utils.optim import optimizer, rates_on
 from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, unlabelled_batch
+from esc_utils.standins.mn04 import Mn04
 from esc_utils.urbansound import CLASSES
 
 EXPERIMENTS = {"fixmatch": "fixmatch_tau075", "supervised": "pann_10"}

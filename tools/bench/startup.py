@@ -1,6 +1,6 @@
 """From "kernel requested" to "the next cell can train": python tools/bench/startup.py [--repeats 3]
 
-A cold kernel, which imports everything itself, and a warm one, a fork of a process that has (esc_utils/warm.py), take
+A cold kernel, which imports everything itself, and a warm one, a fork of a process that has (esc_suite/run/warm.py), take
 turns. The cells are those of notebook 04 before its training, and an optimizer. Then where a cold start's imports go.
 """
 
@@ -47,7 +47,7 @@ def kernel_seconds(warm: str = "") -> float:
     os.environ |= {"JUPYTER_DEFAULT_PROVISIONER_NAME": "esc-warm", "ESC_WARM": warm}
     began = time.perf_counter()
     folder = tempfile.mkdtemp(prefix="esc-")
-    manager = KernelManager(transport="ipc", ip=f"{folder}/k")  # as esc_utils.engine's
+    manager = KernelManager(transport="ipc", ip=f"{folder}/k")  # as esc_suite.run.engine's
     manager.start_kernel(cwd=str(ROOT))
     client = manager.client()
     try:
@@ -71,7 +71,7 @@ def server():
 
     with tempfile.TemporaryDirectory(prefix="esc-") as folder:
         path, began = f"{folder}/warm", time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-m", "esc_utils.warm", path], cwd=ROOT)
+        process = subprocess.Popen([sys.executable, "-m", "esc_suite.run.warm", path], cwd=ROOT)
         try:
             while True:
                 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:

@@ -1,0 +1,252 @@
+"""Figures of the pseudo-label audit (notebooks 04 and 06). Arrays in, Figure out; counted in `esc_suite.results.pseudo`.
+
+Everywhere: confidence, pseudo (epochs, clips); labels (clips,) hidden from training; tau the threshold; epochs
+(epochs,) their numbers, 1, 2, ... when not given.
+"""
+
+import numpy as np
+
+from esc_suite.figures import style
+from esc_suite.results import pseudo as counting
+
+
+def _numbers(state, epochs):
+    return np.arange(1, len(state) + 1) if epochs is None else np.asarray(epochs)
+
+
+@style.figure
+def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pseudo-labels over the epochs"):
+    """Mask rate, accuracy of the accepted pseudo-labels, their product, and the accuracy without a threshold."""
+    from esc_suite.figures.runs import _epoch_axis
+
+    state = counting.states(confidence, pseudo, labels, tau)
+    numbers, share = _numbers(state, epochs), counting.shares(state)
+    free = counting.shares(counting.states(confidence, pseudo, labels, 0.0))["accuracy"]
+    figure = style.new(7.0, 3.5, title)
+    axes = figure.add_subplot()
+    lines = (
+        (share["accuracy"], "right, of the accepted", style.RIGHT, "-"),
+        (free, "right, of all drawn (no threshold)", style.MUTED, ":"),
+        (share["accepted"], "accepted, of all drawn (mask rate)", style.ACCENT, "--"),
+        (share["right"], "accepted and right, of all drawn", "#009E73", "-."),
+    )
+    few = "o" if len(numbers) <= 15 else None
+    for values, label, colour, dashes in lines:
+        final = f"{100 * values[-1]:.1f}" if np.isfinite(values[-1]) else "\N{EN DASH}"
+        axes.plot(numbers, 100 * values, color=colour, linestyle=dashes, marker=few, markersize=3.5,
+                  label=f"{label}: {final}", linewidth=2)  # fmt: skip
+    _epoch_axis(axes, numbers)
+    axes.set(xlabel="epoch", ylabel="unlabelled clips [%]", ylim=(0, 102))
+    axes.grid()
+    figure.legend(loc="outside lower center", ncols=2, title=f"tau = {tau:g}; the number is the last epoch's")
+    return figure
+
+
+@style.figure
+def pseudo_label_by_class(
+    confidence, pseudo, labels, tau, classes, recordings=None, epochs=None, title="Pseudo-labels by true class"
+):
+    """One panel a class: accepted share (area) and accuracy of the accepted (line) over the epochs, hidden labels.
+
+    recordings: (clips,) fsID; when given, each panel says how many of the class's recordings were ever accepted from.
+    """
+    from esc_suite.figures.runs import _epoch_axis
+
+    state = counting.states(confidence, pseudo, labels, tau)
+    numbers, labels = _numbers(state, epochs), np.asarray(labels)
+    heard = recordings is not None and counting.recordings_of_accepted(state, labels, recordings, len(classes))
+    rows, columns = style.panel_grid(len(classes), 5)
+    tall = 1.75 + 1.4 * rows
+    margins = {"left": 0.085, "right": 0.985, "bottom": 0.85 / tall, "top": 1 - 0.9 / tall, "wspace": 0.14, "hspace": 0.5}
+    figure = style.new(7.0, tall, title, margins)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    single = len(numbers) == 1
+    area = line = None
+    for index, (axes, name) in enumerate(zip(panels.flat, classes, strict=False)):
+        axes.set_title(style.spoken(name), fontsize=8.5, pad=13 if heard else None)
+        own = state[:, labels == index]
+        if not own.shape[1]:
+            axes.text(0.5, 0.5, "no clips", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
+            continue
+        share = counting.shares(own)
+        if single:
+            area = axes.bar(numbers, 100 * share["accepted"], width=0.5, color="#C9D3DC")
+        else:
+            area = axes.fill_between(numbers, 100 * share["accepted"], color="#C9D3DC", linewidth=0)
+        (line,) = axes.plot(numbers, 100 * share["accuracy"], color=style.colour_of(index), linewidth=2,
+                            marker="o" if len(numbers) <= 15 else None, markersize=3)  # fmt: skip
+        if heard:
+            words = f"{heard[index][0]} of {heard[index][1]} recordings"
+            axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=7.5, color=style.MUTED)
+    for axes in panels.flat:
+        axes.set_ylim(0, 104)
+        axes.grid(axis="y")
+        _epoch_axis(axes, numbers, most=3)
+    for axes in panels.flat[len(classes) :]:
+        axes.set_visible(False)
+    panels[-1, columns // 2].set_xlabel("epoch")
+    figure.supylabel("clips of the class [%]", fontsize=9.5, x=0.005)
+    if area is not None:
+        keys = [area, line]
+        names = ["accepted (mask rate)", "right, of the accepted (line in the class's colour)"]
+        style.key_below(figure, keys, names, 2)
+    return figure
+
+
+@style.figure
+def confidence_histograms(
+    confidence, pseudo, labels, tau, epochs=None, bins=25, title="Confidence of the weak view against tau"
+):
+    """Confidence of right and wrong pseudo-labels at an early, a middle and a late epoch, and what tau lets through."""
+    state = counting.states(confidence, pseudo, labels, tau)
+    numbers, share = _numbers(state, epochs), counting.shares(state)
+    picks = sorted({0, (len(state) - 1) // 2, len(state) - 1})
+    margins = {"left": 0.085, "right": 0.985, "bottom": 0.255, "top": 0.75, "wspace": 0.1}
+    figure = style.new(7.0, 3.4, title, margins)
+    panels = figure.subplots(1, len(picks), sharey=True, squeeze=False)[0]
+    edges = np.linspace(0, 1, bins + 1)
+    for axes, at in zip(panels, picks, strict=True):
+        values, hit = np.asarray(confidence[at], float), np.asarray(pseudo[at]) == np.asarray(labels)
+        drawn = state[at] != counting.NOT_DRAWN
+        kinds = [values[drawn & hit], values[drawn & ~hit]]
+        weights = [np.full(kind.size, 100 / max(1, drawn.sum())) for kind in kinds]
+        axes.hist(kinds, edges, weights=weights, stacked=True, color=[style.RIGHT, style.WRONG],
+                  label=["right", "wrong"], edgecolor="white", linewidth=0.3)  # fmt: skip
+        axes.axvline(tau, color="black", linewidth=1.5, linestyle="--", label=f"tau = {tau:g}")
+        accuracy = f"{share['accuracy'][at]:.0%}" if np.isfinite(share["accuracy"][at]) else "\N{EN DASH}"
+        accepted = f"{share['accepted'][at]:.0%}" if np.isfinite(share["accepted"][at]) else "\N{EN DASH}"
+        axes.set_title(f"epoch {numbers[at]:g}\n{accepted} accepted, {accuracy} of it right", fontsize=8.5,
+                       fontweight="normal")  # fmt: skip
+        axes.set(xlim=(0, 1), xlabel="confidence (largest softmax)")
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+        axes.grid(axis="y")
+    panels[0].set_ylabel("drawn clips [%]")
+    style.key_below(figure, *panels[0].get_legend_handles_labels(), 3)
+    return figure
+
+
+@style.figure
+def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
+    """Accuracy against confidence, for all pseudo-labels and for those that tau accepts, with ECE and counts.
+
+    calibration: {"before", "after"} as `audit.calibration` gives it; its bins are the ones drawn.
+    """
+    margins = {"left": 0.1, "right": 0.97, "bottom": 0.19, "top": 0.8, "wspace": 0.16, "hspace": 0.12}
+    figure = style.new(7.0, 4.6, title, margins)
+    panels = figure.subplots(2, 2, sharex="col", height_ratios=(3.2, 1))
+    for column, (key, name) in enumerate((("before", "before the threshold"), ("after", f"after it, tau = {tau:g}"))):
+        found = calibration[key]
+        bins = found["bins"]
+        above, below = panels[:, column]
+        width, middle = (bins["high"] - bins["low"]) * 0.94, (bins["high"] + bins["low"]) / 2
+        low = 0.0 if key == "before" else float(bins["low"][bins["high"] > tau + 1e-9].min()) if tau < 1 else 0.9
+        above.bar(middle, 100 * bins["accuracy"], width, color=style.RIGHT, label="accuracy of the bin")
+        above.bar(middle, 100 * (bins["confidence"] - bins["accuracy"]), width, bottom=100 * bins["accuracy"],
+                  color="none", edgecolor=style.WRONG, hatch="////", linewidth=0.8,
+                  label="gap to its confidence")  # fmt: skip
+        above.plot([low, 1], [100 * low, 100], color="black", linestyle="--", linewidth=1, label="perfectly calibrated")
+        ece = "undefined" if found["ece"] is None else f"{found['ece']:.1f} points"
+        above.set_title(f"{name}\nECE {ece}, {found['clips']:,} clips", fontsize=9, fontweight="normal")
+        above.set(ylim=(0, 102), xlim=(low, 1))
+        below.bar(middle, bins["clips"], width, color=style.TRAIN)
+        below.set_xlabel("confidence (largest softmax)")
+        for axes in (above, below):
+            axes.grid(axis="y")
+    panels[0, 0].set_ylabel("right [%]")
+    panels[1, 0].set_ylabel("clips")
+    style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 3)
+    return figure
+
+
+@style.figure
+def threshold_sweep(found, tau, title="What another threshold would have accepted"):
+    """Coverage, accuracy and yield (right less wrong) of the accepted pseudo-labels for every tau.
+
+    found: as `audit.tau_yield` gives it. Hindsight over stored confidences; nothing is trained again.
+    """
+    table, best = found["table"], found["best"]
+    total = (table["accepted"] / table["coverage"]).max()
+    figure = style.new(7.0, 3.5, title)
+    axes = figure.add_subplot()
+    gain = 100 * table["yield"] / total
+    axes.plot(table["tau"], 100 * table["accuracy"], color=style.RIGHT, linewidth=2, label="right, of the accepted")
+    axes.plot(table["tau"], 100 * table["coverage"], color=style.ACCENT, linestyle="--", linewidth=2,
+              label="accepted, of all drawn")  # fmt: skip
+    axes.plot(table["tau"], gain, color="#009E73", linestyle="-.", linewidth=2, label="yield: accepted right less wrong")
+    if best is not None:
+        top = 100 * best["yield"] / total
+        axes.plot(best["tau"], top, "D", color="white", markeredgecolor="#009E73", markeredgewidth=1.8, markersize=7,
+                  zorder=4, label=f"best yield: {top:.1f} at tau = {best['tau']:.2f}")  # fmt: skip
+    axes.axvline(tau, color="black", linestyle=":", linewidth=1.5, label=f"tau of this run = {tau:g}")
+    axes.set(xlabel="threshold tau", ylabel="unlabelled clips [%]", xlim=(0.1, 1))
+    axes.grid()
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+@style.figure
+def confidence_roc(confidence, right, tau, title="Does confidence tell right from wrong?"):
+    """ROC of accepting by confidence, over all thresholds, with the point where tau stands.
+
+    confidence, right: (clips,) of one epoch. Up: right labels that are accepted; across: wrong ones that are, too.
+    """
+    figure = style.new(3.6, 3.6, title, {"left": 0.17, "right": 0.95, "bottom": 0.14, "top": 0.86})
+    axes = figure.add_subplot()
+    axes.plot([0, 100], [0, 100], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
+    curve, point = confidence_curve(confidence, right, tau)
+    axes.plot(*curve, color=style.INK, linewidth=2)
+    axes.plot(*point, "o", color=style.ACCENT, markersize=8, zorder=4, clip_on=False)
+    axes.text(97, 3, "dot: tau", ha="right", color=style.ACCENT, fontsize=8.5)
+    axes.set(xlabel="wrong labels accepted [%]", ylabel="right labels accepted [%]", xlim=(0, 100), ylim=(0, 101))
+    axes.grid()
+    return figure
+
+
+def confidence_curve(confidence, right, tau):
+    """What `confidence_roc` draws, in per cent: (across, up) over all thresholds, and at tau; empty where labels are all
+    right or all wrong, since there is no curve then."""
+    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
+    drawn = np.isfinite(confidence)
+    confidence, right = confidence[drawn], right[drawn]
+    if right.all() or not right.any():
+        return ([], []), ([], [])
+    ranked = np.argsort(-confidence, kind="stable")
+    good, bad = np.cumsum(right[ranked]), np.cumsum(~right[ranked])
+    passed = confidence >= np.float32(tau)
+    curve = np.r_[0, 100 * bad / bad[-1]], np.r_[0, 100 * good / good[-1]]
+    return curve, ([100 * np.mean(passed[~right])], [100 * np.mean(passed[right])])
+
+
+@style.figure
+def threshold_comparison(runs, title="The same labels under each threshold"):
+    """Mask rate, accuracy of the accepted, and accepted-and-right over the epochs, one line per run.
+
+    runs: list of (label, experiment, confidence, pseudo, labels, tau); the experiment gives the line its colour.
+    """
+    from esc_suite.figures.runs import _epoch_axis
+
+    figure = style.new(7.0, 3.3, title)
+    panels = figure.subplots(1, 3, sharey=True)
+    heads = (
+        ("accepted", "Accepted\n(mask rate)"),
+        ("accuracy", "Right,\nof the accepted"),
+        ("right", "Accepted\nand right"),
+    )
+    span = [1]
+    for label, experiment, confidence, pseudo, labels, tau in runs:
+        share = counting.shares(counting.states(confidence, pseudo, labels, tau))
+        numbers = np.arange(1, len(share["accepted"]) + 1)
+        span.extend(numbers)
+        look = style.method(experiment) | {"markersize": 4, "markevery": max(1, len(numbers) // 8)}
+        for axes, (key, _) in zip(panels, heads, strict=True):
+            axes.plot(numbers, 100 * share[key], label=label, **look)
+    for axes, (_, name) in zip(panels, heads, strict=True):
+        axes.set_title(name, fontsize=9)
+        axes.set(xlabel="epoch", ylim=(0, 102))
+        _epoch_axis(axes, span)
+        axes.grid()
+    panels[0].set_ylabel("unlabelled clips drawn [%]")
+    handles, names = panels[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure

@@ -1,0 +1,130 @@
+"""What every notebook does alike: where its figures go, and the command and provenance that stand under each."""
+
+from functools import partial
+
+from esc_suite import figures
+from esc_suite.run import plan
+from esc_utils import config as knobs
+from esc_utils import provenance
+
+RUN_DPI = 110  # a table is dozens of runs with a dozen figures each; the suite's own figures are drawn finer
+
+
+def ready(config):
+    """The config of a run, after what it needs and is small has been fetched (run/download.py)."""
+    if config.network == "mn04":
+        from esc_suite.run.download import ready as fetched
+
+        return fetched(config)
+    return config
+
+
+def say(*sentences: str) -> None:
+    """Show sentences with computed numbers as one paragraph of Markdown."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(" ".join(sentences)))
+
+
+def run_intervals(run) -> dict:
+    """95% intervals of a run's last validation, by bootstrap over recordings: {"accuracy": ..., "auc": ...}."""
+    from esc_suite.results import intervals
+
+    arrays = run.predictions
+    sums = intervals.recording_sums(arrays["valid_label"], arrays["valid_prob"], arrays["valid_recording"])
+    return {metric: intervals.interval([sums], metric) for metric in ("accuracy", "auc")}
+
+
+def fold_scores(results, rows, folds):
+    """What `figures.fold_dots` takes, of `comparison.Results` and table rows: row, experiment, fold, accuracy, auc (%)."""
+    import pandas as pd
+
+    from esc_suite.results.comparison import means
+
+    columns = ["row", "experiment", "fold", "accuracy", "auc"]
+    found = []
+    for row in rows:
+        there = results.folds(row["experiment"], folds)
+        scores = (means(results, row["experiment"], there, metric) for metric in ("accuracy", "auc"))
+        found += [(row["row"], row["experiment"], *values) for values in zip(there, *scores, strict=True)]
+    return pd.DataFrame(found, columns=columns)
+
+
+def roc_rows(results, rows, folds) -> list[tuple]:
+    """What `figures.mean_roc` takes, of `comparison.Results` and table rows: (label, experiment, [(labels, prob), ...])."""
+    return [
+        (
+            row["row"],
+            row["experiment"],
+            [
+                (run.predictions["valid_label"], run.predictions["valid_prob"])
+                for run in results.runs(row["experiment"], results.folds(row["experiment"], folds))
+            ],
+        )
+        for row in rows
+    ]
+
+
+def scores_table(metrics: dict, found: dict):
+    """Scores of one run as a styled table: last epoch (the headline) with its 95% interval, best epoch (of a run that was
+    trained), and the unlabelled folds. found: metric -> interval, from `run_intervals`."""
+    import pandas as pd
+
+    validation, rest = metrics["validation"], metrics["transductive"]
+    trained = metrics["epochs"] > 0
+    rows = {"last epoch (headline)" if trained else "frozen probe (headline)": validation["last"]}
+    if trained:
+        rows[f"best epoch ({validation['best']['epoch']}), with hindsight"] = validation["best"]
+    if rest:
+        rows["the same, folds not trained on with labels"] = rest["last"]
+    columns = {"accuracy [%]": "accuracy", "by recording [%]": "accuracy_by_recording", "AUC [%]": "auc_weighted"}
+    table = pd.DataFrame(
+        {name: {column: row.get(key) for column, key in columns.items()} for name, row in rows.items()}, dtype=float
+    ).T
+    for column, metric in (("accuracy [%]", "accuracy"), ("AUC [%]", "auc")):
+        low, high = found[metric]["low"], found[metric]["high"]
+        shown = "none" if low is None else f"{low:.1f} to {high:.1f}"
+        table.insert(table.columns.get_loc(column) + 1, column.replace("[%]", "95 % interval"), "")
+        table.iloc[0, table.columns.get_loc(column) + 1] = shown
+    numbers = list(columns)
+    label = " (synthesised audio)" if metrics["synthesised"] else ""
+    return table.style.format("{:.1f}", subset=numbers, na_rep="–").set_caption(
+        f"Fold {validation['folds'][0]}: {validation['clips']} clips of {validation['recordings']} recordings{label}"
+    )
+
+
+def keeper(config, notebook: str, dataset=None, run=None):
+    """`figures.save` for one notebook: call it with figure, name, alt and caption; it returns the picture to show.
+
+    config: RunConfig; notebook: file name without .ipynb; dataset: where the figures are about the data; run: where they
+    are about one run, whose record then gives the provenance and whose figures get a folder of their own.
+    """
+    folder = knobs.outputs_folder(config) / "figures"
+    if run is None:
+        where, dpi = _provenance(config, dataset), 200
+    else:
+        folder = folder / config.experiment / f"fold{config.train_fold}_seed{config.seed}"
+        where, dpi = run.metrics["provenance"], RUN_DPI
+    return partial(
+        figures.save, folder=folder, command=command(config, notebook, run is not None), provenance=where,
+        formats=tuple(config.figure_formats), dpi=dpi,
+    )  # fmt: skip
+
+
+def command(config, notebook: str, of_run: bool = False) -> str:
+    """The papermill command that renders this notebook again, with the parameter files by name."""
+    files = plan.parameter_files(config.profile, config.experiment if of_run else "")
+    words = [f"papermill notebooks/{notebook}.ipynb OUT.ipynb --engine esc", *(f"-f {file}" for file in files)]
+    if config.data_dir:
+        words.append("-r data_dir DIR")  # the reader's own folder
+    if of_run:
+        words += [f"-p {knob} {getattr(config, knob)}" for knob in ("train_fold", "valid_fold", "seed")]
+    return " ".join(words)
+
+
+def _provenance(config, dataset) -> dict:
+    commit, dirty = provenance.commit()
+    about = {"commit": commit, "dirty": dirty, "config_hash": config.hash, "code_hash": provenance.code_hash()}
+    if dataset is not None:
+        about["dataset_fingerprint"] = dataset.fingerprint
+    return about | {"versions": provenance.versions()}

@@ -1,0 +1,1 @@
+"""What finished runs say: intervals, audits of pseudo-labels, paired comparisons."""

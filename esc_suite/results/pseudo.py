@@ -1,0 +1,56 @@
+"""Counting stored pseudo-labels: what was accepted, when, and whether it was right. Arrays in, arrays out.
+
+Everywhere: confidence (epochs, clips), NaN where a clip was not drawn; pseudo (epochs, clips), -1 where not drawn;
+labels (clips,) hidden from training; tau the threshold. Tables of the same audit are made in `audit`.
+"""
+
+import numpy as np
+
+from esc_utils.losses import accepted
+
+RIGHT, WRONG, REJECTED, NOT_DRAWN = range(4)
+
+
+def states(confidence, pseudo, labels, tau) -> np.ndarray:
+    """State of every pseudo-label, (epochs, clips) int8: RIGHT, WRONG (accepted), REJECTED or NOT_DRAWN."""
+    confidence, pseudo = np.atleast_2d(np.asarray(confidence)), np.atleast_2d(np.asarray(pseudo))
+    right = pseudo == np.asarray(labels)[None, :]
+    state = np.where(accepted(confidence, tau), np.where(right, RIGHT, WRONG), REJECTED)
+    return np.where(np.isnan(confidence) | (pseudo < 0), NOT_DRAWN, state).astype(np.int8)
+
+
+def shares(state, axis=1) -> dict[str, np.ndarray]:
+    """Shares (0..1) along `axis` of `states`: of the drawn clips `accepted` (the mask rate) and accepted and `right`,
+    and `accuracy` of the accepted ones (NaN where none is)."""
+    state = np.asarray(state)
+    right, wrong = np.sum(state == RIGHT, axis=axis), np.sum(state == WRONG, axis=axis)
+    drawn = np.sum(state != NOT_DRAWN, axis=axis)
+    return {
+        "accepted": _ratio(right + wrong, drawn),
+        "right": _ratio(right, drawn),
+        "accuracy": _ratio(right, right + wrong),
+    }
+
+
+def _ratio(part, whole):
+    part, whole = np.asarray(part, float), np.asarray(whole, float)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def last_drawn(confidence, pseudo) -> tuple[np.ndarray, np.ndarray]:
+    """Each clip's confidence and pseudo-label from the last epoch it was drawn in: two (clips,) arrays."""
+    confidence, pseudo = np.atleast_2d(np.asarray(confidence)), np.atleast_2d(np.asarray(pseudo))
+    drawn = ~np.isnan(confidence) & (pseudo >= 0)
+    last = len(drawn) - 1 - np.argmax(drawn[::-1], axis=0)
+    clips = np.arange(confidence.shape[1])
+    never = ~drawn.any(axis=0)
+    return np.where(never, np.nan, confidence[last, clips]), np.where(never, -1, pseudo[last, clips])
+
+
+def recordings_of_accepted(state, labels, recordings, classes: int) -> list[tuple[int, int]]:
+    """Per class: recordings that at least one accepted pseudo-label ever came from, and recordings there are."""
+    labels, recordings = np.asarray(labels), np.asarray(recordings)
+    ever = np.any((state == RIGHT) | (state == WRONG), axis=0)
+    return [
+        (len(np.unique(recordings[ever & (labels == c)])), len(np.unique(recordings[labels == c]))) for c in range(classes)
+    ]

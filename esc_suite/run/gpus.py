@@ -1,0 +1,82 @@
+"""One GPU a command, where there are several: `python -m esc_suite.run.gpus COMMAND ...`.
+
+Waits for a GPU that no such command holds, takes it, and becomes the command, which sees that GPU alone. The hold is a
+lock on an open file: it ends with the command, however that ends. Where there is no GPU, where CUDA_VISIBLE_DEVICES names
+one or none, and under Slurm, which gives out GPUs itself, the command runs as it is.
+"""
+
+import itertools
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+DRIVER = Path("/proc/driver/nvidia/gpus")
+PAUSE = 0.5  # s between two looks at GPUs that are all taken
+
+
+def devices() -> list[str]:
+    """Names that CUDA knows the usable GPUs by: those of CUDA_VISIBLE_DEVICES, else all; without importing torch."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return [str(number) for number, _ in enumerate(DRIVER.glob("*"))]
+    names = (name.strip() for name in given.split(","))
+    return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))  # where CUDA stops reading, too
+
+
+def to_choose_from() -> list[str]:
+    """The GPUs that a command must share out with others; none where that is not for us to do."""
+    found = devices()
+    assigned = "SLURM_JOB_ID" in os.environ or (len(found) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ)
+    return [] if assigned else found
+
+
+def take(names: list[str]) -> tuple[str, int]:
+    """(name, descriptor) of the first GPU that is free, once there is one; it is held until the descriptor is closed."""
+    told = False
+    while True:
+        for name in names:
+            descriptor = _hold(name)
+            if descriptor is not None:
+                return name, descriptor
+        if not told:
+            print(f"waiting for a GPU: {', '.join(names)} in use", file=sys.stderr, flush=True)
+            told = True
+        time.sleep(PAUSE)
+
+
+def _hold(name: str) -> int | None:
+    import fcntl
+
+    path = Path(tempfile.gettempdir()) / f"esc-gpu-{name}.lock"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    except PermissionError:  # another user's file in a shared /tmp: it can be locked, but not opened to create it
+        descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def main(command: list[str]) -> int:
+    if not command:
+        print("usage: python -m esc_suite.run.gpus COMMAND ...", file=sys.stderr)
+        return 2
+    names = to_choose_from()
+    if names:
+        name, descriptor = take(names)
+        os.set_inheritable(descriptor, True)  # the command holds it from now on
+        os.environ["CUDA_VISIBLE_DEVICES"] = name
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        print(f"error: {command[0]} cannot be run ({error.strerror}): check the name", file=sys.stderr)
+        return 127
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,68 @@
+"""Which runs the tables of a profile need: an explicit list from params/tables.yaml, never a glob."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from esc_utils import config
+from esc_utils.errors import UserError
+from esc_utils.urbansound import FOLDS, find_dataset, load
+
+# The notebook that papermill runs for a row, by its method.
+NOTEBOOKS = {
+    "supervised": "03_supervised_pann_baseline", "control": "03_supervised_pann_baseline",
+    "probe": "03_supervised_pann_baseline", "fixmatch": "04_fixmatch_ablations",
+}  # fmt: skip
+RUN_MB = 4000  # memory set aside for a run
+
+
+@dataclass(frozen=True, order=True)
+class Job:
+    """One training run."""
+
+    experiment: str
+    fold: int
+    seed: int
+
+
+def tables() -> dict[int, dict]:
+    """The tables of params/tables.yaml by number: title, folds, rows."""
+    return {int(name.removeprefix("table")): table for name, table in _spec()["tables"].items()}
+
+
+def _spec() -> dict:
+    return yaml.safe_load((config.project_root() / "params" / "tables.yaml").read_text(encoding="utf-8"))
+
+
+def sensitivity_jobs(folds: list[int], seeds: list[int]) -> list[Job]:
+    """Runs of params/tables.yaml's `sensitivity`: every alternative and the default that it is compared with."""
+    spec = _spec()["sensitivity"]
+    names = dict.fromkeys(row[key] for row in spec["rows"] for key in ("experiment", "baseline"))
+    return jobs({"folds": spec["folds"], "rows": [{"experiment": name} for name in names]}, folds, seeds)
+
+
+def whole_folds(base: config.RunConfig) -> dict[int, int]:
+    """Training fold -> validation fold, for the folds that are whole on disk: (k mod 10) + 1 where all ten are there, the
+    next whole fold otherwise [ledger 16]."""
+    whole = list(FOLDS)
+    if base.dataset == "urbansound8k":
+        dataset = load(find_dataset(base.data_dir), base.allow_partial)
+        there = set(dataset.clips["fold"])
+        whole = [fold for fold in FOLDS if fold in there and not dataset.missing.get(fold)]
+    if len(whole) < 2:
+        raise UserError(f"only {len(whole)} of ten folds is whole: a run needs one to train on and one to validate on")
+    return {fold: whole[(i + 1) % len(whole)] for i, fold in enumerate(whole)}
+
+
+def jobs(table: dict, folds: list[int], seeds: list[int]) -> list[Job]:
+    """Runs of one table of params/tables.yaml, and the probes that its rows are checked against, on those of its folds that
+    are there."""
+    experiments = dict.fromkeys(row[key] for row in table["rows"] for key in ("experiment", "probe") if row.get(key))
+    return [Job(e, fold, seed) for e in experiments for fold in table.get("folds", [1]) if fold in folds for seed in seeds]
+
+
+def parameter_files(profile: str, experiment: str) -> list[str]:
+    """Paths of the layers of a run, relative to the project, for papermill's -f."""
+    root = config.project_root()
+    return [str(Path(path).relative_to(root)) for path in config.layers_of(profile, experiment)]

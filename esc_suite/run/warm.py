@@ -1,0 +1,191 @@
+"""Warm kernels: one process imports torch and the rest once, and every run's kernel is a fork of it, seconds earlier.
+
+    python -m esc_suite.run.warm SOCKET      the server; `workflow/drive.py` starts and ends it
+
+Papermill's side is `WarmProvisioner`, chosen by JUPYTER_DEFAULT_PROVISIONER_NAME=esc-warm and $ESC_WARM=SOCKET. Where no
+server answers, kernels start in the usual way. A connection lasts as long as its kernel: the server reports the exit
+over it, and ends the kernel when papermill's end of it closes.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+PRELOADED = (
+    "torch", "torch._dynamo", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "matplotlib.figure",
+    "matplotlib.pyplot", "matplotlib_inline.backend_inline", "IPython.display", "ipykernel.kernelapp",
+    "ipykernel.ipkernel", "esc_utils.training", "esc_suite.figures", "esc_suite.results.audit", "esc_suite.notebook",
+)  # fmt: skip
+MESSAGE = 1 << 20  # bytes of a request, at most
+
+
+class WarmProvisioner(LocalProvisioner):
+    """Asks the server for a fork; starts a process of its own where there is none."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs):
+        process = _ask(os.environ.get("ESC_WARM", ""), cmd, kwargs)
+        if process is None:
+            return await super().launch_kernel(cmd, **kwargs)
+        self.process, self.pid, self.pgid = process, process.pid, process.pid
+        self.cwd = kwargs.get("cwd") or os.getcwd()  # noqa: PTH109
+        return self.connection_info
+
+
+def _ask(path: str, cmd: list[str], kwargs: dict) -> "Forked | None":
+    if not path or "ipykernel_launcher" not in cmd:
+        return None
+    request = {
+        "argv": cmd[cmd.index("ipykernel_launcher") + 1 :],
+        "env": {k: v for k, v in (kwargs.get("env") or os.environ).items() if isinstance(v, str)},
+        "cwd": str(kwargs.get("cwd") or os.getcwd()),  # noqa: PTH109
+    }
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(path)
+        connection.send(json.dumps(request).encode())
+        return Forked(connection, int(connection.recv(64)))
+    except (OSError, ValueError):
+        connection.close()
+        return None
+
+
+class Forked:
+    """What LocalProvisioner needs of a Popen, for a process that is the server's child, not ours."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, connection: socket.socket, pid: int):
+        self.connection, self.pid, self.returncode = connection, pid, None
+        connection.setblocking(False)
+
+    def poll(self) -> int | None:
+        """Exit status, or None while the kernel lives."""
+        if self.returncode is None:
+            try:
+                self.returncode = int(self.connection.recv(64) or b"-9")
+                self.connection.close()
+            except BlockingIOError:
+                return None
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end."""
+        if self.poll() is None:
+            if not select.select([self.connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("kernel", timeout)
+            return self.wait(timeout)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Signal the kernel."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
+def serve(path: str) -> None:
+    """Import, then fork a kernel a request until SIGTERM; kernels that still live end with the server."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # children do not touch, and so do not copy, what is here now
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
+    listener.listen(64)
+    kernels: dict[int, socket.socket] = {}  # pid -> connection to its papermill
+    try:
+        while True:
+            ready = select.select([listener, wake, *kernels.values()], [], [])[0]
+            if wake in ready:
+                os.read(wake, 4096)
+                _report(kernels)
+            for pid, connection in list(kernels.items()):
+                if connection in ready:  # papermill is gone: so is the kernel
+                    connection.close()
+                    del kernels[pid]
+                    _end(pid)
+            if listener in ready:
+                connection, _ = listener.accept()
+                request = connection.recv(MESSAGE)
+                if request:
+                    pid = _fork(json.loads(request), [listener, connection, *kernels.values()], (wake, waker))
+                    kernels[pid] = connection
+                    connection.send(str(pid).encode())
+    finally:
+        for pid in kernels:
+            _end(pid)
+
+
+def _report(kernels: dict[int, socket.socket]) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            connection = kernels.pop(ended[0], None)
+            if connection is not None:
+                with contextlib.suppress(OSError):
+                    connection.send(str(os.waitstatus_to_exitcode(ended[1])).encode())
+                connection.close()
+
+
+def _end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, int]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:  # the child: a process group of its own, nothing of the server's left open
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for one in sockets:
+            one.close()
+        for pipe in pipes:
+            os.close(pipe)
+        quiet = os.open(os.devnull, os.O_RDWR)  # what the kernel itself prints; cells speak over their sockets
+        for stream in (0, 1, 2):
+            os.dup2(quiet, stream)
+        os.chdir(request["cwd"])
+        os.environ.clear()
+        os.environ.update(request["env"])
+        sys.argv = ["ipykernel_launcher", *request["argv"]]
+        sys.path[:0] = [""]
+        from ipykernel import kernelapp
+
+        kernelapp.launch_new_instance(argv=request["argv"])
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m esc_suite.run.warm SOCKET")
+    serve(sys.argv[1])

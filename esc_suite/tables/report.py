@@ -1,0 +1,233 @@
+"""One offline page with the tables, claims, figures and runs of a profile: `python -m esc_suite report --profile quick`."""
+
+import argparse
+import base64
+import json
+import struct
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from esc_suite.results import comparison
+from esc_suite.run import plan
+from esc_suite.tables import claims
+from esc_suite.tables import rows as tables
+from esc_suite.tables.render import environment, readable
+from esc_utils import config, provenance, runs
+from esc_utils.errors import UserError
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def stale_reasons(
+    run: runs.Run, current_code_hash: str, current_config_hash: str | None, current_fingerprint: str | None = None
+) -> list[str]:
+    """Why a run no longer is what the parameters, the code and the dataset of today would give; [] if it still is.
+
+    current_config_hash None: the experiment is no longer there; current_fingerprint None: the dataset is not at hand, so
+    it is not checked."""
+    made = run.metrics["provenance"]
+    reasons = []
+    if current_config_hash is None:
+        reasons.append(f"parameters: experiment {run.metrics['experiment']} is no longer in params/")
+    elif made["config_hash"] != current_config_hash:
+        reasons.append("parameters have changed since")
+    if made["code_hash"] != current_code_hash:
+        reasons.append("the method's code has changed since")
+    if current_fingerprint is not None and made["dataset_fingerprint"] != current_fingerprint:
+        reasons.append("the dataset has changed since")
+    return reasons
+
+
+def current_config(run: runs.Run) -> config.RunConfig | None:
+    """Config that today's parameter files give for this run; None where they no longer do."""
+    made = run.metrics["config"]
+    places = {key: made[key] for key in ("train_fold", "valid_fold", "seed", "data_dir") if key in made}
+    try:
+        return config.for_run(run.metrics["profile"], run.metrics["experiment"], **places)
+    except UserError:
+        return None
+
+
+def current_fingerprint(found: config.RunConfig | None, known: dict) -> str | None:
+    """Fingerprint of the dataset on disk; None where it is not at hand, and for the synthesised one, which code and
+    parameters determine. `known` keeps what has been looked up, by place."""
+    from esc_utils.urbansound import open_dataset
+
+    if found is None or found.dataset == "synthetic":
+        return None
+    place = found.data_dir, found.allow_partial
+    if place not in known:
+        try:
+            known[place] = open_dataset(found).fingerprint
+        except UserError:
+            known[place] = None
+    return known[place]
+
+
+def changed_knobs(run: runs.Run, now: config.RunConfig | None) -> str:
+    """Which knobs changed, "tau 0.75 -> 0.8", for the banner; "" where none did or cannot be told."""
+    if now is None:
+        return ""
+    today, made = now.model_dump(exclude=set(config.PLACES)), run.metrics["config"]
+    return ", ".join(f"{k} {made.get(k)} -> {v}" for k, v in today.items() if made.get(k) != v)
+
+
+def collect(outputs: Path, profile: str) -> dict:
+    """Everything the page shows. Tables and claims are computed from the run records, so they cannot be older than those.
+    UserError for an unknown profile, no finished run, a damaged record or a damaged figure."""
+    config.layers_of(profile, "")
+    root = outputs / profile
+    spec, results = tables.read_spec(), comparison.load(outputs, profile)
+    if not results.found:
+        raise UserError(f"no finished run under {root / 'runs'}: run `make tables PROFILE={profile}` first")
+    views = [readable(spec, name, tables.build(spec, results, name, profile), profile) for name in spec["tables"]]
+    verdicts = claims.decide(spec, results)
+    every = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
+    every.sort(key=lambda run: (run.metrics["experiment"], run.metrics["fold"], run.metrics["seed"]))
+    code, known, stale = provenance.code_hash(), {}, {}
+    groups: dict[str, list] = {}
+    for run in every:
+        now = current_config(run)
+        reasons = stale_reasons(run, code, now.hash if now else None, current_fingerprint(now, known))
+        changes = changed_knobs(run, now) if "parameters have changed since" in reasons else ""
+        for reason in reasons:
+            detail = f"{reason} ({changes})" if changes and reason.startswith("parameters have") else reason
+            stale.setdefault(detail, []).append(run.name)
+        groups.setdefault(run.metrics["experiment"], []).append(_run_view(run, root))
+    folder = root / "figures"
+    own = {path for group in groups.values() for view in group for path in view["paths"]}
+    figures = [figure(path, folder) for path in sorted(folder.rglob("*.png")) if path not in own]
+    for shown in figures:
+        made = shown["provenance"].get("code_hash")
+        if made and made != code:
+            stale.setdefault("the method's code has changed since", []).append(f"figure {shown['name']}")
+    return {
+        "profile": profile,
+        "synthesised": any(run.metrics["synthesised"] for run in every),
+        "networks": sorted({comparison.network_name(run) for run in every}),
+        "devices": sorted({run.metrics["provenance"]["device"] for run in every}),
+        "count": len(every),
+        "stale": [(reason, _few(names)) for reason, names in stale.items()],
+        "views": [(view, _there(root / "tables", view["name"])) for view in views],
+        "claims": verdicts,
+        "could_be_decided": claims.summary(verdicts),
+        "figures": figures,
+        "groups": groups,
+        "notebooks": _notebooks(root / "notebooks", "../notebooks"),
+    }
+
+
+def _few(names: list[str], most: int = 4) -> str:
+    return "; ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _there(folder: Path, name: str) -> list[str]:
+    """Links to the files of one table that lie beside the report."""
+    return [f"../tables/{name}.{end}" for end in ("csv", "md", "html") if (folder / f"{name}.{end}").is_file()]
+
+
+def _notebooks(folder: Path, link: str) -> list[tuple[str, list[str]]]:
+    """(name, links) of each rendered notebook of a folder, HTML copies included."""
+    names = sorted({path.stem for path in folder.glob("*.ipynb")} | {path.stem for path in folder.glob("*.html")})
+    names = [name for name in names if not name.endswith(".running")]
+    ends = ("html", "ipynb")
+    return [(name, [f"{link}/{name}.{end}" for end in ends if (folder / f"{name}.{end}").is_file()]) for name in names]
+
+
+def _run_view(run: runs.Run, root: Path) -> dict:
+    """What the page shows of one run."""
+    from esc_suite.notebook import command
+
+    metrics, settings = run.metrics, SimpleNamespace(**run.metrics["config"])
+    place = f"{metrics['experiment']}/{run.folder.name}"
+    folder = root / "figures" / place
+    paths = sorted(folder.rglob("*.png"))
+    links = [link for _, found in _notebooks(run.folder, f"../runs/{place}") for link in found]
+    links += [
+        f"../runs/{place}/{name}" for name in ("metrics.json", "history.csv", "log.txt") if (run.folder / name).is_file()
+    ]
+    try:
+        how = command(settings, plan.NOTEBOOKS[settings.method], of_run=True)
+    except UserError as error:  # the experiment's parameter file is gone
+        how = str(error)
+    return {
+        "run": run,
+        "name": run.name,
+        "network": comparison.network_name(run) + (" (in place of PANN)" if comparison.stands_in(run) else ""),
+        "links": links,
+        "command": how,
+        "provenance": provenance_words(metrics["provenance"]),
+        "paths": paths,
+        "figures": [figure(path, folder) for path in paths],
+    }
+
+
+def provenance_words(made: dict) -> dict[str, str]:
+    """Provenance as words to show: {name: text}, versions joined, hashes shortened."""
+    words = {}
+    for key, value in made.items():
+        if key in ("identity", "dirty"):
+            continue
+        if key == "commit":
+            value = str(value)[:12] + (" and uncommitted changes" if made.get("dirty") else "")
+        elif isinstance(value, dict):
+            value = ", ".join(f"{name} {text}" for name, text in value.items()) or "nothing"
+        words[key.replace("_", " ")] = str(value)
+    return words
+
+
+def figure(path: Path, folder: Path) -> dict:
+    """A PNG with its description from <name>.json beside it: name, data (base64), width, height, alt, caption, command,
+    provenance. Without a description the alt text is the name. UserError where either file is damaged."""
+    try:
+        drawn = path.read_bytes()
+        sidecar = path.with_suffix(".json")
+        about = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.is_file() else {}
+        if not drawn.startswith(PNG) or not isinstance(about, dict):
+            raise ValueError("not a PNG with its description")
+        width, height = struct.unpack(">II", drawn[16:24])
+    except (OSError, ValueError, struct.error) as error:
+        raise UserError(f"figure {path} is damaged ({error}): delete it and render its notebook again") from None
+    name = path.relative_to(folder).with_suffix("").as_posix()
+    return {
+        "name": name,
+        "data": base64.b64encode(drawn).decode(),
+        "width": width,
+        "height": height,
+        "alt": about.get("alt") or name.replace("_", " "),
+        "caption": about.get("caption", ""),
+        "command": about.get("command", ""),
+        "provenance": about.get("provenance") or {},
+        "words": provenance_words(about.get("provenance") or {}),
+    }
+
+
+def write(outputs: Path, profile: str) -> Path:
+    """Write outputs/<profile>/report/index.html and return its path."""
+    from esc_utils.files import write_atomic
+
+    page = environment().get_template("report.html.j2").render(**collect(outputs, profile))
+    path = outputs / profile / "report" / "index.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {path.parent} ({error.strerror}): set outputs to a folder of yours") from None
+    write_atomic(path, page.encode())
+    return path
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m esc_suite report", description=__doc__)
+    tables.add_places(parser)
+    args = parser.parse_args(argv)
+    try:
+        print(write(Path(args.outputs or config.project_root() / "outputs"), args.profile))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,9 @@ import pytest
 import records
 from records import PNG
 
+from esc_suite.tables import render as tables_render
 from esc_suite.tables import report
+from esc_suite.tables import rows as tables
 from esc_utils import config, provenance
 from esc_utils.errors import UserError
 
@@ -90,6 +92,28 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(outputs):
     assert page.all("html")[0]["lang"] == "en" and all(cell.get("scope") for cell in page.all("th"))
 
 
+def test_each_note_stands_once_for_all_tables(outputs):
+    narrow = "narrow CNN14 pretrained on synthesised audio"
+    records.write(outputs, "pann_table2", 60, profile="quick", synthesised=True, backbone=narrow)
+    text = report.write(outputs, "quick").read_text()
+    page = Page(text)
+    spec = tables.read_spec()
+    used = {n for name in tables.NAMES for part in (spec["tables"][name], *spec["tables"][name]["rows"])
+            for n in part.get("footnotes", [])}  # fmt: skip
+    assert len(used) > 20
+    words = " ".join(page.text)
+    for number in used:
+        assert words.count(spec["ledger_notes"][number]) == 1, number
+        assert text.count(f'id="note-{number}"') == 1 and f'href="#note-{number}"' in text
+    assert words.index("Table 5.") < words.index(spec["ledger_notes"][min(used)]) < words.index("Claims of the paper", 500)
+    assert {"href": "#notes"} in page.all("a")
+    # What audio it is stands over every table with numbers of it, and a stand-in carries its name.
+    assert words.count("Numbers from synthesised audio: they show that the suite works") == 3  # Tables 1, 2 and 3
+    assert "narrow CNN14 [in place of PANN]" in page.text and f"[a] {narrow} stands in place of PANN" in page.text
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
 def test_the_report_says_what_could_be_decided_and_what_is_blocked(tmp_path):
     for experiment, accuracy in (("cnn14_table2", 40), ("pann_table2", 60), ("pann_probe", 99)):
         records.write(tmp_path, experiment, accuracy)
@@ -163,17 +187,45 @@ def luminance(colour: str) -> float:
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if not found:
+        pytest.skip("no Chromium on PATH: apt-get install chromium")
+    return found
+
+
+@pytest.mark.browser
+def test_no_table_is_cut(made_outputs, tmp_path):
+    """Made-up outputs of all rows, some with a long network's name, several seeds, other steps, a reason for a block."""
+    from playwright.sync_api import sync_playwright
+
+    shutil.copytree(made_outputs / "lite" / "runs", tmp_path / "lite" / "runs")
+    for seed in (0, 1):
+        for experiment in ("pann_10", "fixmatch_tau095"):
+            records.write(tmp_path, experiment, 50 + seed, seed=seed, profile="lite", backbone=records.MN04, steps=700)
+    pages = [report.write(tmp_path, "lite"), *tables_render.write(tmp_path, "lite", with_claims=False)]
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        for width in (1280, 390):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            for path in (path for path in pages if path.suffix == ".html"):
+                page.goto(path.as_uri())
+                assert page.evaluate("document.documentElement.scrollWidth") == width, path
+                frames = page.evaluate("[...document.querySelectorAll('.scroll')].map(f => [f.scrollWidth, f.clientWidth])")
+                assert frames and (width < 1000 or all(inner <= frame for inner, frame in frames)), (path, frames)
+                most = page.evaluate("Math.max(...[...document.querySelectorAll('thead')].map(t => t.rows[0].cells.length))")
+                assert most <= 9, path
+        browser.close()
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 390])
 def test_in_a_real_browser(outputs, width):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no Chromium on PATH: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     path = report.write(outputs, "quick")
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 900})
         said, asked = [], []
         page.on("console", lambda message: said.append(message.text))

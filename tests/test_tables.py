@@ -176,12 +176,96 @@ def test_synthesised_numbers_carry_the_label_in_every_file(tmp_path):
     assert list(rows[0])[:11] == [*asked, "auc", "auc_low", "auc_high", "folds"]
 
 
+def columns_of(html: str) -> dict[str, list[str]]:
+    """The table of an HTML page by column; rows that only head a group left out."""
+    header = re.findall(r'<th scope="col">(.*?)</th>', html)
+    rows = [
+        [re.sub(r"<sup>.*?</sup>|<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
+        for row in re.findall(r'<tr><th scope="row">.*?</tr>', html, re.S)
+    ]
+    return {name: [row[at] for row in rows] for at, name in enumerate(header)}
+
+
+RUN = ["Row", "Accuracy, paper", "Accuracy, ours", "By recording", "Difference to", "AUC, paper", "AUC, ours"]
+
+
+def test_what_all_rows_share_is_no_column_but_said_once(spec, tmp_path):
+    for accuracy, name in enumerate(filter(None, (row.get("experiment") for row in spec["tables"]["table2"]["rows"]))):
+        if "probe" not in name:
+            records.write(tmp_path, name, 40 + 7 * accuracy)
+    texts = {path.name: path.read_text() for path in tables_render.write(tmp_path, "paper")}
+    shown = columns_of(texts["table2.html"])
+    assert list(shown) == RUN
+    ran = [at for at, cell in enumerate(shown["Accuracy, ours"]) if cell != "—"]
+    assert len(ran) == 5
+    for name, cells in shown.items():
+        assert len({cells[at] for at in ran}) > 1, f"every row has the same {name}"
+    same = "Each row that was run has 1 of 1 fold, 480 clips of 60 recordings, 1 seed, 2170 steps."
+    assert texts["table2.html"].count(same) == texts["table2.md"].count(same) == 1
+    assert "taken from" not in texts["table1.html"] and "its setting from 5 finished runs" in texts["table1.html"]
+    # Where the rows differ in one of these, it is a column; where in several, one column says them all.
+    records.write(tmp_path, "pann_probe", 50)
+    shown = columns_of({path.name: path.read_text() for path in tables_render.write(tmp_path, "paper")}["table2.html"])
+    assert list(shown) == [*RUN, "Steps"] and shown["Steps"] == ["2170"] * 5 + ["0"]
+    records.write(tmp_path, "pann_control", 60, seed=1)
+    texts = {path.name: path.read_text() for path in tables_render.write(tmp_path, "paper")}
+    shown = columns_of(texts["table2.html"])
+    assert list(shown) == [*RUN, "Seeds, steps"] and shown["Seeds, steps"][0] == "1 seed2170 steps"
+    assert re.fullmatch(r"2 seeds \(± [\d.]+\)2170 steps", shown["Seeds, steps"][4])
+    assert "1 seed<br>0 steps" in texts["table2.md"]
+    assert "Each row that was run has 1 of 1 fold, 480 clips of 60 recordings. " in texts["table2.md"]
+    # The CSV has every column all the same.
+    assert texts["table2.csv"].splitlines()[0].split(",") == list(tables_render.COLUMNS)
+    assert {"folds", "clips", "recordings", "seeds", "steps"} < set(tables_render.COLUMNS)
+
+
+def test_a_remark_that_rows_share_stands_once_under_the_table(spec, tmp_path):
+    for name in ("pann_table2", "fixmatch_tau095", "cnn14_table2"):
+        records.write(tmp_path, name, 70, profile="lite", backbone=None if "cnn14" in name else records.MN04)
+    view = tables_render.readable(spec, "table2", [*rows_of(spec, tmp_path, "table2", "lite").values()], "lite")
+    stands_in = "EfficientAT mn04 (AudioSet) stands in place of PANN"
+    letter = next(letter for letter, text in view["letters"].items() if text == stands_in)
+    assert view["common"] == [] and [letter in marks for marks in view["marks"]] == [False, True, True, False, False, False]
+    assert view["marks"][1][:2] == [25, 28] and view["rows"][1][0] == "EfficientAT mn04 (AudioSet) [in place of PANN]"
+    texts = {path.suffix: path.read_text() for path in tables_render.write(tmp_path, "lite", ["table2"])}
+    assert (
+        texts[".md"].count(f"- [{letter}] {stands_in}\n")
+        == texts[".md"].count(stands_in)
+        == texts[".html"].count(stands_in)
+        == 1
+    )
+    assert f"[in place of PANN] <sup>25, 28, {letter}, " in texts[".md"]
+    assert f'<a href="#note-28">28</a>, <a href="#table2-note-{letter}">{letter}</a>' in texts[".html"]
+    # A single table keeps its own notes, each once.
+    for number, text in view["notes"].items():
+        assert f"- [{number}] {text}" in texts[".md"] and texts[".html"].count(f'<li id="note-{number}">') == 1
+    every = tables_render.readable(spec, "table4", [*rows_of(spec, tmp_path, "table4", "lite").values()], "lite")
+    assert (
+        every["common"] == ["no run yet"] and not every["letters"] and "All rows: [3, " in tables_render.as_markdown(every)
+    )
+
+
+def test_letters_and_lines_do_not_run_out():
+    texts = [f"remark {at}" for at in range(30)]
+    common, letters, marks = tables_render._shared([[*texts, "all"], ["all"]])
+    assert common == ["all"] and list(letters)[24:28] == ["y", "z", "aa", "bb"] and marks == [list(letters), []]
+    told = "X [y z]: -1.00 [-5.42, 12.09], p = 0.015; printed +0.68; ? undecided"
+    assert tables_render.unbroken(told).split(" ") == [
+        "X", "[y", "z]:", "-1.00", "[-5.42,\u00a012.09],", "p\u00a0=\u00a00.015;", "printed\u00a0+0.68;", "?\u00a0undecided"
+    ]  # fmt: skip
+
+
 def test_table_1_is_computed(spec, tmp_path):
     records.write(tmp_path, "cnn14_table2", 40)
     rows = rows_of(spec, tmp_path, "table1")
     assert rows["weak"]["masked_expected"] == pytest.approx(8.4, abs=0.1)
     assert rows["strong"]["masked_measured"] == pytest.approx(rows["strong"]["masked_expected"], abs=1)
     assert rows["strong"]["parameters"] == "1 finished runs"
+    view = tables_render.readable(spec, "table1", list(rows.values()), "paper")
+    assert view["common"] == [] and not view["letters"]  # as printed: nothing to remark
+    assert "\nAll rows: [23].\n" in tables_render.as_markdown(view) and "All rows: [23]." in re.sub(
+        "<[^>]+>", "", tables_render.as_html(view)
+    )
     records.write(tmp_path, "pann_table2", 40, weak_freq_width=16)
     built = tables.build(spec, comparison.load(tmp_path, "paper"), "table1", "paper")
     assert [(row["row"], row["freq_width"]) for row in built] == [("Weak", 8), ("Weak", 16), ("Strong", 35)]

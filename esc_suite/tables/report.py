@@ -109,6 +109,7 @@ def collect(outputs: Path, profile: str) -> dict:
         "devices": sorted({run.metrics["provenance"]["device"] for run in every}),
         "count": len(every),
         "stale": [(reason, _few(names)) for reason, names in stale.items()],
+        "notes": dict(sorted(item for view in views for item in view["notes"].items())),
         "views": [(view, _there(root / "tables", view["name"])) for view in views],
         "claims": verdicts,
         "could_be_decided": claims.summary(verdicts),

@@ -78,12 +78,13 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
     answer |= dict.fromkeys(f"{m}{end}" for m in SCORES for end in ("", "_low", "_high"))
     notes = []
     if experiment is None:
-        return answer | {"folds": "", "data": "", "note": "printed by another paper; nothing to run"} | _footnotes(row)
+        answer |= {"folds": "", "data": ""} | _footnotes(row)
+        return answer | _remarks("printed by another paper; nothing to run")
     folds = results.folds(experiment, wanted)
     answer["folds"] = f"{len(folds)} of {len(wanted)}"
     answer |= {"fold_list": " ".join(map(str, folds))} | _footnotes(row)
     if not folds:
-        return answer | {"data": "", "note": "no run yet"}
+        return answer | {"data": ""} | _remarks("no run yet")
     if len(folds) < len(wanted):
         notes.append("folds missing: " + " ".join(str(f) for f in wanted if f not in folds))
     found = results.runs(experiment, folds)
@@ -117,7 +118,12 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
         notes.append(f"SpecAugment's frequency widths are {widths} of {knobs.bands} bands: Table 1's of 64, to scale")
     made, own = first.metrics["config"], config.exceptions(first.metrics["profile"], experiment)
     notes += [f"{key} {value} in this row alone" for key, value in own.items() if made.get(key) == value]
-    return answer | {"note": "; ".join(notes)}
+    return answer | _remarks(*notes)
+
+
+def _remarks(*notes: str) -> dict:
+    """What there is to say of a row: in one text for the CSV, and one by one, so that rows can share them."""
+    return {"note": "; ".join(notes), "remarks": list(notes)}
 
 
 def changed_method(profile: str) -> str:

@@ -132,9 +132,12 @@ def readable(spec: dict, rows: list[dict], profile: str) -> dict:
         "over recordings, p by Holm over the table. Says nothing about another training seed.",
         "header": header,
         "rows": body,
+        "marks": [[] for _ in body],
         "groups": [""] * len(body),
         "notes": {number: spec["ledger_notes"][number] for number in used},
+        "letters": {},
         "general": [],
+        "common": [],
     }
 
 

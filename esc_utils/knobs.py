@@ -41,6 +41,7 @@ class RunConfig(BaseModel):
     train_fold: Fold
     valid_fold: Annotated[int, Field(ge=0, le=10)]
     labelled: Literal["one_fold", "all_but_one"]
+    labels_per_class: Annotated[int, Field(ge=0)]
     fold_assignment: Literal["official", "by_index"]
     seed: Annotated[int, Field(ge=0)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]

@@ -19,7 +19,8 @@ ENDS = {"difference": "", "low": "_low", "high": "_high"}
 ABOVE = {"supported": "above", "contradicted": "below"}  # a control is not printed: FixMatch above it, or below
 # Knobs that a profile may change although they are method: what its network or budget cannot bear. Tables print them.
 METHOD_KNOBS = (
-    "batch_size", "fixmatch_batch_size", "mu", "head_start", "backbone_norm", "norm_statistics", "backbone_rate",
+    "labels_per_class", "batch_size", "fixmatch_batch_size", "mu",
+    "head_start", "backbone_norm", "norm_statistics", "backbone_rate",
     "dropout_block", "dropout_head", "learning_rate", "schedule", "warmup", "clip_gradients",
 )  # fmt: skip
 
@@ -132,6 +133,8 @@ def changed_method(profile: str) -> str:
         config.load(layers).model_dump() for layers in (config.layers_of("paper", ""), config.layers_of(profile, ""))
     )
     changed = [key for key in METHOD_KNOBS if ours[key] != paper[key]]
+    for knobs in (ours, paper):
+        knobs["labels_per_class"] = knobs["labels_per_class"] or "all"
     return ", ".join(f"{key} {ours[key]} (paper: {paper[key]})" for key in changed)
 
 

@@ -12,23 +12,19 @@ from . import allocator, checkpoint, provenance, runs
 from .config import RunConfig, digest
 from .device import choose_device, choose_precision, device_name, prepare
 from .errors import UserError
-from .evaluation import audit_classes, metrics, predict, score, scored
+from .evaluation import metrics, predict, scored
 from .fast import lay_out
 from .features import Clips, open_store
 from .graphs import StepGraph, optimizer_too, usable
 from .norms import clean_statistics, keeps_stored
 from .optim import Average, laid_out_as, load_state, optimizer, rate_factor, rates_on, saved_state, set_rate
 from .progress import Progress
+from .record import HISTORY, write_record
 from .sampling import DROPOUT, START, Budget, Draw, budget, draw_epoch, labelled_batch, moved, stream_seed, unlabelled_batch
-from .start import BACKBONES, build_model, parameter_groups, prepare_start, some
+from .start import build_model, parameter_groups, prepare_start, some
 from .steps import StepLoss, fixmatch_step, supervised_step
 from .urbansound import Dataset, Split, open_dataset, split
 
-HISTORY = (
-    "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share", "mask_rate",
-    "pseudo_accuracy",
-    "valid_loss", "valid_accuracy", "valid_auc",
-)  # fmt: skip
 LEAST_VALIDATIONS = 4  # of a run, where it has as many epochs, whatever `evaluate_every`
 SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
 REMEDY = "lower batch_size, fixmatch_batch_size or mu"
@@ -283,60 +279,16 @@ class _Trainer:
 
     # ---- the record -----------------------------------------------------------------------------------------------
     def _record(self) -> runs.Run:
-        import pandas
-
-        config, folds, dataset = self.config, self.folds, self.dataset
+        folds = self.folds
         with self._scoring():
             prob = self._predict(folds.validation)
             other = self._predict(folds.unlabelled) if len(folds.unlabelled) else None
-        predictions = _named("valid", dataset, folds.validation, prob)
-        validation = score(dataset, folds.validation, prob, folds.validation_folds)
-        history = pandas.DataFrame(self.history, columns=list(HISTORY))
-        validation["best"] = self.best
-        transductive, audit = None, None
-        if other is not None:
-            predictions |= _named("unlabelled", dataset, folds.unlabelled, other)
-            transductive = score(dataset, folds.unlabelled, other, folds.unlabelled_folds)
-        if config.method == "fixmatch":
-            predictions |= {"pseudo_confidence": self.confidence.numpy(), "pseudo_label": self.pseudo.numpy()}
-            audit = self._audit(history, predictions)
-        commit, dirty = provenance.commit()
-        record = {
-            "schema_version": runs.SCHEMA, "experiment": config.experiment, "profile": config.profile,
-            "fold": config.train_fold, "seed": config.seed, "synthesised": dataset.synthesised,
-            "backbone": BACKBONES[config.backbone] if config.pretrained else "random start",
-            "stands_in_for_pann": config.pretrained and config.backbone != "pann",
-            "config": config.model_dump(), "validation": validation, "transductive": transductive,
-            "epochs": self.plan.epochs, "steps": self.plan.steps,
-            "labelled_passes": round(labelled_batch(config) * self.plan.steps / len(folds.labelled), 2),
-            "unlabelled_share": float(self.losses[0] / self.losses[1]) if config.method == "fixmatch" else None,
-            "seconds": round(self.seconds, 2),
-            "clips_per_second": round(self._clips_a_step() * self.plan.steps / max(self.seconds, 1e-9), 1),
-            "provenance": {
-                "identity": self.identity, "commit": commit, "dirty": dirty, "config_hash": config.hash,
-                "code_hash": provenance.code_hash(), "dataset_fingerprint": dataset.fingerprint,
-                "dataset_missing": {str(k): v for k, v in dataset.missing.items()},
-                "versions": provenance.versions(), "device": device_name(self.device),
-                "precision": str(self.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
-            },
+        pseudo = (self.confidence.numpy(), self.pseudo.numpy()) if self.config.method == "fixmatch" else None
+        found = {
+            "identity": self.identity, "device": device_name(self.device), "threads": torch.get_num_threads(),
+            "precision": str(self.dtype).removeprefix("torch."), "best": self.best, "seconds": self.seconds,
+            "clips_a_step": self._clips_a_step(), "losses": self.losses,
         }  # fmt: skip
-        return runs.write(self.folder, record, history, predictions, audit)
-
-    def _audit(self, history, predictions: dict):
-        """Count accepted pseudo-labels by epoch and class, and write the share that is right into the history: the hidden
-        labels are read here only."""
-        arrays = [predictions[name] for name in ("pseudo_confidence", "pseudo_label", "unlabelled_label")]
-        audit = audit_classes(*arrays, predictions["unlabelled_recording"], self.config.tau)[list(runs.AUDIT)]
-        sums = audit.groupby("epoch")[["accepted", "right"]].sum()
-        history["pseudo_accuracy"] = history["epoch"].map(sums["right"] / sums["accepted"].where(sums["accepted"] > 0))
-        return audit
-
-
-def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:
-    of = dataset.clips.iloc[rows]
-    return {
-        f"{name}_file": of["file"].to_numpy(dtype=str),
-        f"{name}_recording": of["fsid"].to_numpy(dtype=np.int64),
-        f"{name}_label": of["class_id"].to_numpy(dtype=np.int64),
-        f"{name}_prob": prob.astype(np.float32),
-    }
+        return write_record(
+            self.folder, self.config, self.dataset, folds, self.plan, self.history, prob, other, pseudo, found
+        )

@@ -8,9 +8,9 @@ COMMANDS = {
     "check-paper": "esc_suite.run.check_paper",
     "download": "esc_suite.run.download",
     "features": "esc_utils.features",
-    "tables": "esc_suite.tables.rows",
+    "tables": "esc_suite.tables.write",
     "sensitivity": "esc_suite.tables.sensitivity",
-    "claims": "esc_suite.tables.claims",
+    "claims": "esc_suite.tables.write:claims",
     "report": "esc_suite.tables.report",
 }
 
@@ -26,11 +26,12 @@ def main() -> int:
         return 2
     sys.argv = [f"python -m esc_suite {name}", *sys.argv[2:]]
     try:
-        command = importlib.import_module(COMMANDS[name])
+        module, _, function = COMMANDS[name].partition(":")
+        command = getattr(importlib.import_module(module), function or "main")
     except ModuleNotFoundError as missing:  # a machine with nothing on it is what `check` is for
         print(f"fail  packages  {missing.name} is not installed: `make install`, then run this in .venv/bin/python")
         return 1
-    return command.main() or 0
+    return command() or 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from .fast import lay_out
 from .features import Clips, open_store
 from .graphs import StepGraph, optimizer_too, usable
 from .norms import clean_statistics, keeps_stored
-from .optim import Average, laid_out_as, load_state, optimizer, rate_factor, rates_on, saved_state, set_rate
+from .optim import Average, optimizer, rate_factor, rates_on, set_rate
 from .progress import Progress
 from .record import HISTORY, write_record
 from .sampling import DROPOUT, START, Budget, Draw, budget, draw_epoch, labelled_batch, moved, stream_seed, unlabelled_batch
@@ -240,42 +240,18 @@ class _Trainer:
                 self.best = found | {"epoch": self.epoch}
         return row
 
-    def _state(self) -> dict:
-        return {
-            "identity": self.identity, "epoch": self.epoch, "seconds": self.seconds,
-            "losses": self.losses.tolist(), "history": self.history, "best": self.best, "model": self.model.state_dict(),
-            "average": self.average.module.state_dict() if self.average else None,
-            "optimizer": saved_state(self.optimizer), "scaler": self.scaler.state_dict(),
-            # With gradient accumulation an epoch may end between two optimizer steps.
-            "gradients": {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None},
-            "confidence": self.confidence[: self.epoch], "pseudo": self.pseudo[: self.epoch],
-        }  # fmt: skip
-
     def _save_in_time(self) -> None:
         """Write a checkpoint, unless the last took long and is recent: CNN14's is 1.3 GB, its epoch a second on a GPU."""
         now = time.monotonic()
         if self.saved and (now - self.saved[1]) * SAVING_SHARE < self.saved[2]:
             return
-        checkpoint.save(self.folder, self._state())
+        checkpoint.save(self.folder, checkpoint.state_of(self))
         self.saved = (self.epoch, time.monotonic(), time.monotonic() - now)
 
     def _resume(self) -> None:
-        state = checkpoint.load(self.folder, self.identity)
-        if state is None:
-            return
-        self.epoch, self.seconds = state["epoch"], state["seconds"]
-        self.saved = (self.epoch, time.monotonic(), 0.0)
-        self.history, self.best, self.losses = state["history"], state["best"], np.array(state["losses"])
-        self.model.load_state_dict(state["model"])
-        if self.average is not None:
-            self.average.module.load_state_dict(state["average"])
-        load_state(self.optimizer, state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        for name, parameter in self.model.named_parameters():
-            if name in state["gradients"]:
-                parameter.grad = laid_out_as(parameter, state["gradients"][name])
-        if self.config.method == "fixmatch":
-            self.confidence[: self.epoch], self.pseudo[: self.epoch] = state["confidence"], state["pseudo"]
+        if state := checkpoint.load(self.folder, self.identity):
+            checkpoint.restore(self, state)
+            self.saved = (self.epoch, time.monotonic(), 0.0)
 
     # ---- the record -----------------------------------------------------------------------------------------------
     def _record(self) -> runs.Run:

@@ -63,7 +63,7 @@ def only(name: str, *arguments, **overrides) -> tuple[str, str]:
 
 def test_quick_part_is_quick_and_does_without_torch():
     code = (
-        "import sys; from esc_utils import check; check.main(['--quick']);"
+        "import sys; from esc_suite.run import check; check.main(['--quick']);"
         "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     )
     start = time.monotonic()

@@ -1,6 +1,7 @@
 """What a GPU needs, on the CPU: no step waits for the device, 16-bit arithmetic beside float32 losses, a store that lies
 anywhere. Under CUDA, where there is any: the CPU's results."""
 
+import shutil
 import types
 import warnings
 from dataclasses import fields
@@ -157,8 +158,18 @@ def test_settings_on_cuda(monkeypatch, name, chosen):
     assert not (backends.cudnn.benchmark or backends.cudnn.allow_tf32 or backends.cuda.matmul.allow_tf32)
 
 
-def test_what_chooses_the_arithmetic_is_part_of_a_runs_identity():
-    assert {"clips", "device", "folding"} <= set(provenance.METHOD)
+def test_what_chooses_the_arithmetic_is_part_of_a_runs_identity(tmp_path):
+    before = provenance.folder_hash(provenance.FOLDER, "*.none")
+    folder = tmp_path / "esc_utils"
+    shutil.copytree(provenance.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    assert provenance.folder_hash(folder, "*.none") == before, "wherever it lies"
+    for name in ("features", "device", "fast", "standins/mn04"):
+        file = folder / f"{name}.py"
+        text = file.read_text()
+        file.write_text(text + "\nMORE = 1\n")
+        assert provenance.folder_hash(folder, "*.none") != before, name
+        file.write_text(text + "\n# a comment\n")
+        assert provenance.folder_hash(folder, "*.none") == before, name
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_CUDA)

@@ -55,7 +55,7 @@ def mounts(tmp_path_factory):
 
     kaggle = tmp_path_factory.mktemp("kaggle")
     project = kaggle / "input" / "esc-fixmatch" / "esc-fixmatch-main"
-    for name in ("esc_utils", "params", "docs"):
+    for name in ("esc_utils", "esc_suite", "params", "docs"):
         shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "requirements.lock"):
         shutil.copy(PROJECT / name, project)

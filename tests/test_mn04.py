@@ -364,7 +364,7 @@ def test_a_run_of_lite_says_what_stands_in(monkeypatch):
     knobs = config.for_run("lite", "pann_10")
     assert knobs.network == "mn04" and start.BACKBONES[knobs.backbone] == "EfficientAT mn04 (AudioSet)"
     asked = []
-    monkeypatch.setattr("esc_utils.standins.mn04.load_mn04", lambda model, path: asked.append(path) or model)
+    monkeypatch.setattr(start, "load_mn04", lambda model, path: asked.append(path) or model)
     assert isinstance(start.build_model(knobs), Mn04)
     start.build_model(knobs.model_copy(update={"weights_path": "mine.pt"}))
     assert asked == ["", "mine.pt"]

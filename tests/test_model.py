@@ -195,7 +195,7 @@ def test_another_front_end_is_refused(tmp_path, source, key):
 
 @pytest.mark.parametrize("change", [{"fmin": 0}, {"fmax": 7600}, {"mels": 128}, {"window": 400}])
 def test_a_front_end_of_ours_that_differs_is_noticed(tmp_path, source, monkeypatch, change):
-    monkeypatch.setattr("esc_utils.model.LogMel", lambda: LogMel(**change))
+    monkeypatch.setattr("esc_utils.weights.LogMel", lambda: LogMel(**change))
     assert "another front end" in refusal(tmp_path, published_tensors(source))
 
 

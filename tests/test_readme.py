@@ -36,7 +36,7 @@ def test_chinese_commands_are_the_english_ones():
 def test_chinese_and_english_link_to_each_other_and_promise_the_same():
     assert "](README.md" in CHINESE and "](README.zh-TW.md)" in README
     for text in (README, CHINESE):
-        assert re.findall(r"^\| `(\w+)` \|", text, re.M) == ["quick", "lite", "paper-partial", "paper"]
+        assert re.findall(r"^\| `([\w-]+)` \|", text, re.M) == ["quick", "lite", "paper-partial", "paper"]
         assert all(word in text for word in ("CC BY-NC", "CC BY 4.0", "MIT"))
 
 

@@ -1,6 +1,5 @@
 import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas
@@ -12,6 +11,7 @@ from esc_utils import checkpoint, config, evaluation, graphs, runs, training
 from esc_utils import start as head
 from esc_utils.errors import UserError
 from esc_utils.model import Cnn14
+from esc_utils.paths import ASSETS
 from esc_utils.urbansound import open_dataset, split
 
 TIMES = {"seconds", "clips_per_second"}
@@ -226,7 +226,7 @@ def test_checkpoints_take_a_small_share_of_the_time(tiny, monkeypatch):
 def test_other_weights_are_another_run(tiny, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    shipped = Path(training.__file__).parent / "assets" / "backbone.safetensors"
+    shipped = ASSETS / "backbone.safetensors"
     own = tmp_path / "own.safetensors"
     own.write_bytes(shipped.read_bytes())
     knobs = tiny("pann_10", weights_path=str(own))

@@ -58,16 +58,8 @@ def drive(options) -> int:
     base = config.for_run(options.profile, "", **places)
     plan.whole_folds(base)  # a missing dataset or fold is said here, in one line
     folder = config.outputs_folder(base)
-    check = [
-        sys.executable,
-        "-m",
-        "esc_suite.run.check",
-        "--quick",
-        "--profile",
-        options.profile,
-        "--outputs",
-        options.outputs,
-    ]
+    check = [sys.executable, "-m", "esc_suite", "check", "--quick"]
+    check += ["--profile", options.profile, "--outputs", options.outputs]
     checked = subprocess.run([*check, *(["--data", data] if data else [])], cwd=ROOT, capture_output=True, text=True)
     if checked.returncode:
         failed = [line.split(maxsplit=2)[1:] for line in checked.stdout.splitlines() if line.startswith("fail ")]

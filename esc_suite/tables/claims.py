@@ -1,10 +1,6 @@
 """The paper's claims, each decided by its rules in params/tables.yaml from the runs: `python -m esc_suite claims`."""
 
-import argparse
-import sys
-
 from esc_suite.results import comparison, family, rules
-from esc_suite.tables.rows import add_places, write_and_print
 
 OPEN = "open"
 
@@ -168,13 +164,3 @@ def _measured(found: dict) -> str:
 def _chances(found: dict) -> str:
     adjusted = "" if found["p_holm"] is None else f" ({comparison.p_words(found['p_holm'])} by Holm)"
     return comparison.p_words(found["p"]) + adjusted
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m esc_suite claims", description=__doc__)
-    add_places(parser)
-    return write_and_print(parser.parse_args(argv), [], with_claims=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,7 @@ from esc_suite.run import plan
 from esc_suite.tables import claims
 from esc_suite.tables import rows as tables
 from esc_suite.tables.render import environment, readable
+from esc_suite.tables.write import add_places
 from esc_utils import config, provenance, runs
 from esc_utils.errors import UserError
 
@@ -220,7 +221,7 @@ def write(outputs: Path, profile: str) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m esc_suite report", description=__doc__)
-    tables.add_places(parser)
+    add_places(parser)
     args = parser.parse_args(argv)
     try:
         print(write(Path(args.outputs or config.project_root() / "outputs"), args.profile))

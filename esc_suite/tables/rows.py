@@ -1,7 +1,5 @@
 """Tables 1 to 5, the paper's numbers beside ours, from run records: `python -m esc_suite tables --profile quick`."""
 
-import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -225,38 +223,3 @@ def _mean(values) -> float | None:
 def _one_or_range(values) -> str:
     values = sorted(set(values))
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m esc_suite tables", description=__doc__)
-    add_places(parser)
-    parser.add_argument("--tables", nargs="+", metavar="N", help="which tables (default: all, and claims.json)")
-    args = parser.parse_args(argv)
-    chosen = [f"table{number.removeprefix('table')}" for number in args.tables or "12345"]
-    return write_and_print(args, chosen, with_claims=args.tables is None)
-
-
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """The two options that say where runs are read and tables are written."""
-    parser.add_argument("--outputs", default="", metavar="DIR", help="where the runs are (default: outputs/)")
-    parser.add_argument("--profile", default="quick", help="quick (default), lite or paper")
-
-
-def write_and_print(args: argparse.Namespace, names, with_claims: bool) -> int:
-    """Write tables and print their paths; exit status 1 and one line for what a user can mend."""
-    from esc_suite.tables.render import write
-
-    try:
-        unknown = [name for name in names if name not in NAMES]
-        if unknown:
-            raise UserError(f"no such table: {unknown[0].removeprefix('table')}; choose from 1 2 3 4 5")
-        for path in write(Path(args.outputs or config.project_root() / "outputs"), args.profile, names, with_claims):
-            print(path)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

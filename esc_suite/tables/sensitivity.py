@@ -13,6 +13,7 @@ import numpy as np
 from esc_suite.results import comparison, intervals
 from esc_suite.tables import rows as tables
 from esc_suite.tables.render import as_html, as_markdown, csv_text, number, save
+from esc_suite.tables.write import add_places
 from esc_utils import config
 from esc_utils.errors import UserError, exit_with
 
@@ -179,7 +180,7 @@ def write(outputs: Path, profile: str) -> list[Path]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m esc_suite sensitivity", description=__doc__.splitlines()[0])
-    tables.add_places(parser)
+    add_places(parser)
     options = parser.parse_args(argv)
     with exit_with():
         for path in write(Path(options.outputs or config.project_root() / "outputs"), options.profile):

@@ -25,10 +25,11 @@ import torch
 from timing import alternate, line
 
 from esc_suite.run.check_paper import forward_operations
-from esc_utils import allocator, features, logmel
+from esc_utils import allocator, features
 from esc_utils.augment import apply, mixup
 from esc_utils.errors import UserError, exit_with
 from esc_utils.fast import lay_out
+from esc_utils.logmel import LogMel
 from esc_utils.model import Cnn14
 from esc_utils.urbansound import CLASSES
 
@@ -47,7 +48,7 @@ def front_end(repeats: int, clips: int = 64) -> None:
 
     spectrogram = Spectrogram(n_fft=512, hop_length=160, win_length=512)
     logmel = LogmelFilterBank(sr=16000, n_fft=512, n_mels=64, fmin=50, fmax=8000, amin=1e-10, top_db=None)
-    front, rng = logmel.LogMel().eval(), np.random.default_rng(0)
+    front, rng = LogMel().eval(), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), ThreadPoolExecutor() as pool:
         paths = [Path(folder) / f"{i}.wav" for i in range(clips)]
         for path in paths:
@@ -73,7 +74,7 @@ def inference(repeats: int, clips: int = 16, width: int = 64) -> None:
     peer.take_weights(model)
     waves = 0.1 * torch.randn(clips, 5 * features.SAMPLE_RATE)
     with torch.inference_mode():
-        levels = logmel.LogMel().eval()(waves)
+        levels = LogMel().eval()(waves)
         quick, theirs = lay_out(copy.deepcopy(model), timing.CPU, training=False), allocator.usual()(peer)
         gap = (quick(levels) - theirs(waves)).abs().max() / theirs(waves).abs().max()
         times = alternate(lambda: quick(levels), lambda: theirs(waves), repeats)

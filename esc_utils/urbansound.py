@@ -11,6 +11,7 @@ import numpy as np
 
 from .config import RunConfig, cache_folder, data_folder
 from .errors import UserError
+from .index import CLASSES as CLASSES  # and again from here: a dataset's classes
 from .index import FOLDS, read_index
 
 if TYPE_CHECKING:

@@ -271,7 +271,7 @@ def test_command_refuses(case, places, data, damaged):
 
 def test_a_second_make_tables_beside_a_running_one(tmp_path):
     """In a copy, so that it does not meet one that runs in this checkout."""
-    for name in ("esc_utils", "params", "workflow"):
+    for name in ("esc_utils", "esc_suite", "params", "workflow"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)

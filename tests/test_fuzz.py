@@ -11,11 +11,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esc_utils import config, features, runs, urbansound
+from esc_utils import config, features, index, runs, urbansound
 from esc_utils.errors import UserError
 
 fuzz = settings(max_examples=150, derandomize=True, deadline=None)
-HEADER = ",".join(urbansound.COLUMNS)
+HEADER = ",".join(index.COLUMNS)
 CSV = "\n".join(
     [HEADER] + [f"{7 + i}-{i}-0-{i}.wav,{7 + i},0.5,{i + 1},1,{i + 1},{i},{urbansound.CLASSES[i]}" for i in range(4)]
 ).encode()
@@ -80,7 +80,7 @@ def sound_index(clips) -> None:
 @fuzz
 @given(content=st.binary(max_size=200) | damaged(CSV))
 def test_csv(content):
-    clips = read(urbansound.read_index, content, "UrbanSound8K.csv")
+    clips = read(index.read_index, content, "UrbanSound8K.csv")
     if clips is not None:
         sound_index(clips)
 
@@ -128,7 +128,7 @@ FOUND = {
 
 @pytest.mark.parametrize("case", FOUND)
 def test_csv_that_was_not_refused(case):
-    assert read(urbansound.read_index, FOUND[case].encode(), "UrbanSound8K.csv") is None
+    assert read(index.read_index, FOUND[case].encode(), "UrbanSound8K.csv") is None
 
 
 @pytest.mark.parametrize("text", ["data_dir: 2001-99-99\n", "tau: 0x_\n", "mixup: !!bool perhaps\n"])
@@ -138,12 +138,12 @@ def test_parameter_file_that_was_not_refused(text):
 
 def test_class_and_class_name_both_there():
     content = f"{HEADER},class_name\n1-1-0-0.wav,1,0,1,1,1,1,car_horn,car_horn\n".encode()
-    assert read(urbansound.read_index, content, "UrbanSound8K.csv")["class_name"].tolist() == ["car_horn"]
+    assert read(index.read_index, content, "UrbanSound8K.csv")["class_name"].tolist() == ["car_horn"]
 
 
 def test_clip_without_an_end():
     content = f"{HEADER}\n1-1-0-0.wav,1,0,inf,1,1,1,car_horn\n".encode()
-    assert read(urbansound.read_index, content, "UrbanSound8K.csv") is None
+    assert read(index.read_index, content, "UrbanSound8K.csv") is None
 
 
 def test_rate_beyond_all_sense():

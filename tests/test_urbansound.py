@@ -2,7 +2,7 @@ import numpy as np
 import pandas
 import pytest
 
-from esc_utils import config, urbansound
+from esc_utils import config, index, urbansound
 from esc_utils.errors import UserError
 
 
@@ -52,7 +52,7 @@ def test_layouts(tmp_path, layout):
     (audio / "fold3").mkdir(parents=True)
     meta.mkdir(parents=True, exist_ok=True)
     (audio / "fold3" / "7-3-0-0.wav").write_bytes(b"x")
-    header = ",".join(urbansound.COLUMNS)
+    header = ",".join(index.COLUMNS)
     (meta / "UrbanSound8K.csv").write_text(f"{header}\n7-3-0-0.wav,7,0.0,2.5,1,3,3,dog_bark\n")
     found = urbansound.load(tmp_path)
     assert len(found.clips) == 1
@@ -72,7 +72,7 @@ def test_real_clips(real_clips):
 
 @pytest.mark.real
 def test_whole_index_has_the_five_known_shared_recordings(real_clips):
-    clips = urbansound.read_index(real_clips / "metadata" / "UrbanSound8K.csv")
+    clips = index.read_index(real_clips / "metadata" / "UrbanSound8K.csv")
     whole = urbansound.Dataset(real_clips, clips, False, "", {})
     table = urbansound.leak_check(whole)
     assert set(table["fsid"]) == set(urbansound.KNOWN_SHARED)

@@ -181,18 +181,16 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
     labelled, unlabelled = (tuple(f for f in folds if f in there) for folds in (labelled, unlabelled))
     if config.method in ("fixmatch", "control") and not unlabelled:
         raise UserError(f"no unlabelled fold left in {dataset.root} for {config.method}: it needs at least three folds")
-    rows, others = dataset.rows(labelled), dataset.rows(unlabelled)
+    rows = dataset.rows(labelled)
     if config.labels_per_class and config.labelled == "one_fold":
-        kept = few_labels(dataset, rows, config.labels_per_class, config.seed, config.train_fold)
-        others = np.sort(np.concatenate([others, np.setdiff1d(rows, kept)]))
-        rows, unlabelled = kept, tuple(sorted((*labelled, *unlabelled)))
-    return Split(rows, dataset.rows(valid), others, labelled, valid, unlabelled)
+        rows = few_labels(dataset, rows, config.labels_per_class, config.seed, config.train_fold)
+    return Split(rows, dataset.rows(valid), dataset.rows(unlabelled), labelled, valid, unlabelled)
 
 
 def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: int) -> np.ndarray:
     """Of these rows at most `count` of every class, drawn at random; runs of one seed and fold draw the same.
 
-    Few labels are where unlabelled clips help most (Sohn et al. 2020: 4 to 400 a class); the paper labels whole folds."""
+    The others are left out, so that no recording is both labelled and unlabelled. Few labels are where unlabelled clips help most (Sohn et al. 2020: 4 to 400 a class); the paper labels whole folds."""
     classes = dataset.clips["class_id"].to_numpy()[rows]
     order = np.random.default_rng([seed, fold]).permutation(len(rows))
     kept = [order[classes[order] == number][:count] for number in np.unique(classes)]

@@ -99,7 +99,8 @@ def test_a_row_that_contradicts_itself_is_refused(rows, column, data):
 def test_splits_share_no_clip_and_no_recording(rows, method, train, valid, nine):
     assume(valid != train)
     labelled = "all_but_one" if nine and method is SUPERVISED else "one_fold"
-    knobs = method.model_copy(update={"train_fold": train, "valid_fold": valid, "labelled": labelled})
+    changes = {"train_fold": train, "valid_fold": valid, "labelled": labelled, "labels_per_class": 0}
+    knobs = method.model_copy(update=changes)
     clips = pd.DataFrame({"fsid": [r["fsID"] for r in rows], "fold": [r["fold"] for r in rows]})
     dataset = urbansound.Dataset(Path("x"), clips, False, "", {})
     there = set(clips["fold"])

@@ -10,7 +10,7 @@ import pytest
 import records
 
 from esc_suite.results import comparison, intervals
-from esc_suite.tables import claims
+from esc_suite.tables import claims, write
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
 from esc_utils import config
@@ -345,21 +345,21 @@ def test_unsteady_validation(spec, tmp_path):
 
 # ---- command line -------------------------------------------------------------------------------------------------
 def test_command_line(tmp_path, capsys):
-    assert tables.main(["--outputs", str(tmp_path), "--profile", "paper"]) == 1
+    assert write.main(["--outputs", str(tmp_path), "--profile", "paper"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: no finished run under") and error.count("\n") == 1
     records.write(tmp_path, "cnn14_table2", 40)
-    assert tables.main(["--outputs", str(tmp_path), "--profile", "nonsense"]) == 1
-    assert tables.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "9"]) == 1
+    assert write.main(["--outputs", str(tmp_path), "--profile", "nonsense"]) == 1
+    assert write.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "9"]) == 1
     capsys.readouterr()
-    assert tables.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "2"]) == 0
+    assert write.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "2"]) == 0
     paths = [Path(line) for line in capsys.readouterr().out.split()]
     assert [path.name for path in paths] == ["table2.csv", "table2.md", "table2.html"]
-    assert claims.main(["--outputs", str(tmp_path), "--profile", "paper"]) == 0
+    assert write.claims(["--outputs", str(tmp_path), "--profile", "paper"]) == 0
     found = json.loads(Path(capsys.readouterr().out.strip()).read_text())
     assert {claim["verdict"] for claim in found} == {"undecided"}
     first = {path: path.read_bytes() for path in paths}
-    assert tables.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "2"]) == 0
+    assert write.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "2"]) == 0
     # The same runs give the same bytes.
     assert first == {path: path.read_bytes() for path in paths}
     html = paths[2].read_text()

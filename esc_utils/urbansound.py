@@ -190,7 +190,8 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
 def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: int) -> np.ndarray:
     """Of these rows at most `count` of every class, drawn at random; runs of one seed and fold draw the same.
 
-    The others are left out, so that no recording is both labelled and unlabelled. Few labels are where unlabelled clips help most (Sohn et al. 2020: 4 to 400 a class); the paper labels whole folds."""
+    The others are left out, so that no recording is both labelled and unlabelled. Few labels are where unlabelled clips
+    help most (Sohn et al. 2020: 4 to 400 a class); the paper labels whole folds."""
     classes = dataset.clips["class_id"].to_numpy()[rows]
     order = np.random.default_rng([seed, fold]).permutation(len(rows))
     kept = [order[classes[order] == number][:count] for number in np.unique(classes)]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from esc_suite import figures
 from esc_suite.figures import style
-from esc_suite.results import audit, pseudo
+from esc_suite.results import audit, masking, pseudo
 from esc_utils.urbansound import CLASSES
 
 MEL_HZ = np.geomspace(50, 8000, 64)
@@ -243,7 +243,9 @@ def test_expected_masked_share_matches_drawing():
         ones = torch.ones(4000, 1, 501, 64)
         share = (augment(ones, augment.draw(4000, 501, 64, generator)) == 0).float().mean(dim=(1, 2, 3))
         error = float(share.std()) / 4000**0.5
-        assert abs(float(share.mean()) - figures.expected_share(*law)) < 4 * error
+        assert abs(float(share.mean()) - masking.expected_share(*law)) < 4 * error
+        counted = masking.drawn_shares(augment, 4000, generator=torch.Generator().manual_seed(0))
+        assert counted == pytest.approx(share.numpy(), abs=1e-6)
 
 
 def test_states_and_shares_by_hand():

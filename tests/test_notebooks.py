@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from esc_suite.run import plan
 from esc_utils.config import RunConfig
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -29,8 +30,8 @@ def lines(cell) -> int:
     return len(cell.source.splitlines())
 
 
-def test_there_are_notebooks():
-    assert PATHS
+def test_every_notebook_is_run_of_a_row_or_once():
+    assert [path.stem for path in PATHS] == sorted({*plan.NOTEBOOKS.values(), *plan.SUITE})
 
 
 @each

@@ -42,12 +42,12 @@ from esc_suite.figures.tables import (
     roc_frame,
     roc_title,
 )
-from esc_suite.figures.views import expected_share, masked_area, specaugment_table, views
+from esc_suite.figures.views import masked_area, specaugment_table, views
 from esc_utils.files import replace_all
 
 __all__ = [
     "all_fold_curves", "claims_overview", "class_fold_counts", "clip_view", "confidence_curve",
-    "confidence_histograms", "confidence_roc", "confusion_matrix", "durations", "example_grid", "expected_share",
+    "confidence_histograms", "confidence_roc", "confusion_matrix", "durations", "example_grid",
     "fold_curves", "fold_dots", "forest", "learning_curves", "mask_heatmap", "masked_area", "mean_roc",
     "mel_centres", "one_vs_rest", "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold",
     "reliability", "roc_artists", "roc_curves", "roc_frame", "roc_title", "salience", "save", "specaugment_table",

@@ -14,13 +14,10 @@ FILL, DASHED, LAST = "#E8F1F8", "#FFFFFF", "#FCE9DF"
 def layer_shapes(model, frames: int, mels: int) -> dict[str, tuple[tuple[int, ...], int]]:
     """Layer -> (output shape for one clip, parameters) of a Cnn14, in the order in which a clip passes them.
 
-    One clip of (1, frames, mels) goes through the network. One made on PyTorch's `meta` device, which spends no time on
-    initial values, is moved to the CPU as it is: only shapes are looked at.
+    One clip of (1, frames, mels) goes through the network, which may lie on PyTorch's `meta` device: shapes without values.
     """
     import torch
 
-    if next(model.parameters()).is_meta:
-        model = model.to_empty(device="cpu")
     found = {"log-mel": ((1, frames, mels), 0), "bn0": ((1, frames, mels), _count(model.bn0))}
 
     def noted(name):

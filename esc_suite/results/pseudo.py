@@ -66,6 +66,7 @@ def both_kinds(confidence, tau: float, count: int = 4) -> np.ndarray:
     for own, other in ((0, 1), (1, 0)):
         short = max(0, shares[own] - len(kinds[own]))
         shares[own], shares[other] = shares[own] - short, shares[other] + short
-    picked = [kind[np.linspace(0, len(kind) - 1, n).round().astype(int)] for kind, n in zip(kinds, shares, strict=True) if n]
+    wanted = [(kind, min(n, len(kind))) for kind, n in zip(kinds, shares, strict=True)]
+    picked = [kind[np.linspace(0, len(kind) - 1, n).round().astype(int)] for kind, n in wanted if n]
     turns = sorted((at, which) for which, kind in enumerate(picked) for at in range(len(kind)))
     return np.array([picked[which][at] for at, which in turns], dtype=int)

@@ -102,11 +102,12 @@ def ablations(config) -> dict[str, list[dict]]:
     from contextlib import suppress
 
     from esc_suite.results import comparison
+    from esc_suite.results.spec import read_spec
     from esc_suite.tables import rows
     from esc_utils import runs
     from esc_utils.errors import UserError
 
-    spec, results, outputs = rows.read_spec(), comparison.Results(), knobs.outputs_folder(config).parent
+    spec, results, outputs = read_spec(), comparison.Results(), knobs.outputs_folder(config).parent
     tables = {name: spec["tables"][name] for name in ABLATIONS}
     wanted = {(row["experiment"], fold) for table in tables.values() for row in table["rows"] for fold in table["folds"]}
     for experiment, fold in sorted(wanted):
@@ -153,20 +154,9 @@ def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):
     where = _provenance(config, dataset) if run is None else run.metrics["provenance"]
     dpi = RUN_DPI if of_run else 200
     return partial(
-        figures.save, folder=folder, command=command(config, notebook, of_run), provenance=where,
+        figures.save, folder=folder, command=plan.command(config, notebook, of_run), provenance=where,
         formats=tuple(config.figure_formats), dpi=dpi,
     )  # fmt: skip
-
-
-def command(config, notebook: str, of_run: bool = False) -> str:
-    """The papermill command that renders this notebook again, with the parameter files by name."""
-    files = plan.parameter_files(config.profile, config.experiment if of_run else "")
-    words = [f"papermill notebooks/{notebook}.ipynb OUT.ipynb --engine esc", *(f"-f {file}" for file in files)]
-    if config.data_dir:
-        words.append("-r data_dir DIR")  # the reader's own folder
-    if of_run:
-        words += [f"-p {knob} {getattr(config, knob)}" for knob in ("train_fold", "valid_fold", "seed")]
-    return " ".join(words)
 
 
 def _provenance(config, dataset) -> dict:

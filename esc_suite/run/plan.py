@@ -65,3 +65,14 @@ def parameter_files(profile: str, experiment: str) -> list[str]:
     """Paths of the layers of a run, relative to the project, for papermill's -f."""
     root = config.project_root()
     return [str(Path(path).relative_to(root)) for path in config.layers_of(profile, experiment)]
+
+
+def command(config, notebook: str, of_run: bool = False) -> str:
+    """The papermill command that renders this notebook again, with the parameter files by name."""
+    files = parameter_files(config.profile, config.experiment if of_run else "")
+    words = [f"papermill notebooks/{notebook}.ipynb OUT.ipynb --engine esc", *(f"-f {file}" for file in files)]
+    if config.data_dir:
+        words.append("-r data_dir DIR")  # the reader's own folder
+    if of_run:
+        words += [f"-p {knob} {getattr(config, knob)}" for knob in ("train_fold", "valid_fold", "seed")]
+    return " ".join(words)

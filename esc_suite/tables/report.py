@@ -140,8 +140,6 @@ def _notebooks(folder: Path, link: str) -> list[tuple[str, list[str]]]:
 
 def _run_view(run: runs.Run, root: Path) -> dict:
     """What the page shows of one run."""
-    from esc_suite.notebook import command
-
     metrics, settings = run.metrics, SimpleNamespace(**run.metrics["config"])
     place = f"{metrics['experiment']}/{run.folder.name}"
     folder = root / "figures" / place
@@ -151,7 +149,7 @@ def _run_view(run: runs.Run, root: Path) -> dict:
         f"../runs/{place}/{name}" for name in ("metrics.json", "history.csv", "log.txt") if (run.folder / name).is_file()
     ]
     try:
-        how = command(settings, plan.NOTEBOOKS[settings.method], of_run=True)
+        how = plan.command(settings, plan.NOTEBOOKS[settings.method], of_run=True)
     except UserError as error:  # the experiment's parameter file is gone
         how = str(error)
     return {

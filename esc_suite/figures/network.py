@@ -3,7 +3,7 @@
 import numpy as np
 
 from esc_suite.figures import style
-from esc_suite.figures.data import _decibels
+from esc_suite.figures.data import decibels
 
 ROW = 6  # boxes in a row of the drawing
 HALVED = ",\n2\N{MULTIPLICATION SIGN}2 average"
@@ -101,7 +101,7 @@ def network(shapes, classes, log_mel=None, title="From a log-mel to ten classes"
         _arrow(axes, (0.5, 1.0), (0.5, 1.085))
     if log_mel is not None:
         log_mel = np.asarray(log_mel, dtype=np.float32)
-        low, high = _decibels(log_mel)
+        low, high = decibels(log_mel)
         inside = axes.inset_axes((0.15, 0.34, 0.7, 0.34), transform=axes.transData)
         inside.imshow(log_mel.T, origin="lower", aspect="auto", vmin=low, vmax=high, interpolation="nearest")
         inside.set_axis_off()

@@ -3,8 +3,8 @@
 import numpy as np
 
 from esc_suite.figures import style
-from esc_suite.figures.data import _decibels, _mel_label, _spectrogram
-from esc_suite.figures.views import _overlay
+from esc_suite.figures.data import decibels, mel_label, spectrogram
+from esc_suite.figures.views import overlay
 
 COLUMNS = ("weak view", "y_u, eq. 1", "mask, eq. 2", "strong view", "loss, eq. 3")
 
@@ -24,13 +24,13 @@ def fixmatch_step(
     margins = {"left": 0.095, "right": 0.985, "bottom": 0.55 / tall, "top": 1 - 0.6 / tall, "wspace": 0.12, "hspace": 0.16}
     figure = style.new(7.0, tall, title, margins)
     grid = figure.add_gridspec(len(log_mels), 6, width_ratios=(1.4, 0.92, 1.2, 0.92, 1.4, 0.85))
-    low, high = _decibels(log_mels)
+    low, high = decibels(log_mels)
     for at, log_mel in enumerate(log_mels):
         bottom = at == len(log_mels) - 1
         views = [figure.add_subplot(grid[at, column]) for column in (0, 4)]
         for axes, masks in zip(views, (weak, strong), strict=True):
-            _spectrogram(axes, log_mel, hop_seconds, mel_hz, low, high)
-            _overlay(axes, masks[at], hop_seconds)
+            spectrogram(axes, log_mel, hop_seconds, mel_hz, low, high)
+            overlay(axes, masks[at], hop_seconds)
             axes.tick_params(labelbottom=bottom, labelleft=axes is views[0])
             axes.locator_params(axis="x", nbins=3)
         bars, verdict, loss = (figure.add_subplot(grid[at, column]) for column in (2, 3, 5))
@@ -41,7 +41,7 @@ def fixmatch_step(
         if not at:
             for axes, head in zip((views[0], bars, verdict, views[1], loss), COLUMNS, strict=True):
                 axes.set_title(head, fontsize=9, loc="center")
-    figure.supylabel(_mel_label(mel_hz), fontsize=9, x=0.004, ha="left")
+    figure.supylabel(mel_label(mel_hz), fontsize=9, x=0.004, ha="left")
     for x, text in ((views[0], "time [s]"), (bars, "probability"), (views[1], "time [s]")):
         x.set_xlabel(text, fontsize=9)
     return figure

@@ -51,7 +51,7 @@ def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_
                 axes.set_visible(False)
                 continue
             spectrogram(axes, log_mel, hop_seconds, mel_hz, low, high)
-            _overlay(axes, masks[i], hop_seconds)
+            overlay(axes, masks[i], hop_seconds)
             axes.set_title(f"{name}, draw {i + 1}: {masks[i].mean():.0%} masked", fontsize=9)
             axes.locator_params(axis="x", nbins=5)  # the last label of the left panel and the first of the right
             if name == "strong":
@@ -65,7 +65,7 @@ def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_
     return figure
 
 
-def _overlay(axes, mask, hop_seconds):
+def overlay(axes, mask, hop_seconds):
     from matplotlib.colors import to_rgba
 
     colour = np.zeros((*mask.T.shape, 4))

@@ -197,3 +197,27 @@ def test_the_ablations_stand_at_the_end_of_the_fixmatch_notebook():
     sources = [cell.source for cell in cells(FOLDER / "04_fixmatch_ablations.ipynb")]
     run = next(i for i, source in enumerate(sources) if "training.run(" in source)
     assert any("ablations(settings)" in source for source in sources[run:])
+
+
+def test_ablations_are_read_from_what_is_finished(tmp_path):
+    import records
+
+    from esc_suite.notebook import ablations, ablations_table
+    from esc_utils import config
+
+    settings = config.for_run("quick", "fixmatch_tau075", outputs=str(tmp_path))
+    assert not [row for rows in ablations(settings).values() for row in rows if row["accuracy"] is not None]
+    records.write(tmp_path, "fixmatch_tau075", 60, profile="quick")
+    records.write(tmp_path, "fixmatch_tau095", 50, profile="quick")
+    damaged = records.write(tmp_path, "pann_control", 55, profile="quick").folder / "metrics.json"
+    damaged.write_text("{")
+    built = ablations(settings)
+    shown = [(name, row["experiment"]) for name, rows in built.items() for row in rows if row["accuracy"] is not None]
+    assert shown == [
+        ("table2", "fixmatch_tau095"),
+        ("table3", "fixmatch_tau095"),
+        ("table3", "fixmatch_tau075"),
+        ("table4", "fixmatch_tau075"),
+    ]
+    html = ablations_table(built).to_html()
+    assert html.count("fixmatch") == 0 and "Table 4" in html and " to FixMatch" in html

@@ -1,32 +1,41 @@
-"""python -m esc_suite check | check-paper | download | features | tables | sensitivity | claims | report [options]"""
+"""The commands of the suite: python -m esc_suite COMMAND [options]. Each explains its options with --help."""
 
 import importlib
 import sys
 
-COMMANDS = {
-    "check": "esc_suite.run.check",
-    "check-paper": "esc_suite.run.check_paper",
-    "download": "esc_suite.run.download",
-    "features": "esc_utils.features",
-    "tables": "esc_suite.tables.write",
-    "sensitivity": "esc_suite.tables.sensitivity",
-    "claims": "esc_suite.tables.write:claims",
-    "report": "esc_suite.tables.report",
+COMMANDS = {  # name: where it is, what it does; words only, for a machine on which nothing is installed
+    "check": ("esc_suite.run.check", "whether this machine is ready, one line a check with its remedy"),
+    "check-paper": ("esc_suite.run.check_paper", "what the paper's scale takes, and one step of it on this CPU"),
+    "download": ("esc_suite.run.download", "UrbanSound8K and the pretrained weights, into data/"),
+    "features": ("esc_utils.features", "the log-mels of a dataset, computed once for all runs"),
+    "tables": ("esc_suite.tables.write", "Tables 1 to 5 and the claims, from finished runs"),
+    "claims": ("esc_suite.tables.write:claims", "the claims alone"),
+    "sensitivity": ("esc_suite.tables.sensitivity", "what each alternative to our choices changes, from finished runs"),
+    "report": ("esc_suite.tables.report", "everything on one HTML page, from finished runs"),
 }
+
+
+def listed() -> str:
+    """All commands with a line each."""
+    lines = [f"  {name:<13}{about}" for name, (_, about) in COMMANDS.items()]
+    return "\n".join([__doc__, "", *lines])
 
 
 def main() -> int:
     """Run one command with the rest of the command line."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("-h", "--help"):
-        print(__doc__)
+        print(listed())
         return 0
+    if not name:
+        print(listed(), file=sys.stderr)
+        return 2
     if name not in COMMANDS:
         print(f"error: no command '{name}': choose from {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     sys.argv = [f"python -m esc_suite {name}", *sys.argv[2:]]
     try:
-        module, _, function = COMMANDS[name].partition(":")
+        module, _, function = COMMANDS[name][0].partition(":")
         command = getattr(importlib.import_module(module), function or "main")
     except ModuleNotFoundError as missing:  # a machine with nothing on it is what `check` is for
         print(f"fail  packages  {missing.name} is not installed: `make install`, then run this in .venv/bin/python")

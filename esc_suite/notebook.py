@@ -93,33 +93,70 @@ def scores_table(metrics: dict, found: dict):
     )
 
 
-def keeper(config, notebook: str, dataset=None, run=None):
+ABLATIONS = ("table2", "table3", "table4")
+
+
+def ablations(config) -> dict[str, list[dict]]:
+    """Rows of Tables 2 to 4 (`tables.build`) from those runs of this profile that are finished. Records that cannot be read
+    are left out here; notebook 06 reads every record and names the damaged one."""
+    from contextlib import suppress
+
+    from esc_suite.results import comparison
+    from esc_suite.results.spec import read_spec
+    from esc_suite.tables import rows
+    from esc_utils import runs
+    from esc_utils.errors import UserError
+
+    spec, results, outputs = read_spec(), comparison.Results(), knobs.outputs_folder(config).parent
+    tables = {name: spec["tables"][name] for name in ABLATIONS}
+    wanted = {(row["experiment"], fold) for table in tables.values() for row in table["rows"] for fold in table["folds"]}
+    for experiment, fold in sorted(wanted):
+        for path in runs.find(outputs, config.profile, experiment):
+            if path.name.startswith(f"fold{fold}_"):
+                with suppress(UserError):
+                    comparison.add(results, runs.read(path))
+    return {name: rows.build(spec, results, name, config.profile) for name in tables}
+
+
+def ablations_table(built: dict[str, list[dict]]):
+    """Rows of `ablations` that have a run, as a styled table: accuracy with its interval and AUC, printed and ours, and the
+    difference to the row that each is compared with."""
+    import pandas as pd
+
+    lines = {}
+    for name, rows in built.items():
+        for row in rows:
+            if row["accuracy"] is None:
+                continue
+            interval = "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.1f} to {row['accuracy_high']:.1f}"
+            gap = row.get("accuracy_difference")
+            lines[f"Table {name[-1]}", row["row"]] = {
+                "accuracy [%]": row["accuracy"],
+                "95 % interval": interval,
+                "AUC [%]": row["auc"],
+                "the paper's accuracy [%]": row["paper_accuracy"],
+                "difference": "" if gap is None else f"{gap:+.1f} to {row['baseline']}",
+            }
+    table = pd.DataFrame(lines).T
+    return table.style.format("{:.1f}", subset=[column for column in table if "[%]" in column], na_rep="–")
+
+
+def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):
     """`figures.save` for one notebook: call it with figure, name, alt and caption; it returns the picture to show.
 
     config: RunConfig; notebook: file name without .ipynb; dataset: where the figures are about the data; run: where they
-    are about one run, whose record then gives the provenance and whose figures get a folder of their own.
+    are about one run, whose record then gives the provenance and whose figures get a folder of their own; of_run: they get
+    that folder before the run has a record.
     """
-    folder = knobs.outputs_folder(config) / "figures"
-    if run is None:
-        where, dpi = _provenance(config, dataset), 200
-    else:
+    folder, of_run = knobs.outputs_folder(config) / "figures", of_run or run is not None
+    if of_run:
         folder = folder / config.experiment / f"fold{config.train_fold}_seed{config.seed}"
-        where, dpi = run.metrics["provenance"], RUN_DPI
+    where = _provenance(config, dataset) if run is None else run.metrics["provenance"]
+    dpi = RUN_DPI if of_run else 200
     return partial(
-        figures.save, folder=folder, command=command(config, notebook, run is not None), provenance=where,
+        figures.save, folder=folder, command=plan.command(config, notebook, of_run), provenance=where,
         formats=tuple(config.figure_formats), dpi=dpi,
     )  # fmt: skip
-
-
-def command(config, notebook: str, of_run: bool = False) -> str:
-    """The papermill command that renders this notebook again, with the parameter files by name."""
-    files = plan.parameter_files(config.profile, config.experiment if of_run else "")
-    words = [f"papermill notebooks/{notebook}.ipynb OUT.ipynb --engine esc", *(f"-f {file}" for file in files)]
-    if config.data_dir:
-        words.append("-r data_dir DIR")  # the reader's own folder
-    if of_run:
-        words += [f"-p {knob} {getattr(config, knob)}" for knob in ("train_fold", "valid_fold", "seed")]
-    return " ".join(words)
 
 
 def _provenance(config, dataset) -> dict:

@@ -32,7 +32,7 @@ class Cnn14(nn.Module):
 
     Input (B, 1, frames, mels) in dB, at least 32 frames; output: logits (B, classes). `width` is the number of channels
     of the first block (64 in PANN) and doubles up to 32 * width, which is also the size of the embedding. `dropout` is
-    (after each block, before each linear layer). `blocks.lay_out` brings it into the fastest layout.
+    (after each block, before each linear layer). `fast.lay_out` brings it into the fastest layout.
     """
 
     def __init__(self, classes: int, width: int = 64, mels: int = 64, dropout: tuple[float, float] = (0.2, 0.5)):

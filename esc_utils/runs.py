@@ -27,11 +27,11 @@ AUDIT = (
     "named",
     "right",
     "recordings",
-)  # columns of audit.csv, see audit.audit_classes
+)  # columns of audit.csv, see evaluation.audit_classes
 
 
 class Record(BaseModel):
-    """metrics.json. Percentages are 0 to 100; `validation` and `transductive` as training.score writes them."""
+    """metrics.json. Percentages are 0 to 100; `validation` and `transductive` as evaluation.score writes them."""
 
     model_config = ConfigDict(extra="forbid")
 

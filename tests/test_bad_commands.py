@@ -3,6 +3,7 @@ lines. Each answers in one line that names the place and the remedy, exits with 
 
 import base64
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from bad_input import one_line
 from filelock import FileLock
 from permissions import drop_override, read_only
 
+from esc_suite.__main__ import COMMANDS
 from esc_utils import runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -278,6 +280,19 @@ def test_a_second_make_tables_beside_a_running_one(tmp_path):
     with FileLock(tmp_path / ".snakemake-driver.lock"):
         done = run(str(tmp_path / DRIVE), env={"PYTHONPATH": str(tmp_path)})
     told(done, "another `make tables`", "wait", "stop")
+
+
+def test_commands_are_listed():
+    """With --help, and with no command, which is an error; one that is not there is told in a line."""
+    done = run("esc_suite", "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for name in COMMANDS:
+        assert len(re.findall(rf"^  {name} +\S+ \S+", done.stdout, re.M)) == 1, name
+    bare = run("esc_suite")
+    assert bare.returncode == 2 and bare.stdout == "" and bare.stderr == done.stdout
+    unknown = run("esc_suite", "tabels")
+    assert unknown.returncode == 2 and unknown.stdout == ""
+    told(unknown, "'tabels'", "choose from check", "report")
 
 
 def test_check_on_a_machine_with_nothing_installed():

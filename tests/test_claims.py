@@ -8,6 +8,7 @@ import records
 from scipy import stats
 
 from esc_suite.results import comparison, family, intervals, validity
+from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
@@ -19,7 +20,7 @@ BUDGET = {"batch_size": 16}  # of supervised rows, as FixMatch's
 
 @pytest.fixture(scope="module")
 def spec():
-    return tables.read_spec()
+    return read_spec()
 
 
 def verdicts(spec, outputs, profile="paper"):
@@ -352,4 +353,4 @@ def test_a_broken_rule_is_one_line(tmp_path):
         path = tmp_path / "tables.yaml"
         path.write_text(text)
         with pytest.raises(UserError, match=reason):
-            tables.read_spec(path)
+            read_spec(path)

@@ -348,5 +348,6 @@ def test_command(offer, server, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "100 %" in out and "ready in" in out  # plain lines: pytest's output is no terminal
     (tmp_path / "file").touch()
-    assert download.main(["weights", "--to", str(tmp_path / "file"), "--base-url", server.url]) == 1
+    with pytest.raises(SystemExit, match="1"):
+        download.main(["weights", "--to", str(tmp_path / "file"), "--base-url", server.url])
     assert capsys.readouterr().err.startswith("error: cannot write into")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from esc_suite import figures
 from esc_suite.figures import style
-from esc_suite.results import audit, pseudo
+from esc_suite.results import audit, masking, pseudo
 from esc_utils.urbansound import CLASSES
 
 MEL_HZ = np.geomspace(50, 8000, 64)
@@ -109,6 +109,9 @@ def cases(missing=(), epochs=5, drawn=0.9):
         "example_grid": lambda **k: figures.example_grid(mels(), CLASSES[:3], mel_hz=MEL_HZ, **k),
         "clip_view": lambda **k: figures.clip_view(np.zeros(9600), 16000, mels(1)[0], "a clip", **k),
         "views": lambda **k: figures.views(mels(1)[0], masks(), masks(), mel_hz=MEL_HZ, **k),
+        "fixmatch_step": lambda **k: figures.fixmatch_step(
+            mels(4), masks(4), masks(4), prob[:4], prob[:4].max(1) >= 0.75, [0.5] * 4, 0.75, CLASSES, mel_hz=MEL_HZ, **k
+        ),
         "masked_area": lambda **k: figures.masked_area(both["weak"], both["strong"], 0.05, 0.4, **k),
         "learning_curves": lambda **k: figures.learning_curves(history(epochs), **k),
         "confusion_matrix": lambda **k: figures.confusion_matrix(labels, prob.argmax(1), CLASSES, **k),
@@ -243,7 +246,9 @@ def test_expected_masked_share_matches_drawing():
         ones = torch.ones(4000, 1, 501, 64)
         share = (augment(ones, augment.draw(4000, 501, 64, generator)) == 0).float().mean(dim=(1, 2, 3))
         error = float(share.std()) / 4000**0.5
-        assert abs(float(share.mean()) - figures.expected_share(*law)) < 4 * error
+        assert abs(float(share.mean()) - masking.expected_share(*law)) < 4 * error
+        counted = masking.drawn_shares(augment, 4000, generator=torch.Generator().manual_seed(0))
+        assert counted == pytest.approx(share.numpy(), abs=1e-6)
 
 
 def test_states_and_shares_by_hand():
@@ -337,3 +342,75 @@ def test_the_title_covers_nothing(name):
     for axes in figure.axes:
         if axes.get_visible() and axes.axison:
             assert not title.overlaps(axes.get_tightbbox()), axes.get_title("left")
+
+
+def cnn14(width=2):
+    import torch
+
+    from esc_utils.model import Cnn14
+
+    with torch.device("meta"):
+        return Cnn14(len(CLASSES), width)
+
+
+def test_layers_of_the_network_are_counted_and_measured():
+    shapes = figures.layer_shapes(cnn14(64), 501, 64)
+    assert shapes["conv_block1"] == ((64, 250, 32), 64 * 9 + 64 * 64 * 9 + 4 * 64)
+    assert shapes["conv_block6"][0] == (2048, 15, 2) and shapes["fc_transfer"] == ((10,), 2048 * 10 + 10)
+    assert sum(count for _, count in shapes.values()) == sum(p.numel() for p in cnn14(64).parameters())
+    table = figures.layer_table({"paper": shapes, "quick": figures.layer_shapes(cnn14(), 129, 64)})
+    assert (
+        table.loc["conv_block1", ("quick", "output for one clip")]
+        == "2 \N{MULTIPLICATION SIGN} 64 \N{MULTIPLICATION SIGN} 32"
+    )
+    assert table.loc["all", ("paper", "parameters")] == "79,694,282"
+
+
+def test_measuring_a_network_leaves_it_as_it_was():
+    model = cnn14().train()
+    figures.layer_shapes(model, 64, 64)
+    assert model.training and not any(layer._forward_hooks for layer in model.modules())
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_drawing_of_the_network_names_every_layer_and_its_shape():
+    from esc_suite.figures.network import shape_words
+
+    shapes = figures.layer_shapes(cnn14(64), 501, 64)
+    figure = figures.network(shapes, CLASSES, mels(1)[0], synthesised=True)
+    text = words(figure)
+    for name in ("log-mel", "bn0", "view", *(f"conv block {i}" for i in range(1, 7)), "pooling", "fc1", "fc_transfer"):
+        assert name in text
+    assert not [shape for shape, _ in shapes.values() if shape_words(shape) not in text]
+    assert figure.get_suptitle().endswith("synthesised audio")
+    assert not overlapping(figure.axes[0])
+
+
+def overlapping(axes) -> list[tuple[str, str]]:
+    """Pairs of texts of one panel that cover each other."""
+    axes.figure.draw_without_rendering()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in axes.texts if text.get_text()]
+    return [(a, b) for i, (a, one) in enumerate(boxes) for b, two in boxes[i + 1 :] if one.overlaps(two)]
+
+
+def test_a_step_says_what_is_accepted_and_what_it_costs():
+    prob = np.full((2, 10), 0.02)
+    prob[0, 6], prob[1, 3] = 0.82, 0.749
+    prob[1, 4] = 0.111
+    figure = figures.fixmatch_step(
+        mels(2), masks(), masks(), prob, [True, False], [1.234, 0.0], 0.75, CLASSES, mel_hz=MEL_HZ
+    )
+    text = words(figure)
+    assert "0.820 \N{GREATER-THAN OR EQUAL TO} 0.75" in text and "0.749 < 0.75" in text
+    assert text.count("mask = 1") == text.count("mask = 0") == text.count("accepted") == text.count("rejected") == 1
+    assert "1.23" in text and "gun\nshot" in text and "no part in" in text
+    assert not [pair for axes in figure.axes for pair in overlapping(axes)]
+
+
+def test_both_kinds_of_clips_are_picked_by_turns():
+    confidence = np.array([0.2, 0.9, 0.5, 0.8, 0.99, 0.74])
+    picked = pseudo.both_kinds(confidence, 0.75)
+    assert confidence[picked].tolist() == [0.99, 0.74, 0.8, 0.2]
+    assert confidence[pseudo.both_kinds(confidence, 0.95)].tolist() == [0.99, 0.9, 0.74, 0.2]  # one is accepted
+    assert len(set(pseudo.both_kinds(confidence, 1.1))) == len(set(pseudo.both_kinds(confidence, 0.0))) == 4
+    assert len(pseudo.both_kinds(confidence[:2], 0.75)) == 2

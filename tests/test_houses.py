@@ -1,6 +1,7 @@
 """Which module may import which: esc_utils is the method, esc_suite runs it and shows it."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,41 @@ def test_no_circles(house):
         free = {name for name, others in needs.items() if not others & set(needs)}
         assert free, f"a circle among {sorted(needs)}"
         needs = {name: others for name, others in needs.items() if name not in free}
+
+
+# ---- docs/architecture.md ------------------------------------------------------------------------------------------
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+ROOMS = ("results", "figures", "run", "tables", "notebook", "explore")  # each imports earlier ones only
+
+
+def room(path: Path) -> str:
+    """Room of a module of esc_suite; its two files outside of folders share one."""
+    return path.relative_to(ROOT / "esc_suite").parts[0] if path.parent.name != "esc_suite" else "notebook"
+
+
+def test_rooms_of_the_suite_stand_in_the_order_of_the_picture():
+    found = {name: set() for name in ROOMS}
+    for path in (ROOT / "esc_suite").rglob("*.py"):
+        names = {name.split(".")[1] for name in imported(path) if name.startswith("esc_suite.")}
+        found[room(path)] |= names - {room(path)}
+    assert all(not others & set(ROOMS[ROOMS.index(name) :]) for name, others in found.items())
+    arrows = re.findall(r"^  (\w+) --> (.+)$", PAGE, re.M)
+    assert {a: set(b.split(" & ")) for a, b in arrows if a != "suite"} == {a: b for a, b in found.items() if b}
+
+
+def test_lines_in_the_picture():
+    shown = {name: int(lines.replace(",", "")) for name, lines in re.findall(r"(\w+)\[\".*?([\d,]+) lines\"\]", PAGE)}
+    counted = dict.fromkeys([*ROOMS, "method", "standins"], 0)
+    for path in [*METHOD, *(ROOT / "esc_suite").rglob("*.py")]:
+        suite = path.is_relative_to(ROOT / "esc_suite")
+        name = room(path) if suite else "standins" if path.parent.name == "standins" else "method"
+        counted[name] += len(path.read_text(encoding="utf-8").splitlines())
+    assert shown.keys() == counted.keys()
+    assert all(abs(lines - counted[name]) <= max(100, lines / 10) for name, lines in shown.items()), counted
+
+
+def test_a_clip_meets_every_file_once():
+    walk = PAGE.partition("<!-- clip -->")[2].partition("<!-- /clip -->")[0]
+    files = re.findall(r"^\d+\. \[`(.+?)`\]\(\.\./(.+?)\)", walk, re.M)
+    assert len(files) > 10 and len(set(files)) == len(files) == len(re.findall(r"^\d+\.", walk, re.M))
+    assert all(shown == target and (ROOT / target).is_file() for shown, target in files)

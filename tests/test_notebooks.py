@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from esc_suite.run import plan
 from esc_utils.config import RunConfig
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -29,8 +30,8 @@ def lines(cell) -> int:
     return len(cell.source.splitlines())
 
 
-def test_there_are_notebooks():
-    assert PATHS
+def test_every_notebook_is_run_of_a_row_or_once():
+    assert [path.stem for path in PATHS] == sorted({*plan.NOTEBOOKS.values(), *plan.SUITE})
 
 
 @each
@@ -145,3 +146,78 @@ def test_results_are_computed_not_typed(path):
     """Prose holds no percentage or accuracy: such numbers come from the cells, or from the paper and say so."""
     for cell in cells(path, "markdown"):
         assert not re.findall(r"\d+\.\d+\s*%", cell.source), cell.source
+
+
+EQUATIONS = {  # as they stand in LaTeX, by their tag
+    1: r"y_u = P(u_\mathrm{weak})",
+    2: r"\mathrm{mask} = \mathbb{1}(\max y_u \ge \tau)",
+    3: r"L_u = \mathrm{mask} \cdot \mathrm{CE}(P(u_\mathrm{strong}),\, \arg\max y_u)",
+    4: r"L_s = \mathrm{CE}(P(x),\, y)",
+    5: r"L = L_s + \lambda_u L_u",
+}
+SHOWN = {
+    "03_supervised_pann_baseline": ((4,), ("Cnn14", "losses.supervised", "augment.mixup", "figures.network")),
+    "04_fixmatch_ablations": (
+        (1, 2, 3, 4, 5),
+        (
+            "augment.views",
+            "losses.accepted",
+            "losses.fixmatch",
+            "losses.supervised",
+            "losses.total",
+            "figures.fixmatch_step",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_method_is_shown_before_the_run(name):
+    """Each equation stands in LaTeX, followed by code, and what computes it is called, all before the run starts."""
+    numbers, calls = SHOWN[name]
+    found = nbformat.read(FOLDER / f"{name}.ipynb", 4).cells
+    run = next(i for i, cell in enumerate(found) if "training.run(" in cell.source)
+    before = found[:run]
+    for number in numbers:
+        formula = f"$${EQUATIONS[number]} \\tag{{{number}}}$$"
+        at = [i for i, cell in enumerate(before) if cell.cell_type == "markdown" and formula in cell.source.splitlines()]
+        assert len(at) == 1, formula
+        assert before[at[0] + 1].cell_type == "code"
+    code = "\n".join(cell.source for cell in before if cell.cell_type == "code")
+    assert not [call for call in calls if f"{call}(" not in code]
+
+
+def test_every_equation_is_in_the_readme():
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\| \d: ", line)]
+    assert [int(row[2]) for row in rows] == list(EQUATIONS)
+
+
+def test_the_ablations_stand_at_the_end_of_the_fixmatch_notebook():
+    sources = [cell.source for cell in cells(FOLDER / "04_fixmatch_ablations.ipynb")]
+    run = next(i for i, source in enumerate(sources) if "training.run(" in source)
+    assert any("ablations(settings)" in source for source in sources[run:])
+
+
+def test_ablations_are_read_from_what_is_finished(tmp_path):
+    import records
+
+    from esc_suite.notebook import ablations, ablations_table
+    from esc_utils import config
+
+    settings = config.for_run("quick", "fixmatch_tau075", outputs=str(tmp_path))
+    assert not [row for rows in ablations(settings).values() for row in rows if row["accuracy"] is not None]
+    records.write(tmp_path, "fixmatch_tau075", 60, profile="quick")
+    records.write(tmp_path, "fixmatch_tau095", 50, profile="quick")
+    damaged = records.write(tmp_path, "pann_control", 55, profile="quick").folder / "metrics.json"
+    damaged.write_text("{")
+    built = ablations(settings)
+    shown = [(name, row["experiment"]) for name, rows in built.items() for row in rows if row["accuracy"] is not None]
+    assert shown == [
+        ("table2", "fixmatch_tau095"),
+        ("table3", "fixmatch_tau095"),
+        ("table3", "fixmatch_tau075"),
+        ("table4", "fixmatch_tau075"),
+    ]
+    html = ablations_table(built).to_html()
+    assert html.count("fixmatch") == 0 and "Table 4" in html and " to FixMatch" in html

@@ -1,6 +1,7 @@
 """The README promises only what is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-TW.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "README.zh-TW.md", "notebooks/README.md")
+PAGES = ("README.md", "README.zh-TW.md", "notebooks/README.md", "docs/architecture.md")
 
 
 def commands(text) -> list[str]:
@@ -52,3 +53,11 @@ def test_make_targets_exist():
     phony = set(re.search(r"^\.PHONY:(.*)$", makefile, re.M).group(1).split())
     named = set(re.findall(r"(?:`|^)make ([a-z][\w-]*)", README, re.M))
     assert named <= phony, f"README names targets that are not there: {named - phony}"
+
+
+def test_every_dependency_is_explained():
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    section = README.partition("## What is installed")[2].partition("\n## ")[0]
+    named = [name for cell in re.findall(r"^\| ([^|]+) \|", section, re.M)[1:] for name in cell.split(", ")]
+    assert sorted(named) == sorted(re.match(r"[\w.-]+", need)[0] for need in needs)
+    assert "seaborn" not in "".join(path.read_text() for path in (ROOT / "esc_suite").rglob("*.py")), "README says so"

@@ -10,6 +10,7 @@ import pytest
 import records
 from records import PNG
 
+from esc_suite.results.spec import read_spec
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import report
 from esc_suite.tables import rows as tables
@@ -97,7 +98,7 @@ def test_each_note_stands_once_for_all_tables(outputs):
     records.write(outputs, "pann_table2", 60, profile="quick", synthesised=True, backbone=narrow)
     text = report.write(outputs, "quick").read_text()
     page = Page(text)
-    spec = tables.read_spec()
+    spec = read_spec()
     used = {n for name in tables.NAMES for part in (spec["tables"][name], *spec["tables"][name]["rows"])
             for n in part.get("footnotes", [])}  # fmt: skip
     assert len(used) > 20
@@ -159,9 +160,11 @@ def test_stale_reasons(tmp_path):
 
 
 def test_user_errors_are_one_line(outputs, tmp_path, capsys):
-    assert report.main(["--outputs", str(tmp_path / "nowhere"), "--profile", "quick"]) == 1
+    with pytest.raises(SystemExit, match="1"):
+        report.main(["--outputs", str(tmp_path / "nowhere"), "--profile", "quick"])
     (outputs / "quick/figures/bare.png").write_bytes(b"not a picture")
-    assert report.main(["--outputs", str(outputs), "--profile", "quick"]) == 1
+    with pytest.raises(SystemExit, match="1"):
+        report.main(["--outputs", str(outputs), "--profile", "quick"])
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and "no finished run" in lines[0] and "bare.png is damaged" in lines[1]
     with pytest.raises(UserError, match="no profile"):

@@ -8,8 +8,8 @@ import records
 import yaml
 
 from esc_suite.results import comparison
+from esc_suite.results.spec import read_spec
 from esc_suite.run import plan
-from esc_suite.tables import rows as tables
 from esc_suite.tables import sensitivity
 from esc_utils import config
 from esc_utils.errors import UserError
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def spec():
-    return tables.read_spec()
+    return read_spec()
 
 
 def test_every_file_has_a_row_whose_baseline_differs_in_what_the_file_says(spec):

@@ -10,6 +10,7 @@ import pytest
 import records
 
 from esc_suite.results import comparison, intervals
+from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims, write
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def spec():
-    return tables.read_spec()
+    return read_spec()
 
 
 def rows_of(spec, outputs, name, profile="paper"):
@@ -89,7 +90,7 @@ def test_a_broken_table_file_is_one_line(tmp_path):
         path = tmp_path / "tables.yaml"
         path.write_text(text)
         with pytest.raises(UserError, match=reason):
-            tables.read_spec(path)
+            read_spec(path)
 
 
 # ---- tables -------------------------------------------------------------------------------------------------------
@@ -345,12 +346,14 @@ def test_unsteady_validation(spec, tmp_path):
 
 # ---- command line -------------------------------------------------------------------------------------------------
 def test_command_line(tmp_path, capsys):
-    assert write.main(["--outputs", str(tmp_path), "--profile", "paper"]) == 1
+    with pytest.raises(SystemExit, match="1"):
+        write.main(["--outputs", str(tmp_path), "--profile", "paper"])
     error = capsys.readouterr().err
     assert error.startswith("error: no finished run under") and error.count("\n") == 1
     records.write(tmp_path, "cnn14_table2", 40)
-    assert write.main(["--outputs", str(tmp_path), "--profile", "nonsense"]) == 1
-    assert write.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "9"]) == 1
+    for words in (("nonsense",), ("paper", "--tables", "9")):
+        with pytest.raises(SystemExit, match="1"):
+            write.main(["--outputs", str(tmp_path), "--profile", *words])
     capsys.readouterr()
     assert write.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "2"]) == 0
     paths = [Path(line) for line in capsys.readouterr().out.split()]

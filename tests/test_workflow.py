@@ -22,7 +22,7 @@ TABLE2 = {
 def project(tmp_path_factory):
     """A copy of the project with a profile `tiny`."""
     copy = tmp_path_factory.mktemp("project")
-    for name in ("esc_utils", "notebooks", "params", "workflow"):
+    for name in ("esc_utils", "esc_suite", "notebooks", "params", "workflow"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for name in ("requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, copy)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from esc_suite.run import gpus, plan  # noqa: E402
 from esc_utils import config, runs  # noqa: E402
-from esc_utils.errors import UserError  # noqa: E402
+from esc_utils.errors import UserError, exit_with  # noqa: E402
 
 
 def main() -> int:
@@ -35,11 +35,8 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--workflow-profile", default="default")
     options = parser.parse_args()
-    try:
+    with exit_with():
         return drive(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
 
 
 def drive(options) -> int:

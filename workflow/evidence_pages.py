@@ -8,7 +8,7 @@ from pathlib import Path
 
 import differences
 
-from esc_suite.tables import rows as tables
+from esc_suite.results.spec import read_spec
 from esc_suite.tables.claims import OPEN, summary
 from esc_suite.tables.render import MARKS
 from esc_utils.urbansound import FOLDS
@@ -146,7 +146,7 @@ def _about(profile: str, link: str = "") -> list[str]:
 
 
 def _title(number: int) -> str:
-    return f"Table {number}: {tables.read_spec()['tables'][f'table{number}']['title']}"
+    return f"Table {number}: {read_spec()['tables'][f'table{number}']['title']}"
 
 
 def _caption(profile: str, number: int, rows: list[dict]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from esc_suite import figures
 from esc_suite.explore.canvas import SCREEN_DPI, Base, Lines, Still, heat_base
 from esc_suite.figures import style
-from esc_suite.results import pseudo
+from esc_suite.results import masking, pseudo
 from esc_utils.urbansound import CLASSES
 
 WIDE = {"description_width": "130px"}
@@ -117,7 +117,7 @@ def specaugment_explorer(dataset, features, config):
             law = [sliders[view, knob].value for knob in limits]
             augment = SpecAugment(*law)
             masks[view] = (augment(blank, augment.draw(1, frames, mels, random)) == 0)[:, 0].numpy()
-            mean = figures.expected_share(*law, frames, mels)
+            mean = masking.expected_share(*law, frames, mels)
             said.append(f"{view}: {masks[view].mean():.1%} masked in this draw, {mean:.1%} on average")
         words.value = "; ".join(said)
         pictures = {"clip": levels(), "weak0": levels(masks["weak"][0]), "strong0": levels(masks["strong"][0])}
@@ -257,7 +257,7 @@ def _percent(share) -> str:
 
 
 def run_table(runs):
-    """All runs in one table, to sort, filter and compare two; see `explore_runs.run_table`."""
+    """All runs in one table, to sort, filter and compare two; see `explore.runs.run_table`."""
     from esc_suite.explore.runs import run_table as table
 
     return table(runs)

@@ -90,7 +90,7 @@ class Lines(Still):
 
 
 def heat_base(figure) -> Base:
-    """Base of `figures.mask_heatmap`, for the pictures of `figures_heatmap.panels`."""
+    """Base of `figures.mask_heatmap`, for the pictures of `figures.heatmap.panels`."""
     figure.set_dpi(SCREEN_DPI)
     figure.draw_without_rendering()  # places are settled before anything is taken away
     figure.set_layout_engine("none")

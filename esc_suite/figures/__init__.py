@@ -30,7 +30,9 @@ from esc_suite.figures.fixmatch import (
     threshold_sweep,
 )
 from esc_suite.figures.heatmap import mask_heatmap
+from esc_suite.figures.network import layer_shapes, layer_table, network
 from esc_suite.figures.runs import confusion_matrix, learning_curves, one_vs_rest, roc_curves
+from esc_suite.figures.step import fixmatch_step
 from esc_suite.figures.tables import (
     all_fold_curves,
     claims_overview,
@@ -42,16 +44,17 @@ from esc_suite.figures.tables import (
     roc_frame,
     roc_title,
 )
-from esc_suite.figures.views import expected_share, masked_area, specaugment_table, views
+from esc_suite.figures.views import masked_area, specaugment_table, views
 from esc_utils.files import replace_all
 
 __all__ = [
     "all_fold_curves", "claims_overview", "class_fold_counts", "clip_view", "confidence_curve",
-    "confidence_histograms", "confidence_roc", "confusion_matrix", "durations", "example_grid", "expected_share",
-    "fold_curves", "fold_dots", "forest", "learning_curves", "mask_heatmap", "masked_area", "mean_roc",
-    "mel_centres", "one_vs_rest", "pseudo_label_by_class", "pseudo_label_curves", "recordings_per_fold",
-    "reliability", "roc_artists", "roc_curves", "roc_frame", "roc_title", "salience", "save", "specaugment_table",
-    "spectrogram_colours", "threshold_comparison", "threshold_sweep", "views",
+    "confidence_histograms", "confidence_roc", "confusion_matrix", "durations", "example_grid",
+    "fixmatch_step", "fold_curves", "fold_dots", "forest", "layer_shapes", "layer_table", "learning_curves",
+    "mask_heatmap", "masked_area", "mean_roc", "mel_centres", "network", "one_vs_rest", "pseudo_label_by_class",
+    "pseudo_label_curves", "recordings_per_fold", "reliability", "roc_artists", "roc_curves", "roc_frame",
+    "roc_title", "salience", "save", "specaugment_table", "spectrogram_colours", "threshold_comparison",
+    "threshold_sweep", "views",
 ]  # fmt: skip
 
 

@@ -130,10 +130,10 @@ def example_grid(log_mels, names, hop_seconds=0.01, mel_hz=None, columns=2):
     rows, columns = style.panel_grid(len(log_mels), columns)
     figure = style.new(7.0, 0.7 + 1.15 * rows, "Log-mel spectrograms, one clip per class")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    low, high = _decibels(log_mels)
+    low, high = decibels(log_mels)
     image = None
     for axes, mel, name in zip(panels.flat, log_mels, names, strict=False):
-        image = _spectrogram(axes, mel, hop_seconds, mel_hz, low, high)
+        image = spectrogram(axes, mel, hop_seconds, mel_hz, low, high)
         axes.set_title(style.spoken(name), fontsize=9)
     _outer_labels(figure, panels, len(log_mels), mel_hz)
     if image is not None:
@@ -152,8 +152,8 @@ def clip_view(waveform, sample_rate, log_mel, title="", hop_seconds=0.01, mel_hz
     peak = 1.05 * max(np.abs(waveform).max(initial=0), 1e-3)
     above.set(ylabel="amplitude", ylim=(-peak, peak))
     above.grid(axis="y")
-    image = _spectrogram(below, log_mel, hop_seconds, mel_hz, *_decibels(log_mel))
-    below.set(xlabel="time [s]", ylabel=_mel_label(mel_hz), xlim=(0, len(log_mel) * hop_seconds))
+    image = spectrogram(below, log_mel, hop_seconds, mel_hz, *decibels(log_mel))
+    below.set(xlabel="time [s]", ylabel=mel_label(mel_hz), xlim=(0, len(log_mel) * hop_seconds))
     place = below.get_position()
     beside = figure.add_axes((place.x1 + 0.012, place.y0, 0.016, place.height))
     figure.colorbar(image, cax=beside, label="level [dB]")
@@ -167,7 +167,7 @@ def _envelope(waveform, sample_rate, columns=900):
     return cut.min(axis=1), cut.max(axis=1), (np.arange(len(cut)) + 0.5) * step / sample_rate
 
 
-def _decibels(log_mels) -> tuple[float, float]:
+def decibels(log_mels) -> tuple[float, float]:
     """Colour range: loudest per mille down to 70 dB below, never below the data (digital silence is -100 dB)."""
     finite = log_mels[np.isfinite(log_mels)]
     if not finite.size:
@@ -176,7 +176,7 @@ def _decibels(log_mels) -> tuple[float, float]:
     return max(high - 70.0, float(finite.min()) - 1.0), high + 1.0
 
 
-def _spectrogram(axes, mel, hop_seconds, mel_hz, low, high):
+def spectrogram(axes, mel, hop_seconds, mel_hz, low, high):
     extent = (0, len(mel) * hop_seconds, -0.5, mel.shape[1] - 0.5)
     image = axes.imshow(mel.T, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high,
                         interpolation="nearest")  # fmt: skip
@@ -191,11 +191,11 @@ def spectrogram_colours(log_mel):
     from matplotlib import colormaps
 
     log_mel = np.asarray(log_mel, dtype=np.float32)
-    low, high = _decibels(log_mel)
+    low, high = decibels(log_mel)
     return colormaps[style.RC["image.cmap"]](np.clip((log_mel - low) / (high - low), 0, 1))[..., :3].copy()
 
 
-def _mel_label(mel_hz) -> str:
+def mel_label(mel_hz) -> str:
     return "mel band" if mel_hz is None else "frequency [Hz]"
 
 
@@ -203,7 +203,7 @@ def _outer_labels(figure, panels, used, mel_hz):
     for axes in panels.flat[used:]:
         axes.set_visible(False)
     for axes in panels[:, 0]:
-        axes.set_ylabel(_mel_label(mel_hz) if len(panels) <= 3 else "")
+        axes.set_ylabel(mel_label(mel_hz) if len(panels) <= 3 else "")
     if len(panels) > 3:
-        figure.supylabel(_mel_label(mel_hz), fontsize=9.5)
+        figure.supylabel(mel_label(mel_hz), fontsize=9.5)
     figure.supxlabel("time [s]", fontsize=9.5)

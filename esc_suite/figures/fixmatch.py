@@ -17,8 +17,6 @@ def _numbers(state, epochs):
 @style.figure
 def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pseudo-labels over the epochs"):
     """Mask rate, accuracy of the accepted pseudo-labels, their product, and the accuracy without a threshold."""
-    from esc_suite.figures.runs import _epoch_axis
-
     state = counting.states(confidence, pseudo, labels, tau)
     numbers, share = _numbers(state, epochs), counting.shares(state)
     free = counting.shares(counting.states(confidence, pseudo, labels, 0.0))["accuracy"]
@@ -35,7 +33,7 @@ def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pse
         final = f"{100 * values[-1]:.1f}" if np.isfinite(values[-1]) else "\N{EN DASH}"
         axes.plot(numbers, 100 * values, color=colour, linestyle=dashes, marker=few, markersize=3.5,
                   label=f"{label}: {final}", linewidth=2)  # fmt: skip
-    _epoch_axis(axes, numbers)
+    style.epoch_axis(axes, numbers)
     axes.set(xlabel="epoch", ylabel="unlabelled clips [%]", ylim=(0, 102))
     axes.grid()
     figure.legend(loc="outside lower center", ncols=2, title=f"tau = {tau:g}; the number is the last epoch's")
@@ -50,8 +48,6 @@ def pseudo_label_by_class(
 
     recordings: (clips,) fsID; when given, each panel says how many of the class's recordings were ever accepted from.
     """
-    from esc_suite.figures.runs import _epoch_axis
-
     state = counting.states(confidence, pseudo, labels, tau)
     numbers, labels = _numbers(state, epochs), np.asarray(labels)
     heard = recordings is not None and counting.recordings_of_accepted(state, labels, recordings, len(classes))
@@ -81,7 +77,7 @@ def pseudo_label_by_class(
     for axes in panels.flat:
         axes.set_ylim(0, 104)
         axes.grid(axis="y")
-        _epoch_axis(axes, numbers, most=3)
+        style.epoch_axis(axes, numbers, most=3)
     for axes in panels.flat[len(classes) :]:
         axes.set_visible(False)
     panels[-1, columns // 2].set_xlabel("epoch")
@@ -223,8 +219,6 @@ def threshold_comparison(runs, title="The same labels under each threshold"):
 
     runs: list of (label, experiment, confidence, pseudo, labels, tau); the experiment gives the line its colour.
     """
-    from esc_suite.figures.runs import _epoch_axis
-
     figure = style.new(7.0, 3.3, title)
     panels = figure.subplots(1, 3, sharey=True)
     heads = (
@@ -243,7 +237,7 @@ def threshold_comparison(runs, title="The same labels under each threshold"):
     for axes, (_, name) in zip(panels, heads, strict=True):
         axes.set_title(name, fontsize=9)
         axes.set(xlabel="epoch", ylim=(0, 102))
-        _epoch_axis(axes, span)
+        style.epoch_axis(axes, span)
         axes.grid()
     panels[0].set_ylabel("unlabelled clips drawn [%]")
     handles, names = panels[0].get_legend_handles_labels()

@@ -43,7 +43,7 @@ def learning_curves(history, title="Learning curves"):
         axes.grid()
     for axes in panels[1]:
         axes.set_xlabel("epoch")
-        _epoch_axis(axes, history["epoch"])
+        style.epoch_axis(axes, history["epoch"])
     return figure
 
 
@@ -83,15 +83,6 @@ def _mark_ends(axes, history, column):
     axes.plot(epochs[best], values[best], "D", color="white", markeredgecolor=style.ACCENT, markersize=6, zorder=3,
               label=f"best, epoch {epochs[best]:.0f}: {values[best]:.1f}")  # fmt: skip
     axes.legend(loc="best")
-
-
-def _epoch_axis(axes, epochs, most: int = 6):
-    from matplotlib.ticker import MaxNLocator
-
-    first, last = float(np.min(epochs)), float(np.max(epochs))
-    room = max(0.5, 0.03 * (last - first))
-    axes.set_xlim(first - room, last + room)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most, min_n_ticks=1))
 
 
 @style.figure

@@ -3,6 +3,8 @@
 import functools
 import inspect
 
+import numpy as np
+
 # Ten hues that stay apart under the common colour-vision deficiencies; in grey, the dashes below tell them apart.
 CLASS_COLOURS = (
     "#332288", "#E69F00", "#117733", "#882255", "#44AA99",
@@ -151,6 +153,16 @@ def key_below(made, handles, names, columns: int, title: str = "") -> None:
     """Legend under all panels, for either kind of layout."""
     place = "outside lower center" if made.get_layout_engine() else "lower center"
     made.legend(handles, names, loc=place, ncols=columns, title=title or None)
+
+
+def epoch_axis(axes, epochs, most: int = 6) -> None:
+    """Limits of an axis of epochs, which fit one epoch too, and at most `most` whole numbers on it."""
+    from matplotlib.ticker import MaxNLocator
+
+    first, last = float(np.min(epochs)), float(np.max(epochs))
+    room = max(0.5, 0.03 * (last - first))
+    axes.set_xlim(first - room, last + room)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most, min_n_ticks=1))
 
 
 def colours() -> list[str]:

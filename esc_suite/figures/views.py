@@ -3,7 +3,7 @@
 import numpy as np
 
 from esc_suite.figures import style
-from esc_suite.figures.data import _decibels, _mel_label, _spectrogram
+from esc_suite.figures.data import decibels, mel_label, spectrogram
 
 VIEWS = {"weak": (style.VALID, "-"), "strong": (style.ACCENT, "--")}
 
@@ -26,27 +26,6 @@ def specaugment_table(weak, strong):
     return pd.DataFrame(rows).set_index("view")
 
 
-def expected_share(freq_width, freq_stripes, time_width, time_stripes, frames=501, mels=64) -> float:
-    """Mean share (0..1) of the log-mel that SpecAugment masks, exactly, from its law [ledger 23].
-
-    Width w is even over 0..W-1 and start even over the size - w places, so bin b lies in one stripe with
-    p(b) = mean over w of #{starts that cover b} / (size - w), and outside n stripes with (1 - p(b))^n. Frequency and
-    time stripes are independent, so the shares left over multiply.
-    """
-    kept_bands = 1 - _covered(freq_width, freq_stripes, mels)
-    kept_frames = 1 - _covered(time_width, time_stripes, frames)
-    return float(1 - kept_bands * kept_frames)
-
-
-def _covered(width: int, stripes: int, size: int) -> float:
-    bins = np.arange(size)
-    inside = np.zeros(size)
-    for w in range(width):
-        first, last = np.maximum(bins - w + 1, 0), np.minimum(bins, size - w - 1)
-        inside += np.maximum(last - first + 1, 0) / (size - w)
-    return float(np.mean(1 - (1 - inside / width) ** stripes))
-
-
 @style.figure
 def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_seconds=0.01, mel_hz=None):
     """The clip, then weak views on the left and strong ones on the right, one row per draw.
@@ -62,8 +41,8 @@ def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_
     figure = style.new(7.0, tall, title, margins)
     rows = [["clip", "clip"], [".", "."], *([f"weak{i}", f"strong{i}"] for i in range(draws))]
     cells = figure.subplot_mosaic(rows, height_ratios=(1, 0.12, *[1] * draws))  # room for the clip's time labels
-    low, high = _decibels(log_mel)
-    image = _spectrogram(cells["clip"], log_mel, hop_seconds, mel_hz, low, high)
+    low, high = decibels(log_mel)
+    image = spectrogram(cells["clip"], log_mel, hop_seconds, mel_hz, low, high)
     cells["clip"].set_title("the clip, unmasked", fontsize=9)
     for name, masks in (("weak", weak), ("strong", strong)):
         for i in range(draws):
@@ -71,22 +50,22 @@ def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_
             if i >= len(masks):
                 axes.set_visible(False)
                 continue
-            _spectrogram(axes, log_mel, hop_seconds, mel_hz, low, high)
-            _overlay(axes, masks[i], hop_seconds)
+            spectrogram(axes, log_mel, hop_seconds, mel_hz, low, high)
+            overlay(axes, masks[i], hop_seconds)
             axes.set_title(f"{name}, draw {i + 1}: {masks[i].mean():.0%} masked", fontsize=9)
             axes.locator_params(axis="x", nbins=5)  # the last label of the left panel and the first of the right
             if name == "strong":
                 axes.tick_params(labelleft=False)
             if i < draws - 1:
                 axes.tick_params(labelbottom=False)
-    figure.supylabel(_mel_label(mel_hz), fontsize=9.5, x=0.005)
+    figure.supylabel(mel_label(mel_hz), fontsize=9.5, x=0.005)
     figure.supxlabel("time [s]", fontsize=9.5, y=0.08 / tall)
     low_edge, height = margins["bottom"], margins["top"] - margins["bottom"]
     figure.colorbar(image, cax=figure.add_axes((0.9, low_edge, 0.018, height)), label="level [dB]")
     return figure
 
 
-def _overlay(axes, mask, hop_seconds):
+def overlay(axes, mask, hop_seconds):
     from matplotlib.colors import to_rgba
 
     colour = np.zeros((*mask.T.shape, 4))
@@ -99,7 +78,7 @@ def _overlay(axes, mask, hop_seconds):
 def masked_area(weak_shares, strong_shares, weak_expected=None, strong_expected=None, bins=40):
     """Histogram of the masked share over many draws, weak against strong, with drawn and theoretical mean.
 
-    weak_shares, strong_shares: (draws,) share 0..1. *_expected: theoretical mean from `expected_share`.
+    weak_shares, strong_shares: (draws,) share 0..1. *_expected: theoretical mean from `masking.expected_share`.
     """
     figure = style.new(7.0, 3.4, "Masked share of the log-mel")
     axes = figure.add_subplot()

@@ -54,3 +54,19 @@ def recordings_of_accepted(state, labels, recordings, classes: int) -> list[tupl
     return [
         (len(np.unique(recordings[ever & (labels == c)])), len(np.unique(recordings[labels == c]))) for c in range(classes)
     ]
+
+
+def both_kinds(confidence, tau: float, count: int = 4) -> np.ndarray:
+    """Positions of `count` clips, accepted and rejected by turns, evenly spaced in their order of confidence; where one kind
+    is too few, more of the other. confidence: (clips,)."""
+    confidence = np.asarray(confidence, dtype=float)
+    order = np.argsort(-confidence, kind="stable")
+    kinds = [order[accepted(confidence[order], tau)], order[~accepted(confidence[order], tau)]]
+    shares = [count - count // 2, count // 2]
+    for own, other in ((0, 1), (1, 0)):
+        short = max(0, shares[own] - len(kinds[own]))
+        shares[own], shares[other] = shares[own] - short, shares[other] + short
+    wanted = [(kind, min(n, len(kind))) for kind, n in zip(kinds, shares, strict=True)]
+    picked = [kind[np.linspace(0, len(kind) - 1, n).round().astype(int)] for kind, n in wanted if n]
+    turns = sorted((at, which) for which, kind in enumerate(picked) for at in range(len(kind)))
+    return np.array([picked[which][at] for at, which in turns], dtype=int)

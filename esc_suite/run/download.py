@@ -20,7 +20,7 @@ import pooch
 from esc_suite.run.archive import unpack_tar
 from esc_suite.run.transfer import GB, NotReachedError, amount, progress, size, transfer
 from esc_utils.config import RunConfig, data_folder
-from esc_utils.errors import UserError
+from esc_utils.errors import UserError, exit_with
 from esc_utils.paths import MN04_FILE, MN04_SHA256, PANN_FILE, mn04_file
 
 ZENODO, GITHUB = "https://zenodo.org", "https://github.com"
@@ -271,13 +271,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, metavar="DIR", help="default: data/ in the project")
     parser.add_argument("--base-url", default="", help="a mirror with the publishers' paths")
     args = parser.parse_args(argv)
+    needed = OF_PROFILE.get(args.profile, SOURCES)
+    names = {None: needed, "all": SOURCES}.get(args.what, [args.what])
     try:
-        needed = OF_PROFILE.get(args.profile, SOURCES)
-        names = {None: needed, "all": SOURCES}.get(args.what, [args.what])
-        fetch(list(names), args.to or data_folder(), args.base_url)
-    except UserError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 1
+        with exit_with():
+            fetch(list(names), args.to or data_folder(), args.base_url)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here", file=sys.stderr)
         return 130

@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from esc_suite.results.spec import read_spec
 from esc_utils import config
 from esc_utils.errors import UserError
 from esc_utils.urbansound import FOLDS, find_dataset, load
 
-# The notebook that papermill runs for a row, by its method.
+# The notebooks: that which papermill runs for a row, by its method; and those that are rendered once, with what they read.
 NOTEBOOKS = {
     "supervised": "03_supervised_pann_baseline", "control": "03_supervised_pann_baseline",
     "probe": "03_supervised_pann_baseline", "fixmatch": "04_fixmatch_ablations",
+}  # fmt: skip
+SUITE = {
+    "01_data_exploration": "data", "02_specaugment_visualization": "data",
+    "05_ten_fold_aggregation": "tables", "06_tables_and_claims": "tables",
 }  # fmt: skip
 RUN_MB = 4000  # memory set aside for a run
 
@@ -28,16 +31,12 @@ class Job:
 
 def tables() -> dict[int, dict]:
     """The tables of params/tables.yaml by number: title, folds, rows."""
-    return {int(name.removeprefix("table")): table for name, table in _spec()["tables"].items()}
-
-
-def _spec() -> dict:
-    return yaml.safe_load((config.project_root() / "params" / "tables.yaml").read_text(encoding="utf-8"))
+    return {int(name.removeprefix("table")): table for name, table in read_spec()["tables"].items()}
 
 
 def sensitivity_jobs(folds: list[int], seeds: list[int]) -> list[Job]:
     """Runs of params/tables.yaml's `sensitivity`: every alternative and the default that it is compared with."""
-    spec = _spec()["sensitivity"]
+    spec = read_spec()["sensitivity"]
     names = dict.fromkeys(row[key] for row in spec["rows"] for key in ("experiment", "baseline"))
     return jobs({"folds": spec["folds"], "rows": [{"experiment": name} for name in names]}, folds, seeds)
 
@@ -66,3 +65,14 @@ def parameter_files(profile: str, experiment: str) -> list[str]:
     """Paths of the layers of a run, relative to the project, for papermill's -f."""
     root = config.project_root()
     return [str(Path(path).relative_to(root)) for path in config.layers_of(profile, experiment)]
+
+
+def command(config, notebook: str, of_run: bool = False) -> str:
+    """The papermill command that renders this notebook again, with the parameter files by name."""
+    files = parameter_files(config.profile, config.experiment if of_run else "")
+    words = [f"papermill notebooks/{notebook}.ipynb OUT.ipynb --engine esc", *(f"-f {file}" for file in files)]
+    if config.data_dir:
+        words.append("-r data_dir DIR")  # the reader's own folder
+    if of_run:
+        words += [f"-p {knob} {getattr(config, knob)}" for knob in ("train_fold", "valid_fold", "seed")]
+    return " ".join(words)

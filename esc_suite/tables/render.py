@@ -8,6 +8,7 @@ import string
 from pathlib import Path
 
 from esc_suite.results import comparison
+from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims
 from esc_suite.tables import rows as tables
 from esc_utils import config
@@ -41,7 +42,7 @@ def write(outputs: Path, profile: str, names=tables.NAMES, with_claims: bool = T
     """Build tables, and claims.json over all of them, from the runs under outputs/<profile>/runs; returns the paths
     written. UserError where the profile is unknown, has no finished run, or a record is damaged."""
     config.layers_of(profile, "")
-    spec, results = tables.read_spec(), comparison.load(outputs, profile)
+    spec, results = read_spec(), comparison.load(outputs, profile)
     if not results.found:
         raise UserError(f"no finished run under {outputs / profile / 'runs'}: run `make tables PROFILE={profile}` first")
     texts = {}
@@ -296,7 +297,7 @@ def as_html(view: dict) -> str:
 
 
 def environment():
-    """Jinja2 over esc_utils/assets, with everything escaped."""
+    """Jinja2 over esc_suite/tables/assets, with everything escaped."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "assets")

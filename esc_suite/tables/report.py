@@ -9,13 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from esc_suite.results import comparison
+from esc_suite.results.spec import read_spec
 from esc_suite.run import plan
 from esc_suite.tables import claims
 from esc_suite.tables import rows as tables
 from esc_suite.tables.render import environment, readable
 from esc_suite.tables.write import add_places
 from esc_utils import config, provenance, runs
-from esc_utils.errors import UserError
+from esc_utils.errors import UserError, exit_with
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -79,7 +80,7 @@ def collect(outputs: Path, profile: str) -> dict:
     UserError for an unknown profile, no finished run, a damaged record or a damaged figure."""
     config.layers_of(profile, "")
     root = outputs / profile
-    spec, results = tables.read_spec(), comparison.load(outputs, profile)
+    spec, results = read_spec(), comparison.load(outputs, profile)
     if not results.found:
         raise UserError(f"no finished run under {root / 'runs'}: run `make tables PROFILE={profile}` first")
     views = [readable(spec, name, tables.build(spec, results, name, profile), profile) for name in spec["tables"]]
@@ -139,8 +140,6 @@ def _notebooks(folder: Path, link: str) -> list[tuple[str, list[str]]]:
 
 def _run_view(run: runs.Run, root: Path) -> dict:
     """What the page shows of one run."""
-    from esc_suite.notebook import command
-
     metrics, settings = run.metrics, SimpleNamespace(**run.metrics["config"])
     place = f"{metrics['experiment']}/{run.folder.name}"
     folder = root / "figures" / place
@@ -150,7 +149,7 @@ def _run_view(run: runs.Run, root: Path) -> dict:
         f"../runs/{place}/{name}" for name in ("metrics.json", "history.csv", "log.txt") if (run.folder / name).is_file()
     ]
     try:
-        how = command(settings, plan.NOTEBOOKS[settings.method], of_run=True)
+        how = plan.command(settings, plan.NOTEBOOKS[settings.method], of_run=True)
     except UserError as error:  # the experiment's parameter file is gone
         how = str(error)
     return {
@@ -223,11 +222,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m esc_suite report", description=__doc__)
     add_places(parser)
     args = parser.parse_args(argv)
-    try:
+    with exit_with():
         print(write(Path(args.outputs or config.project_root() / "outputs"), args.profile))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

@@ -1,14 +1,11 @@
 """Tables 1 to 5, the paper's numbers beside ours, from run records: `python -m esc_suite tables --profile quick`."""
 
-from pathlib import Path
-
 import numpy as np
 
-from esc_suite.results import comparison, family, intervals, rules, validity
+from esc_suite.results import comparison, family, intervals, validity
 from esc_suite.results.comparison import data_label, row_name
 from esc_suite.tables.specaugment import table1_rows
 from esc_utils import config
-from esc_utils.errors import UserError
 
 NAMES = ("table1", "table2", "table3", "table4", "table5")
 METRICS = ("accuracy", "auc")
@@ -21,37 +18,6 @@ METHOD_KNOBS = (
     "head_start", "backbone_norm", "norm_statistics", "backbone_rate",
     "dropout_block", "dropout_head", "learning_rate", "schedule", "warmup", "clip_gradients",
 )  # fmt: skip
-
-
-def read_spec(path: Path | None = None) -> dict:
-    """params/tables.yaml, checked: every baseline, control and row that a claim names exists. UserError otherwise."""
-    import yaml
-
-    path = path or config.project_root() / "params" / "tables.yaml"
-    try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-        rows = {f"{name}.{row['id']}": row for name, table in spec["tables"].items() for row in table["rows"]}
-        for name, row in rows.items():
-            for kind in ("baseline", "control"):
-                if row.get(kind) and f"{name.split('.')[0]}.{row[kind]}" not in rows:
-                    raise UserError(f"{path}: row {name} has no {kind} '{row[kind]}' in its table")
-        for claim in spec["claims"]:
-            for side in (rule[key] for rule in claim["rules"] for key in ("left", "right")):
-                if side not in rows:
-                    raise UserError(f"{path}: claim {claim['id']} names row '{side}', which is in no table")
-            if len({rule[key].split(".")[0] for rule in claim["rules"] for key in ("left", "right")}) != 1:
-                raise UserError(f"{path}: claim {claim['id']} compares rows of several tables")
-            for name in (name for rule in claim["rules"] for name in rules.equal_budget(rule)):
-                if name not in validity.BUDGET:
-                    raise UserError(
-                        f"{path}: claim {claim['id']} wants '{name}' equal, not one of {', '.join(validity.BUDGET)}"
-                    )
-        for number in {n for part in [*rows.values(), *spec["tables"].values()] for n in part.get("footnotes", [])}:
-            if number not in spec["ledger_notes"]:
-                raise UserError(f"{path}: footnote {number} has no text in ledger_notes")
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be used ({' '.join(str(error).split())}): restore it from the repository") from None
-    return spec
 
 
 def build(spec: dict, results: comparison.Results, name: str, profile: str) -> list[dict]:

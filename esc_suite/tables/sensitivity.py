@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from esc_suite.results import comparison, intervals
-from esc_suite.tables import rows as tables
+from esc_suite.results.spec import read_spec
 from esc_suite.tables.render import as_html, as_markdown, csv_text, number, save
 from esc_suite.tables.write import add_places
 from esc_utils import config
@@ -114,7 +114,7 @@ def leaked_share(run) -> float | None:
 
 
 def readable(spec: dict, rows: list[dict], profile: str) -> dict:
-    """The view that `tables_render` turns into Markdown and HTML."""
+    """The view that `tables.render` turns into Markdown and HTML."""
     data = "; ".join(dict.fromkeys(row["data"] for row in rows if row["data"]))
     synthesised = comparison.SYNTHESISED in data
     about = "Numbers from synthesised audio: they reproduce nothing of the paper." if synthesised else f"Data: {data}."
@@ -163,7 +163,7 @@ def _notes(row: dict) -> str:
 
 def write(outputs: Path, profile: str) -> list[Path]:
     """Write the table under outputs/<profile>/tables; UserError where no alternative has been run."""
-    spec, results = tables.read_spec(), comparison.load(outputs, profile)
+    spec, results = read_spec(), comparison.load(outputs, profile)
     rows = build(spec, results)
     if all(row["accuracy"] is None for row in rows):
         raise UserError(

@@ -1,8 +1,6 @@
 """Table 1: the SpecAugment settings that the runs used beside the paper's, and what share of the cells they mask."""
 
-import numpy as np
-
-from esc_suite.results import comparison
+from esc_suite.results import comparison, masking
 from esc_utils import config
 
 MASKS = 2048  # drawn for the measured share of masked cells
@@ -13,8 +11,6 @@ def table1_rows(table: dict, results: comparison.Results, profile: str) -> list[
 
     Shares of masked cells are in percent: expected from the law of ledger 23 for the printed setting on 501 x 64 and for
     ours, and measured on masks drawn by the very code of the runs."""
-    from esc_suite.figures.views import expected_share
-
     axes = [f"{axis}_{knob}" for axis in ("freq", "time") for knob in ("width", "stripes")]
     all_runs = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
     configs = [run.metrics["config"] for run in all_runs]
@@ -28,14 +24,18 @@ def table1_rows(table: dict, results: comparison.Results, profile: str) -> list[
         for (*values, frames), count in settings.items():
             ours = dict(zip(axes, values, strict=True))
             rows.append(
-                {"row": row["label"], "experiment": "", "paper_masked_expected": 100 * expected_share(**_pick(row, axes))}
+                {
+                    "row": row["label"],
+                    "experiment": "",
+                    "paper_masked_expected": 100 * masking.expected_share(**_pick(row, axes)),
+                }
                 | {f"paper_{axis}": row[axis] for axis in axes}
                 | ours
                 | {
                     "frames": frames,
                     "mels": 64,
-                    "masked_expected": 100 * expected_share(**ours, frames=frames),
-                    "masked_measured": 100 * measured_share(ours, frames),
+                    "masked_expected": 100 * masking.expected_share(**ours, frames=frames),
+                    "masked_measured": 100 * _measured(ours, frames),
                     "measured_on": f"{MASKS} masks",
                     "parameters": f"{count} finished runs"
                     if configs
@@ -53,18 +53,14 @@ def _scale(as_printed: bool, frames: int) -> str:
     return f"other widths than printed, on {frames} of 501 frames"
 
 
-def measured_share(settings: dict, frames: int, mels: int = 64) -> float:
+def _measured(settings: dict, frames: int) -> float:
     """Mean share (0 to 1) of cells masked by MASKS draws of the augmentation the runs use, from a fixed seed."""
     import torch
 
     from esc_utils.augment import SpecAugment
 
-    augment, generator, shares = SpecAugment(**settings), torch.Generator().manual_seed(0), []
-    blank = torch.ones(128, 1, frames, mels, dtype=torch.uint8)
-    for _ in range(MASKS // len(blank)):
-        left = augment(blank, augment.draw(len(blank), frames, mels, generator))
-        shares.append(1 - int(torch.count_nonzero(left)) / left.numel())
-    return float(np.mean(shares))
+    generator = torch.Generator().manual_seed(0)
+    return float(masking.drawn_shares(SpecAugment(**settings), MASKS, frames, generator=generator).mean())
 
 
 def _pick(row: dict, axes: list[str]) -> dict:

@@ -1,13 +1,12 @@
 """The commands that write tables and claims: `python -m esc_suite tables | claims [--profile P] [--outputs DIR]`."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from esc_suite.tables.render import write
 from esc_suite.tables.rows import NAMES
 from esc_utils import config
-from esc_utils.errors import UserError
+from esc_utils.errors import UserError, exit_with
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,14 +33,11 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def write_and_print(args: argparse.Namespace, names, with_claims: bool) -> int:
-    """Write tables and print their paths; exit status 1 and one line for what a user can mend."""
-    try:
+    """Write tables and print their paths."""
+    with exit_with():
         unknown = [name for name in names if name not in NAMES]
         if unknown:
             raise UserError(f"no such table: {unknown[0].removeprefix('table')}; choose from 1 2 3 4 5")
         for path in write(Path(args.outputs or config.project_root() / "outputs"), args.profile, names, with_claims):
             print(path)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     return 0

@@ -174,7 +174,7 @@ def load_mn04(model: Mn04, path: str | Path | None = None) -> Mn04:
     """Fill every tensor of `model` but the new last layer and the input's mean; returns the model.
 
     `path`: mn04_as_mAP_432.pt as published (docs/mn04.md), or a `.safetensors` file with the same keys; None or "": where
-    `weights.mn04_file` says. UserError: no file and none to be fetched; damaged; holds more than data; a tensor missing, not
+    `paths.mn04_file` says. UserError: no file and none to be fetched; damaged; holds more than data; a tensor missing, not
     finite, of another shape or unknown (the first are listed). The model is then unchanged.
     """
     path = Path(path).expanduser() if path else mn04_file()

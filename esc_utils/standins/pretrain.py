@@ -1,7 +1,8 @@
 """Remakes the backbone that `quick` fine-tunes: `python -m esc_utils.standins.pretrain`, one CPU core, no download.
 
 A narrow CNN14 learns the classes of the broad synthesised corpus with mixup, as PANN learned AudioSet's. Written to
-esc_utils/assets/: backbone.safetensors (PANN's keys, without the head) and backbone.json (how it was made, its scores).
+esc_utils/standins/assets/: backbone.safetensors (PANN's keys, without the head) and backbone.json (how it was made, its
+scores).
 """
 
 import argparse

@@ -64,7 +64,7 @@ def home(tmp_path_factory):
 def project(tmp_path_factory, home):
     """A copy of the project with a profile `tiny`, its notebooks set to it and to `interactive`, and finished runs."""
     copy = tmp_path_factory.mktemp("project")
-    for name in ("esc_utils", "notebooks", "params"):
+    for name in ("esc_utils", "esc_suite", "notebooks", "params"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     layers = [ROOT / "params" / "profiles" / "quick.yaml", ROOT / "tests" / "tiny.yaml"]
     tiny = {key: value for layer in layers for key, value in yaml.safe_load(layer.read_text()).items()}

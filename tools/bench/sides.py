@@ -91,7 +91,7 @@ class Side:
 class Ours(Side):
     """The suite's way: log-mels from the store, autocast to `dtype`, the optimizer of the knobs.
 
-    contiguous: not the layout of blocks.lay_out."""
+    contiguous: not the layout of fast.lay_out."""
 
     def __init__(self, knobs, pool: Pool, dtype: torch.dtype = torch.float32, contiguous: bool = False):
         super().__init__(knobs, pool)

@@ -5,7 +5,7 @@ from conftest import ROOT, run
 from lab_page import data_url, is_blank
 
 pytestmark = pytest.mark.browser
-FIGURES = {"02_specaugment_visualization": 2, "04_fixmatch_ablations": 9}
+FIGURES = {"02_specaugment_visualization": 2, "04_fixmatch_ablations": 11}
 
 
 @pytest.mark.parametrize("name", FIGURES)

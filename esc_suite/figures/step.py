@@ -65,7 +65,8 @@ def _verdict(axes, confidence, accepted, tau):
     axes.set_axis_off()
     colour = style.RIGHT if accepted else style.MUTED
     sign = "\N{GREATER-THAN OR EQUAL TO}" if accepted else "<"
-    axes.text(0.5, 0.74, f"{confidence:.3f} {sign} {tau:g}", ha="center", va="center", fontsize=8.5)
+    digits = 3 if f"{confidence:.3f}" != f"{tau:.3f}" else 5  # else it would read as equal
+    axes.text(0.5, 0.74, f"{confidence:.{digits}f} {sign} {tau:g}", ha="center", va="center", fontsize=8.5)
     axes.text(0.5, 0.5, f"mask = {int(accepted)}", ha="center", va="center", fontsize=9, fontweight="bold", color=colour)
     axes.text(0.5, 0.26, "accepted" if accepted else "rejected", ha="center", va="center", fontsize=8.5, color=colour)
 

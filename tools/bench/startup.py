@@ -34,10 +34,10 @@ PATIENCE = 120  # s for a kernel or the server to come up
 
 
 def cells() -> list[str]:
-    """The code cells that stand before the one that trains, and READY."""
+    """The code cells up to the one that reads the settings, and READY."""
     code = ["".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
-    training = next(i for i, source in enumerate(code) if "training.run(" in source)
-    return [*code[:training], READY]
+    last = next(i for i, source in enumerate(code) if "settings = " in source)
+    return [*code[: last + 1], READY]
 
 
 def kernel_seconds(warm: str = "") -> float:

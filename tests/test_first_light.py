@@ -86,6 +86,14 @@ def test_an_archive_is_whole_after_every_record(found):
         assert f"paper-partial/runs/{experiment}/fold1_seed0/metrics.json" in names
 
 
+def test_an_archive_that_leads_elsewhere_is_refused(tmp_path):
+    (tmp_path / "x").write_text("x")
+    with tarfile.open(tmp_path / "records-0.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "x", "../x")
+    with pytest.raises(UserError, match="which is no record"):
+        pack.unpack(tmp_path / "records-0.tar.gz", tmp_path / "inside")
+
+
 def test_too_much_to_carry_and_nothing_to_take_back_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(pack, "SHARED", tmp_path)
     with pytest.raises(UserError, match="needs real clips and mn04's weights"):

@@ -577,9 +577,10 @@ def finish(options, name: str, process: subprocess.Popen, limit: float) -> None:
 def every_phase(options) -> None:
     note(options, phases=options.phases)
     if options.before:
+        from first_light_pack import unpack
+
         for path in sorted(options.before.glob("records-*.tar.gz")):
-            with tarfile.open(path) as tar:
-                tar.extractall(options.work / "outputs", filter="data")
+            unpack(path, options.work / "outputs")
     background = start(options, "data") if "data" in options.phases else None
     began = time.monotonic()
     for name in options.phases:

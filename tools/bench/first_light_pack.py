@@ -78,8 +78,7 @@ def collect(found: Path, outputs: Path, commit: str) -> None:
     if not results.is_file():
         raise UserError(f"no {results}: give the folder that first_light.py wrote to (--out)")
     for path in sorted(found.glob("records-*.tar.gz")):
-        with tarfile.open(path) as tar:
-            tar.extractall(outputs, filter="data")
+        unpack(path, outputs)
     lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     calls = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else []
     if lines not in [call["results"] for call in calls]:
@@ -88,6 +87,19 @@ def collect(found: Path, outputs: Path, commit: str) -> None:
     KEPT.write_text("[\n" + ",\n".join(_call(call) for call in calls) + "\n]\n", encoding="utf-8")
     pictures(outputs)
     print(f"records into {outputs / PROFILE}, results into {KEPT.relative_to(ROOT)}")
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """Write the files of an archive of records under a folder. UserError for a name that would lead out of it."""
+    with tarfile.open(archive) as tar:
+        for member in tar.getmembers():
+            target = (into / member.name).resolve()
+            if not member.isfile() or not target.is_relative_to(into.resolve()):
+                raise UserError(
+                    f"{archive} holds '{member.name}', which is no record: take the one that first_light.py wrote"
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(tar.extractfile(member).read())
 
 
 def _call(call: dict) -> str:

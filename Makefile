@@ -46,9 +46,9 @@ table1 table2 table3 table4 table5: install
 report: tables
 pages: install
 	@test -d "$(OUTPUTS)/$(PROFILE)" || { echo "error: no $(OUTPUTS)/$(PROFILE): run make tables PROFILE=$(PROFILE) first"; exit 1; }
-	@find "$(OUTPUTS)/$(PROFILE)" -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/python workflow/page.py {} +
+	@find "$(OUTPUTS)/$(PROFILE)" -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/python tools/page.py {} +
 reproduce: install
-	@$(BIN)/python workflow/reproduce.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" --tables "$(TABLE)" $(if $(JOBS),--jobs $(JOBS))
+	@$(BIN)/python tools/reproduce.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" --tables "$(TABLE)" $(if $(JOBS),--jobs $(JOBS))
 sensitivity: install
 	@$(DRIVE) --sensitivity
 bench: install

@@ -11,7 +11,7 @@ from esc_suite.run import plan
 from esc_suite.tables import render as tables_render
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "tools"))
 
 from evidence_pages import SHOWN  # noqa: E402
 

@@ -258,8 +258,8 @@ BAD_COMMANDS = {  # the command, what its line must hold
         ("esc_suite", "sensitivity", "--outputs", "{here}/nowhere"),
         ("nowhere", "make sensitivity"),
     ),
-    "page of nothing": (("workflow/page.py", "{here}/nowhere.ipynb"), ("nowhere.ipynb", "make tables")),
-    "page of text": (("workflow/page.py", "{text}"), ("text.ipynb", "make tables")),
+    "page of nothing": (("tools/page.py", "{here}/nowhere.ipynb"), ("nowhere.ipynb", "make tables")),
+    "page of text": (("tools/page.py", "{text}"), ("text.ipynb", "make tables")),
 }
 
 

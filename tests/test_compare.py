@@ -1,4 +1,4 @@
-"""workflow/compare.py: what is the same passes, each difference is one line that names the file."""
+"""tools/compare.py: what is the same passes, each difference is one line that names the file."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ RUN = Path("paper/runs/cnn14_10/fold1_seed0")
 
 
 def compare(*folders) -> tuple[int, list[str]]:
-    words = [sys.executable, "workflow/compare.py", *map(str, folders)]
+    words = [sys.executable, "tools/compare.py", *map(str, folders)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     return done.returncode, (done.stdout + done.stderr).splitlines()

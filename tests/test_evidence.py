@@ -15,7 +15,7 @@ from esc_suite.run import plan
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "tools"))
 
 import evidence  # noqa: E402
 import evidence_pages as pages  # noqa: E402
@@ -168,7 +168,7 @@ def test_committed_evidence_is_small_and_names_no_place(profile):
 
 
 def test_readme_and_pages_are_what_the_committed_files_give():
-    remedy = "run `python workflow/evidence.py --pages`"
+    remedy = "run `python tools/evidence.py --pages`"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert pages.insert(readme) == readme, remedy
     assert all(f"<!-- results:{name} -->" in readme for name in ("quick", "lite"))

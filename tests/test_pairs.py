@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "tools"))
 
 import pairs  # noqa: E402
 import pairs_page  # noqa: E402
@@ -20,7 +20,7 @@ from esc_suite.run import plan  # noqa: E402
 def test_pages_say_what_the_committed_files_say(page):
     text = page.read_text(encoding="utf-8")
     assert any(f"<!-- {name} -->" in text for name in pairs_page.BLOCKS)
-    assert pairs_page.written(text) == text, "run python workflow/pairs_page.py"
+    assert pairs_page.written(text) == text, "run python tools/pairs_page.py"
 
 
 def test_no_pair_is_one_that_a_table_reports():
@@ -38,7 +38,7 @@ def test_rows_are_trained_once_and_a_bad_name_is_one_line(tmp_path):
     def call(*words):
         command = [
             sys.executable,
-            "workflow/pairs.py",
+            "tools/pairs.py",
             "--profile",
             "quick",
             "--outputs",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_up import ROOT, change
 
-sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "tools"))
 
 import reproduce
 

@@ -15,7 +15,7 @@ def test_static_copy_shows_its_figures(page, project, home, tmp_path, name):
         home, project, "-m", "papermill", project / "notebooks" / f"{name}.ipynb", ran, "--engine", "esc", "-k", "python3",
         "-p", "interactive", "False", "--no-progress-bar", "--cwd", project / "notebooks",
     )  # fmt: skip
-    run(home, project, ROOT / "workflow" / "page.py", ran)
+    run(home, project, ROOT / "tools" / "page.py", ran)
     page.page.goto(html.as_uri())
     images = page.page.locator("img")
     assert images.count() == FIGURES[name]

@@ -1,6 +1,6 @@
 """Train the rows of a table again in a fresh folder and compare every number with the committed evidence.
 
-python workflow/reproduce.py --profile lite --data DIR [--tables 2,3]      exit status 0: identical; 1: a line per difference
+python tools/reproduce.py --profile lite --data DIR [--tables 2,3]      exit status 0: identical; 1: a line per difference
     --compare-only DIR: compare a folder of outputs that is there already, train nothing
 
 Compared: scores, history and table cells, exactly. Not compared: times, and where and by which commit a run was made.
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import evidence  # noqa: E402
 import evidence_pages as pages  # noqa: E402

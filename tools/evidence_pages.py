@@ -108,7 +108,7 @@ def block(profile: str) -> str:
 def page(profile: str) -> str:
     """docs/results-<profile>.md: all tables, claims, what differs from the paper, figures, notebooks and records."""
     title = f"# Results of profile `{profile}`, beside the paper"
-    lines = ["<!-- Made by `python workflow/evidence.py` from outputs/evidence/: change nothing here by hand. -->", ""]
+    lines = ["<!-- Made by `python tools/evidence.py` from outputs/evidence/: change nothing here by hand. -->", ""]
     lines += [title, "", *_about(profile), ""]
     lines += [
         "What the numbers mean, in our words: [findings](findings.md). What the paper leaves open: [ledger](ledger.md).",

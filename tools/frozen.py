@@ -1,6 +1,6 @@
 """What mn04's frozen embeddings of the real clips can do, on the pairs of folds that no table reports.
 
-python workflow/frozen.py --data DIR     writes outputs/evidence/pairs/: probe_c.csv, masks.csv and self_training.csv
+python tools/frozen.py --data DIR     writes outputs/evidence/pairs/: probe_c.csv, masks.csv and self_training.csv
 
 probe_c        logistic regression on the embeddings of the labelled fold, by its penalty C
 masks          how much a mask of Table 1 in the validated clips costs that probe, by what the masked cells are filled with:
@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from esc_utils import augment, config, start  # noqa: E402
 from esc_utils.errors import exit_with  # noqa: E402

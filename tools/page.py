@@ -1,6 +1,6 @@
 """Rendered notebooks as HTML pages that need nothing else: figures inside, each with its text alternative.
 
-python workflow/page.py NOTEBOOK.ipynb ...     writes NOTEBOOK.html beside each; plain nbconvert drops the alternatives
+python tools/page.py NOTEBOOK.ipynb ...     writes NOTEBOOK.html beside each; plain nbconvert drops the alternatives
 """
 
 import html

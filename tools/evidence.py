@@ -1,8 +1,8 @@
 """Collect what the repository shows of a finished profile under outputs/evidence/, and write it into the pages.
 
-python workflow/evidence.py --profile lite      after `make tables PROFILE=lite`: tables, claims, figures, two notebooks,
+python tools/evidence.py --profile lite      after `make tables PROFILE=lite`: tables, claims, figures, two notebooks,
                                                 and of every run its scores and history; then README.md and docs/
-python workflow/evidence.py --pages             the pages alone, again, from the committed files
+python tools/evidence.py --pages             the pages alone, again, from the committed files
 """
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import evidence_pages as pages  # noqa: E402
 

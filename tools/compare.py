@@ -1,6 +1,6 @@
 """Are two outputs folders the same results? Of a cluster and a laptop, of today and last week, killed and undisturbed.
 
-python workflow/compare.py A B      A, B: outputs folders (outputs, or the OUTPUTS of make), all profiles in both
+python tools/compare.py A B      A, B: outputs folders (outputs, or the OUTPUTS of make), all profiles in both
 
 Compared: of every run metrics.json but for times, commit and where things lie, history.csv byte for byte, and
 predictions.npz array by array, bit for bit; of the tables every file byte for byte. A difference is one line, and so is

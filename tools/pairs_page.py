@@ -1,6 +1,6 @@
 """The tables of docs/findings.md and README.md that come from outputs/evidence/pairs/.
 
-python workflow/pairs_page.py     writes them anew
+python tools/pairs_page.py     writes them anew
 """
 
 import sys

@@ -1,8 +1,8 @@
 """Rows of a profile on pairs of folds that no table reports: where knobs are chosen, and a first answer is read.
 
-python workflow/pairs.py --data DIR --rows pann_control,fixmatch_tau075 [--set tau=0.9] [--pairs 2-1,1-10,10-2]
+python tools/pairs.py --data DIR --rows pann_control,fixmatch_tau075 [--set tau=0.9] [--pairs 2-1,1-10,10-2]
                                         trains what is not yet trained, two runs at a time, a thread each
-python workflow/pairs.py --collect      writes outputs/evidence/pairs/ anew: pairs.csv, a line a run, and the records
+python tools/pairs.py --collect      writes outputs/evidence/pairs/ anew: pairs.csv, a line a run, and the records
 
 A pair k-v trains fold k and validates fold v; the rest is unlabelled. Each set of knobs laid over the profile is a variant
 of its own. A run that is finished is not trained again. Exit status 1 where a run failed; the others go on.
@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from esc_utils import config, runs  # noqa: E402
 from esc_utils.errors import UserError, exit_with  # noqa: E402

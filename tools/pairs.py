@@ -2,7 +2,8 @@
 
 python tools/pairs.py --data DIR --rows pann_control,fixmatch_tau075 [--set tau=0.9] [--pairs 2-1,1-10,10-2]
                                         trains what is not yet trained, two runs at a time, a thread each
-python tools/pairs.py --collect      writes outputs/evidence/pairs/ anew: pairs.csv, a line a run, and the records
+python tools/pairs.py --collect         takes the records into outputs/evidence/pairs/, beside those that are there, and
+                                        writes its pairs.csv, a line a run
 
 A pair k-v trains fold k and validates fold v; the rest is unlabelled. Each set of knobs laid over the profile is a variant
 of its own. A run that is finished is not trained again. Exit status 1 where a run failed; the others go on.
@@ -64,11 +65,12 @@ def variant(knobs: dict) -> str:
 
 
 def collect(root: Path, target: Path) -> int:
-    """Copy the records under `root`, without places of this machine, and write pairs.csv; returns the number of runs."""
+    """Copy the records under `root`, without places of this machine, beside those that `target` holds already, and write
+    pairs.csv, a line for each record in `target`; returns the number of runs."""
     import pandas
     from evidence import cleaner
 
-    lines, files = [], {}
+    files = {}
     for folder in sorted(path.parent for path in root.glob("*/*/runs/*/fold*_seed*/metrics.json")):
         name = folder.relative_to(root).parts
         metrics = runs.read_metrics(folder)
@@ -76,22 +78,24 @@ def collect(root: Path, target: Path) -> int:
         place = target / "runs" / name[0] / f"{name[3]}_{metrics['fold']}-{metrics['validation']['folds'][0]}"
         for file in FILES:
             if (folder / file).is_file():
-                text = clean((folder / file).read_text(encoding="utf-8"))
-                files[place / file] = text.encode()
-        lines.append({"variant": name[0]} | line(folder, metrics))
-    if not lines:
+                files[place / file] = clean((folder / file).read_text(encoding="utf-8")).encode()
+    if not files:
         raise UserError(f"no finished run under {root}: train some first")
-    table = pandas.DataFrame(lines).sort_values(["variant", "experiment", "train", "validate"])
-    files[target / "pairs.csv"] = table.to_csv(index=False, float_format="%.4g").encode()
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
     replace_all(files)
+    kept = sorted(path.parent for path in (target / "runs").glob("*/*/metrics.json"))
+    lines = [{"variant": folder.parent.name} | line(folder, runs.read_metrics(folder)) for folder in kept]
+    table = pandas.DataFrame(lines).sort_values(["variant", "experiment", "train", "validate"])
+    replace_all({target / "pairs.csv": table.to_csv(index=False, float_format="%.4g").encode()})
     return len(lines)
 
 
 def line(folder: Path, metrics: dict) -> dict:
     """What pairs.csv says of one run."""
-    history = runs.read(folder).history
+    import pandas
+
+    history = pandas.read_csv(folder / "history.csv")
     last, end = metrics["validation"]["last"], history.iloc[-1]
     return {
         "experiment": metrics["experiment"],

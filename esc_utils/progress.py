@@ -54,8 +54,10 @@ class Progress:
         else:
             self.log.write(text + "\n")
 
-    def close(self) -> None:
-        """End the bar and the log."""
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         if self.bar is not None:
             self.bar.close()
         self.log.close()

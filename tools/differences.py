@@ -13,17 +13,17 @@ from esc_utils.urbansound import CLASSES, FOLDS
 # Not compared knob by knob: what changes no number, and what other lines say (data, folds, steps, the machine).
 ELSEWHERE = {
     *knobs.PLACES, "dataset", "allow_partial", "synthetic_clips", "synthetic_seed", "train_fold", "valid_fold", "seed",
-    "backbone", "steps", "epochs", "epoch_scale", "precision", "threads",
+    "backbone", "steps", "epochs", "precision", "threads",
 }  # fmt: skip
 # Knobs that only runs of some methods read. A frozen probe trains nothing, so none of these concerns it.
 TRAINED = ("supervised", "fixmatch", "control")
-READ_BY = dict.fromkeys(("schedule", "warmup", "clip_gradients", "optimizer", "learning_rate", "steps", "ema"), TRAINED) | {
+READ_BY = dict.fromkeys(("schedule", "warmup", "optimizer", "learning_rate", "steps", "ema"), TRAINED) | {
     "batch_size": ("supervised",),
     "fixmatch_batch_size": ("fixmatch", "control"),
     "mu": ("fixmatch",),
     "lambda_u": ("fixmatch",),
 }
-CNN14, PRETRAINED = {"width", "dropout_block", "dropout_head"}, {"backbone_norm", "backbone_rate", "head_start"}
+CNN14, PRETRAINED = {"width", "dropout_block", "dropout_head"}, {"head_start"}
 EVERYTHING = sum(FOLD_SIZES.values())
 
 

@@ -1,11 +1,12 @@
-"""What a run leaves behind: scores, predictions, history and audit, put together for runs.write."""
+"""What a run leaves behind: scores, predictions and history, put together for runs.write."""
 
 import numpy as np
 import torch
 
 from . import provenance, runs
 from .device import device_name
-from .evaluation import audit_classes, score
+from .evaluation import score
+from .losses import accepted
 from .sampling import clips_a_step, labelled_batch
 from .start import BACKBONES
 from .state import State
@@ -28,14 +29,18 @@ def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> ru
     history = pandas.DataFrame(state.history, columns=list(HISTORY))
     predictions = _named("valid", dataset, folds.validation, prob)
     validation = score(dataset, folds.validation, prob, folds.validation_folds) | {"best": state.best}
-    transductive, audit = None, None
+    transductive = None
     if other is not None:
         predictions |= _named("unlabelled", dataset, folds.unlabelled, other)
         transductive = score(dataset, folds.unlabelled, other, folds.unlabelled_folds)
     if fixmatch:
-        predictions["pseudo_confidence"] = state.confidence.cpu().numpy()
-        predictions["pseudo_label"] = state.pseudo_labels.cpu().numpy()
-        audit = _audit(history, predictions, config.tau)
+        confidence, pseudo = state.confidence.cpu().numpy(), state.pseudo_labels.cpu().numpy()
+        predictions |= {"pseudo_confidence": confidence, "pseudo_label": pseudo}
+        taken = accepted(confidence, config.tau)
+        right = taken & (pseudo == predictions["unlabelled_label"])
+        with np.errstate(invalid="ignore"):  # NaN in an epoch that accepts nothing
+            shares = pandas.Series(right.sum(axis=1) / taken.sum(axis=1), index=range(1, len(taken) + 1))
+        history["pseudo_accuracy"] = history["epoch"].map(shares)
     commit, dirty = provenance.commit()
     record = {
         "schema_version": runs.SCHEMA, "experiment": config.experiment, "profile": config.profile,
@@ -56,16 +61,7 @@ def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> ru
             "precision": str(state.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
         },
     }  # fmt: skip
-    return runs.write(state.folder, record, history, predictions, audit)
-
-
-def _audit(history, predictions: dict, tau: float):
-    """Accepted pseudo-labels by epoch and class; writes the share that is right into the history."""
-    arrays = [predictions[name] for name in ("pseudo_confidence", "pseudo_label", "unlabelled_label")]
-    audit = audit_classes(*arrays, predictions["unlabelled_recording"], tau)[list(runs.AUDIT)]
-    sums = audit.groupby("epoch")[["accepted", "right"]].sum()
-    history["pseudo_accuracy"] = history["epoch"].map(sums["right"] / sums["accepted"].where(sums["accepted"] > 0))
-    return audit
+    return runs.write(state.folder, record, history, predictions)
 
 
 def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from .urbansound import Dataset, Split
 @dataclass
 class State:
     """A run in training. Labels of `folds.labelled` are the only ones here: those of the unlabelled folds are read
-    once, after the last step, to write the audit (record.py)."""
+    once, after the last step, for the record (record.py)."""
 
     config: RunConfig
     dataset: Dataset

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from esc_suite.results import audit
 from esc_utils import config, features, norms, optim, runs, sampling, start, state, training
 from esc_utils.errors import UserError
 from esc_utils.urbansound import open_dataset, split
@@ -181,13 +182,14 @@ def test_the_start_stands_in_every_history_and_counts_nothing(tiny):
 
 def test_audit_and_share_agree_with_the_predictions(tiny):
     run = training.run(tiny("fixmatch_tau075", tau=0.3), quiet=True)
-    audit = pd.read_csv(run.folder / "audit.csv")
     confidence, pseudo, truth = (run.predictions[n] for n in ("pseudo_confidence", "pseudo_label", "unlabelled_label"))
     taken = np.nan_to_num(confidence, nan=-1) >= np.float32(0.3)
-    sums = audit.groupby("epoch")[["drawn", "accepted", "named", "right"]].sum()
+    table = audit.audit_classes(confidence, pseudo, truth, run.predictions["unlabelled_recording"], 0.3)
+    sums = table.groupby("epoch")[["drawn", "accepted", "named", "right"]].sum()
     assert sums["accepted"].tolist() == sums["named"].tolist() == taken.sum(1).tolist()
     assert sums["right"].tolist() == (taken & (pseudo == truth)).sum(1).tolist()
     assert sums["drawn"].tolist() == (pseudo >= 0).sum(1).tolist()
+    assert np.allclose(run.history["pseudo_accuracy"][1:], sums["right"] / sums["accepted"])
     weighted, loss = run.metrics["config"]["lambda_u"] * run.history["unlabelled_loss"], run.history["loss"]
     assert np.allclose((weighted / loss)[1:], run.history["unlabelled_share"][1:])
     assert 0 < run.metrics["unlabelled_share"] < 1

@@ -1,6 +1,5 @@
 """The feature store: every clip decoded, resampled and transformed once, and batches of it."""
 
-import json
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -144,8 +143,6 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
                 file.write(levels.tobytes())
             file.flush()
             os.fsync(file.fileno())
-        about = {"dataset": dataset.fingerprint, "network": config.network, "clip_seconds": config.clip_seconds}
-        path.with_suffix(".json").write_text(json.dumps(about | {"shape": shape, "error_db": FLOAT16_ERROR_DB}))
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"feature store {path} cannot be written ({error.strerror}): free some space") from None

@@ -1,4 +1,4 @@
-"""Scores of a run: softmax scores of clips, accuracy, weighted AUC, accuracy per class; and pseudo-labels counted."""
+"""Scores of a run: softmax scores of clips, accuracy, weighted AUC, accuracy per class."""
 
 from contextlib import nullcontext
 
@@ -7,7 +7,6 @@ import torch
 
 from .errors import UserError
 from .features import Clips
-from .losses import accepted
 from .urbansound import CLASSES, Dataset
 
 EVAL_BATCH, CUDA_EVAL_BATCH = 64, 256  # clips scored at a time
@@ -82,42 +81,3 @@ def score(dataset: Dataset, rows: np.ndarray, prob: np.ndarray, folds: tuple[int
     of = dataset.clips.iloc[rows]
     found = metrics(of["class_id"].to_numpy(), prob, recordings=of["fsid"].to_numpy())
     return {"folds": list(folds), "clips": len(rows), "recordings": int(of["fsid"].nunique()), "last": found}
-
-
-def audit_classes(confidence, pseudo, truth, recordings, tau: float, class_names=CLASSES):
-    """One row per epoch and class, with the class seen from both sides (fractions, NaN where nothing to divide by).
-
-    True class: `drawn` clips of it, `accepted` among them, `coverage` = accepted / drawn, `recall` = share of those
-    accepted that got the right label, `recordings` behind them. Pseudo-class: `named` clips accepted under its name,
-    `precision` = share of them that belong there.
-    """
-    import pandas as pd
-
-    pseudo, truth, recordings = np.asarray(pseudo), np.asarray(truth), np.asarray(recordings)
-    taken = accepted(np.asarray(confidence, dtype=np.float32), tau)
-    rows = []
-    for epoch, (mask, label) in enumerate(zip(taken, pseudo, strict=True), start=1):
-        for c, name in enumerate(class_names):
-            true, named = truth == c, mask & (label == c)
-            of_class, right = mask & true, int((named & true).sum())
-            drawn = int((true & (label >= 0)).sum())
-            rows.append(
-                {
-                    "epoch": epoch,
-                    "class": name,
-                    "drawn": drawn,
-                    "accepted": int(of_class.sum()),
-                    "named": int(named.sum()),
-                    "right": right,
-                    "recordings": len(np.unique(recordings[of_class])),
-                    "coverage": share(of_class.sum(), drawn),
-                    "recall": share(right, of_class.sum()),
-                    "precision": share(right, named.sum()),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def share(part, whole) -> float:
-    """part / whole, NaN where there is nothing."""
-    return float(part) / float(whole) if whole else float("nan")

@@ -1,6 +1,5 @@
 """The feature store: every clip decoded, resampled and transformed once, and batches of it."""
 
-import json
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -144,8 +143,6 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
                 file.write(levels.tobytes())
             file.flush()
             os.fsync(file.fileno())
-        about = {"dataset": dataset.fingerprint, "network": config.network, "clip_seconds": config.clip_seconds}
-        path.with_suffix(".json").write_text(json.dumps(about | {"shape": shape, "error_db": FLOAT16_ERROR_DB}))
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"feature store {path} cannot be written ({error.strerror}): free some space") from None
@@ -174,32 +171,3 @@ class Clips:
         if self.pinned:
             found = found.pin_memory().to(self.device, non_blocking=True)
         return found.float().unsqueeze(1)
-
-
-def main() -> None:
-    """Write the dataset of a profile where it is synthesised, and build the feature store of one network."""
-    import argparse
-
-    from tqdm import tqdm
-
-    from .config import for_run
-    from .errors import exit_with
-    from .urbansound import open_dataset
-
-    parser = argparse.ArgumentParser(prog="python -m esc_suite features", description=main.__doc__)
-    parser.add_argument("--profile", default="quick")
-    parser.add_argument("--network", default="cnn14", choices=["cnn14", "mn04"])
-    parser.add_argument("--data", default="")
-    parser.add_argument("--outputs", default="")
-    options = parser.parse_args()
-    with exit_with():
-        knobs = {"outputs": options.outputs} | ({"data_dir": options.data} if options.data else {})
-        knobs |= {"pretrained": options.network == "mn04"}
-        config = for_run(options.profile, "", **knobs)
-        dataset = open_dataset(config)
-        store = open_store(config, dataset, progress=tqdm)
-        print(f"{len(store)} clips, {store.shape[1]} frames x {store.shape[2]} mels: {store_path(config, dataset)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -54,12 +54,10 @@ class RunConfig(BaseModel):
     dropout_head: Annotated[float, Field(ge=0, lt=1)]
     head_start: Literal["random", "zero", "logistic"]
     logistic_c: Positive
-    backbone_norm: Literal["batch", "stored"]
     norm_statistics: Literal["trained", "clean"]
 
     epochs: Count
     epoch_of: Literal["labelled", "unlabelled"]
-    epoch_scale: Positive
     steps: Annotated[int, Field(ge=0)]
     steps_scale: Literal["run", "labelled_folds"]
     batch_size: Count
@@ -69,13 +67,11 @@ class RunConfig(BaseModel):
 
     optimizer: Literal["adamw", "sgd", "ranger"]
     learning_rate: Positive
-    backbone_rate: Share
     weight_decay: Annotated[float, Field(ge=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    schedule: Literal["cosine_restarts", "half_cosine", "cosine_7_16", "constant"]
+    schedule: Literal["cosine_restarts", "half_cosine", "cosine_7_16"]
     restart_every: Count
     warmup: Annotated[float, Field(ge=0, lt=1)]
-    clip_gradients: Annotated[float, Field(ge=0)]
     loss_scale: Positive
     ema: Annotated[float, Field(ge=0, lt=1)]
 

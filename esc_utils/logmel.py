@@ -1,17 +1,22 @@
-"""Log-mel front ends as torch modules: PANN's, and that of the network which stands in its place (standins/mn04.py).
+"""PANN's log-mel front end as a torch module; that of mn04, which stands in PANN's place, is in standins/mn04_logmel.py.
 
-PANN's DFT is a convolution with float32 kernels, as in PANN, and the tables are computed in float64 and then rounded, as in
-librosa. An FFT is as good, but it rounds differently: beside a pure tone, cells 100 dB below the peak then come out up to
-.03 dB off; torchaudio's mel matrix, computed in float32, is .3% off at the edges of its triangles. This way the
-difference from the front end that the weights were trained behind stays below 1e-4 dB.
+The DFT is a convolution with float32 kernels, as in PANN, and the tables are computed in float64 and then rounded, as in
+librosa. An FFT (torchaudio's spectrogram) is as good, but it rounds differently: beside a pure tone, cells 100 dB below
+the peak then come out up to .03 dB off. Mel bands that torchaudio computes in float32, its default, are .3% off at the
+edges of their triangles. This way the difference from the front end that the weights were trained behind stays
+below 1e-4 dB.
 """
 
 import math
 
 import torch
 import torchaudio
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
+
+from .standins.mn04_logmel import Mn04LogMel
+
+__all__ = ["LogMel", "Mn04LogMel"]
 
 
 class LogMel(nn.Module):
@@ -56,44 +61,11 @@ def dft_kernel(window: int) -> torch.Tensor:
 
 def slaney_mel(sample_rate: int, window: int, mels: int, fmin: float, fmax: float) -> torch.Tensor:
     """Triangles of equal area on Slaney's scale, linear up to 1 kHz and then logarithmic: (bins, mels), float64."""
-    knee, step, ratio = 15.0, 200 / 3, math.log(6.4) / 27  # mel at 1 kHz; Hz a mel below; log(Hz) a mel above
-
-    def to_mel(hz: float) -> float:
-        return hz / step if hz < 1000 else knee + math.log(hz / 1000) / ratio
-
-    mel = torch.linspace(to_mel(fmin), to_mel(fmax), mels + 2, dtype=torch.float64)
-    edges = torch.where(mel < knee, mel * step, 1000 * ((mel - knee) * ratio).exp())
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    hz = torch.arange(window // 2 + 1, dtype=torch.float64)[:, None] * sample_rate / window
-    rise, fall = (hz - low) / (centre - low), (high - hz) / (high - centre)
-    return torch.minimum(rise, fall).clamp(min=0) * 2 / (high - low)
-
-
-class Mn04LogMel(nn.Module):
-    """mn04's front end: waveform (B, samples) at 32 kHz -> (ln(mel + 1e-5) + 4.5) / 5, (B, 1, frames, 128).
-
-    Pre-emphasis .97 (one sample shorter), windows of 800 samples (symmetric Hann) every 320, centred with reflection, FFT
-    1024, power spectrum, 128 of Kaldi's mel bands from 0 to 15 kHz. frames = 1 + (samples - 1) // 320; a clip of 4 s has
-    400. Silence is -1.4. ValueError for fewer than 514 samples, which cannot be reflected.
-    """
-
-    sample_rate, window, hop, fft, least = 32000, 800, 320, 1024, 514
-
-    def __init__(self):
-        super().__init__()
-        bands, _ = torchaudio.compliance.kaldi.get_mel_banks(
-            128, self.fft, self.sample_rate, 0.0, 15000.0, 100.0, -500.0, 1.0
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # the only way to tell torchaudio
+    try:
+        return torchaudio.functional.melscale_fbanks(
+            window // 2 + 1, fmin, fmax, mels, sample_rate, norm="slaney", mel_scale="slaney"
         )
-        self.register_buffer("mel", F.pad(bands, (0, 1)).T.contiguous(), persistent=False)  # (513, 128)
-        self.register_buffer("hann", torch.hann_window(self.window, periodic=False), persistent=False)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        if waveform.shape[-1] < self.least:
-            raise ValueError(f"{waveform.shape[-1]} samples: mn04's front end needs {self.least}")
-        return torch.stack([self._levels(clip) for clip in waveform])[:, None]  # one at a time: it stays in the cache
-
-    def _levels(self, clip: Tensor) -> Tensor:
-        emphasised = torchaudio.functional.preemphasis(clip.float(), 0.97)[1:]
-        spectrum = torch.stft(emphasised, self.fft, self.hop, self.window, self.hann, return_complex=True)
-        power = spectrum.real.square() + spectrum.imag.square()  # (513, frames)
-        return ((power.T @ self.mel + 1e-5).log() + 4.5) / 5
+    finally:
+        torch.set_default_dtype(usual)

@@ -1,4 +1,4 @@
-"""Which statistics batch norm uses, and when: in a step, in the pseudo-label pass, and at scoring."""
+"""Which statistics batch norm uses in the pseudo-label pass and at scoring; a step uses its batch's."""
 
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -14,28 +14,12 @@ def norms(model: nn.Module) -> list[nn.BatchNorm2d]:
     return [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
 
 
-def train_mode(model: nn.Module, config: RunConfig) -> None:
-    """Training mode; the batch norm of a pretrained network keeps its stored statistics where `backbone_norm` says so."""
-    model.train()
-    if keeps_stored(config):
-        for layer in norms(model):
-            layer.eval()
-
-
 def pseudo_label_mode(model: nn.Module, config: RunConfig) -> None:
     """Mode of the pass that makes pseudo-labels [ledger 11]: as in training, eval, or batch statistics without dropout."""
-    train_mode(model, config)
-    if config.pseudo_mode == "train":
-        return
-    model.eval()
-    if config.pseudo_mode == "no_dropout" and not keeps_stored(config):
+    model.train(config.pseudo_mode == "train")
+    if config.pseudo_mode == "no_dropout":
         for layer in norms(model):
             layer.train()
-
-
-def keeps_stored(config: RunConfig) -> bool:
-    """Whether batch norm never uses a batch's statistics in this run."""
-    return config.pretrained and config.backbone_norm == "stored"
 
 
 @contextmanager

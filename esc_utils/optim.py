@@ -48,13 +48,11 @@ def rate_factor(schedule: str, step: int, steps: int, period: float, warmup: flo
     first `warmup` share of the steps.
 
     cosine_restarts: (1 + cos(pi t / period)) / 2 with t counted from the last restart, every `period` steps (35 epochs);
-    half_cosine: one such period over all steps; cosine_7_16: cos(7 pi step / (16 steps)), FixMatch's; constant: 1."""
+    half_cosine: one such period over all steps; cosine_7_16: cos(7 pi step / (16 steps)), FixMatch's."""
     return min(1.0, (step + 1) / max(1.0, warmup * steps)) * _schedule(schedule, step, steps, period)
 
 
 def _schedule(schedule: str, step: int, steps: int, period: float) -> float:
-    if schedule == "constant":
-        return 1.0
     if schedule == "cosine_7_16":
         return math.cos(7 * math.pi * step / (16 * steps))
     if schedule == "half_cosine":

@@ -1,15 +1,16 @@
-"""What a run leaves behind: scores, predictions, history and audit, put together for runs.write."""
-
-from pathlib import Path
+"""What a run leaves behind: scores, predictions and history, put together for runs.write."""
 
 import numpy as np
+import torch
 
 from . import provenance, runs
-from .config import RunConfig
-from .evaluation import audit_classes, score
-from .sampling import Budget, labelled_batch
+from .device import device_name
+from .evaluation import score
+from .losses import accepted
+from .sampling import clips_a_step, labelled_batch
 from .start import BACKBONES
-from .urbansound import Dataset, Split
+from .state import State
+from .urbansound import Dataset
 
 HISTORY = (
     "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share", "mask_rate",
@@ -17,58 +18,50 @@ HISTORY = (
 )  # fmt: skip
 
 
-def write_record(
-    folder: Path, config: RunConfig, dataset: Dataset, folds: Split, plan: Budget, rows: list[dict],
-    prob: np.ndarray, other: np.ndarray | None, pseudo: tuple[np.ndarray, np.ndarray] | None, found: dict,
-) -> runs.Run:  # fmt: skip
-    """Write the record of a finished run. rows: its history; prob, other: softmax scores of the validation and of the
-    unlabelled clips; pseudo: confidence and class of every pseudo-label, (epochs, clips) each; found: identity, device,
-    precision, threads, seconds, clips_a_step, best and losses (sums of lambda_u L_u and of the whole loss).
+def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> runs.Run:
+    """Write the record of a finished run; prob, other: softmax scores of its validation and of its unlabelled clips.
 
     The labels of the unlabelled folds are read here, after the last step, and nowhere else."""
     import pandas
 
-    history = pandas.DataFrame(rows, columns=list(HISTORY))
+    config, dataset, folds, steps = state.config, state.dataset, state.folds, state.budget.steps
+    fixmatch = config.method == "fixmatch"
+    history = pandas.DataFrame(state.history, columns=list(HISTORY))
     predictions = _named("valid", dataset, folds.validation, prob)
-    validation = score(dataset, folds.validation, prob, folds.validation_folds) | {"best": found["best"]}
-    transductive, audit = None, None
+    validation = score(dataset, folds.validation, prob, folds.validation_folds) | {"best": state.best}
+    transductive = None
     if other is not None:
         predictions |= _named("unlabelled", dataset, folds.unlabelled, other)
         transductive = score(dataset, folds.unlabelled, other, folds.unlabelled_folds)
-    if pseudo is not None:
-        predictions |= dict(zip(("pseudo_confidence", "pseudo_label"), pseudo, strict=True))
-        audit = _audit(history, predictions, config.tau)
+    if fixmatch:
+        confidence, pseudo = state.confidence.cpu().numpy(), state.pseudo_labels.cpu().numpy()
+        predictions |= {"pseudo_confidence": confidence, "pseudo_label": pseudo}
+        taken = accepted(confidence, config.tau)
+        right = taken & (pseudo == predictions["unlabelled_label"])
+        with np.errstate(invalid="ignore"):  # NaN in an epoch that accepts nothing
+            shares = pandas.Series(right.sum(axis=1) / taken.sum(axis=1), index=range(1, len(taken) + 1))
+        history["pseudo_accuracy"] = history["epoch"].map(shares)
     commit, dirty = provenance.commit()
-    seconds, losses = found["seconds"], found["losses"]
     record = {
         "schema_version": runs.SCHEMA, "experiment": config.experiment, "profile": config.profile,
         "fold": config.train_fold, "seed": config.seed, "synthesised": dataset.synthesised,
         "backbone": BACKBONES[config.backbone] if config.pretrained else "random start",
         "stands_in_for_pann": config.pretrained and config.backbone != "pann",
         "config": config.model_dump(), "validation": validation, "transductive": transductive,
-        "epochs": plan.epochs, "steps": plan.steps,
-        "labelled_passes": round(labelled_batch(config) * plan.steps / len(folds.labelled), 2),
-        "unlabelled_share": float(losses[0] / losses[1]) if config.method == "fixmatch" else None,
-        "seconds": round(seconds, 2),
-        "clips_per_second": round(found["clips_a_step"] * plan.steps / max(seconds, 1e-9), 1),
+        "epochs": state.budget.epochs, "steps": steps,
+        "labelled_passes": round(labelled_batch(config) * steps / len(folds.labelled), 2),
+        "unlabelled_share": float(state.losses[0] / state.losses[1]) if fixmatch else None,
+        "seconds": round(state.seconds, 2),
+        "clips_per_second": round(clips_a_step(config) * steps / max(state.seconds, 1e-9), 1),
         "provenance": {
-            "identity": found["identity"], "commit": commit, "dirty": dirty, "config_hash": config.hash,
+            "identity": state.identity, "commit": commit, "dirty": dirty, "config_hash": config.hash,
             "code_hash": provenance.code_hash(), "dataset_fingerprint": dataset.fingerprint,
             "dataset_missing": {str(k): v for k, v in dataset.missing.items()},
-            "versions": provenance.versions(), "device": found["device"], "precision": found["precision"],
-            "threads": found["threads"],
+            "versions": provenance.versions(), "device": device_name(state.device),
+            "precision": str(state.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
         },
     }  # fmt: skip
-    return runs.write(folder, record, history, predictions, audit)
-
-
-def _audit(history, predictions: dict, tau: float):
-    """Accepted pseudo-labels by epoch and class; writes the share that is right into the history."""
-    arrays = [predictions[name] for name in ("pseudo_confidence", "pseudo_label", "unlabelled_label")]
-    audit = audit_classes(*arrays, predictions["unlabelled_recording"], tau)[list(runs.AUDIT)]
-    sums = audit.groupby("epoch")[["accepted", "right"]].sum()
-    history["pseudo_accuracy"] = history["epoch"].map(sums["right"] / sums["accepted"].where(sums["accepted"] > 0))
-    return audit
+    return runs.write(state.folder, record, history, predictions)
 
 
 def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:

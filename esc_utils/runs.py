@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA = 2
-AUDIT = (
-    "epoch",
-    "class",
-    "drawn",
-    "accepted",
-    "named",
-    "right",
-    "recordings",
-)  # columns of audit.csv, see evaluation.audit_classes
 
 
 class Record(BaseModel):
@@ -96,17 +87,13 @@ def claim(path: Path):
         raise UserError(f"cannot write to {path} ({error.strerror}): set outputs elsewhere or free some space") from None
 
 
-def write(path: Path, record: dict, history: "pandas.DataFrame", predictions: dict[str, np.ndarray], audit=None) -> Run:
-    """Validate and write a record, whole or not at all; metrics.json comes last, so a folder with it is complete.
-
-    audit: of a FixMatch run, the counts of accepted pseudo-labels by epoch and class (AUDIT), for audit.csv."""
+def write(path: Path, record: dict, history: "pandas.DataFrame", predictions: dict[str, np.ndarray]) -> Run:
+    """Validate and write a record, whole or not at all; metrics.json comes last, so a folder with it is complete."""
     record = Record(**record).model_dump()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **predictions)
-    counts = {} if audit is None else {path / "audit.csv": audit.to_csv(index=False).encode()}
     replace_all(
-        counts
-        | {
+        {
             path / "predictions.npz": buffer.getvalue(),
             path / "history.csv": history.to_csv(index=False, float_format="%.8g").encode(),
             path / "metrics.json": (json.dumps(record, indent=1) + "\n").encode(),

@@ -54,7 +54,7 @@ def budget(config: RunConfig, labelled: int, pool: int, labelled_folds: int = 1)
     if config.method == "probe":
         return Budget(0, per_epoch, 1.0)
     scale = labelled_folds if config.steps_scale == "labelled_folds" else 1
-    steps = config.steps * scale or max(1, round(config.epochs * config.epoch_scale * per_epoch))
+    steps = config.steps * scale or config.epochs * per_epoch
     if config.method in ("fixmatch", "control"):
         per_epoch = max(1, pool // unlabelled_batch(config))
     return Budget(steps, per_epoch, steps * config.restart_every / config.epochs)
@@ -72,6 +72,11 @@ def unlabelled_batch(config: RunConfig) -> int:
     return config.mu * config.fixmatch_batch_size * pairs
 
 
+def clips_a_step(config: RunConfig) -> int:
+    """Labelled and unlabelled clips loaded a step."""
+    return labelled_batch(config) + (unlabelled_batch(config) if config.method == "fixmatch" else 0)
+
+
 @dataclass(frozen=True)
 class Draw:
     """One step: positions of clips in their pool, stripes of each view, mixup weights (None: no blending)."""
@@ -86,10 +91,12 @@ class Draw:
     partner: Tensor | None = None  # MixMatch's mixup: whom each labelled and unlabelled clip is blended with
 
 
-def draw_epoch(config: RunConfig, plan: Budget, epoch: int, labelled: int, pool: int, shape: tuple[int, int]) -> list[Draw]:
+def draw_epoch(
+    config: RunConfig, budget: Budget, epoch: int, labelled: int, pool: int, shape: tuple[int, int]
+) -> list[Draw]:
     """All draws of one epoch; `shape` is (frames, mels) of a log-mel."""
-    first = epoch * plan.per_epoch
-    steps = min(plan.per_epoch, plan.steps - first)
+    first = epoch * budget.per_epoch
+    steps = min(budget.per_epoch, budget.steps - first)
     generator, others_generator = (
         torch.Generator().manual_seed(stream_seed(config, stream, epoch)) for stream in (LABELLED_VIEWS, UNLABELLED_VIEWS)
     )
@@ -99,11 +106,8 @@ def draw_epoch(config: RunConfig, plan: Budget, epoch: int, labelled: int, pool:
     nl, nu = labelled_batch(config), unlabelled_batch(config)
     own = shuffled(config, LABELLED, labelled, first * nl, steps * nl).reshape(steps, nl)
     if fixmatch:  # one pass an epoch; the rest that does not fill a batch is another one each time
-        taken = min(plan.per_epoch * nu, pool) if pool >= nu else pool
-        order = np.resize(
-            np.random.default_rng(stream_seed(config, UNLABELLED, epoch)).permutation(pool)[:taken], steps * nu
-        )
-        others = order.reshape(steps, nu)
+        order = np.random.default_rng(stream_seed(config, UNLABELLED, epoch)).permutation(pool)
+        others = np.resize(order[: budget.per_epoch * nu], (steps, nu))
     draws = []
     for step in range(steps):
         draw = {

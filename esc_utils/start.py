@@ -1,4 +1,4 @@
-"""Where a run starts: network, pretrained weights, input statistics, last layer, and the learning rates of its parts.
+"""Where a run starts: network, pretrained weights, input statistics and last layer.
 
 The last layer of pretrained rows starts at random, at zero, or as a logistic regression on the embeddings of the labelled
 clips, which is also the frozen probe [ledger 29]."""
@@ -85,14 +85,3 @@ def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labe
 def some(rows: np.ndarray) -> np.ndarray:
     """Evenly spaced ones of many rows: enough for statistics."""
     return rows[:: -(-len(rows) // STATISTICS_CLIPS)]
-
-
-def parameter_groups(model, config: RunConfig) -> list[dict]:
-    """All parameters that are trained, with their peak learning rate: the pretrained layers', where it is another one, apart
-    from the last layer's."""
-    head = [p for name, p in model.named_parameters() if name.startswith("fc_transfer.")]
-    body = [p for name, p in model.named_parameters() if not name.startswith("fc_transfer.") and p.requires_grad]
-    rate = config.learning_rate
-    if not config.pretrained or config.backbone_rate == 1:
-        return [{"params": body + head, "lr": rate}]
-    return [{"params": body, "lr": rate * config.backbone_rate}, {"params": head, "lr": rate}]

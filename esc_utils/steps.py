@@ -8,7 +8,7 @@ from torch import Tensor
 from .augment import apply, mixup
 from .config import RunConfig
 from .losses import FixMatchLoss, accepted, blended_cross_entropy, fixmatch, supervised, total
-from .norms import pseudo_label_mode, train_mode
+from .norms import pseudo_label_mode
 from .sampling import Draw
 
 
@@ -35,7 +35,7 @@ def view(masks, weights=None):
 
 def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor) -> StepLoss:
     """x (2B, 1, frames, mels) in dB with mixup, (B, ...) without; labels of the same clips."""
-    train_mode(model, config)
+    model.train()
     loss = supervised(model(x, view(draw.labelled_masks, draw.weights)), labels, draw.weights)
     zero = torch.zeros_like(loss.detach())
     return StepLoss(loss * config.loss_scale, loss.detach(), zero, zero)
@@ -43,7 +43,7 @@ def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Ten
 
 def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor, u: Tensor) -> StepLoss:
     """x, labels: labelled clips; u (2 mu B, 1, frames, mels): unlabelled clips, of which no label is known here."""
-    train_mode(model, config)
+    model.train()
     if config.mixup_pairs == "mixmatch":
         l_s, found = _mixmatch(model, config, draw, x, labels, u)
     elif config.forward == "joint":
@@ -63,7 +63,7 @@ def pseudo_label_pass(model, config: RunConfig, u: Tensor, masks) -> Tensor:
     """Logits of the weak views (eq. 1), without gradients; in the mode of `pseudo_mode` [ledger 11]."""
     pseudo_label_mode(model, config)
     logits = model(u, view(masks))
-    train_mode(model, config)
+    model.train()
     return logits
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from esc_suite.results import audit
-from esc_utils import evaluation
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def test_audit_by_epoch(run):
 
 def test_audit_by_class_and_confusion(run):
     confidence, pseudo, truth, _ = run
-    table = evaluation.audit_classes(*run, tau=0.75, class_names=("a", "b", "c")).set_index(["epoch", "class"])
+    table = audit.audit_classes(*run, tau=0.75, class_names=("a", "b", "c")).set_index(["epoch", "class"])
     a, c = table.loc[(2, "a")], table.loc[(2, "c")]
     assert (a["drawn"], a["accepted"], a["named"], a["right"], a["recordings"]) == (3, 2, 2, 1, 2)
     assert (a["recall"], a["precision"]) == (0.5, 0.5)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from esc_suite.run import check, download
+from esc_utils import urbansound
 from esc_utils.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -191,7 +192,7 @@ def test_paper_on_a_small_card(project, monkeypatch):
 def test_dataset_partial_and_whole(project, data, monkeypatch):
     status, text = only("dataset", "lite", data_dir=str(data))
     assert status == "warn" and "10 clips in 10 folds" in text and "fold 1 has 1, not 873" in text
-    monkeypatch.setattr(check, "FOLD_SIZES", dict.fromkeys(range(1, 11), 1))
+    monkeypatch.setattr(urbansound, "FOLD_SIZES", dict.fromkeys(range(1, 11), 1))
     assert only("dataset", "lite", data_dir=str(data))[0] == "ok"
     (data / "audio" / "fold4" / "4-3-0-0.wav").unlink()
     status, text = only("dataset", "lite", data_dir=str(data), allow_partial=False)

@@ -26,7 +26,7 @@ def test_plan_counts_every_run_of_the_tables_once():
     assert rows["cnn14_table2"].runs == 1
     assert rows["cnn14_table2"].steps == rows["fixmatch_tau095"].steps  # ledger 14: Table 2 shares one budget
     knobs = config.for_run("paper", "fixmatch_tau095")
-    pool = sum(check_paper.FOLD_SIZES.values()) - 873 - 888
+    pool = check_paper.CLIPS - 873 - 888
     assert check_paper.pools(knobs) == (873, pool)
     assert rows["fixmatch_tau095"].steps == 70 * (pool // 224)
     forward = check_paper.forward_operations()

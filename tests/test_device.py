@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from esc_utils import config, device, provenance, runs, sampling, training
+from esc_utils import config, device, provenance, runs, sampling, state, training
 from esc_utils import features as clips
 from esc_utils.urbansound import open_dataset, split
 
@@ -34,7 +34,7 @@ class Watch(TorchDispatchMode):
 
 def trainer(knobs):
     dataset = open_dataset(knobs)
-    return training._Trainer(knobs, dataset, split(knobs, dataset), runs.folder(knobs), "test", True)
+    return state.set_up(knobs, dataset, split(knobs, dataset), runs.folder(knobs), "test")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def trainer(knobs):
 def test_no_step_waits_for_the_device(tiny, experiment, change):
     one = trainer(tiny(experiment, **change))
     with Watch() as watch:
-        one._one_epoch()
+        training.one_epoch(one, training.step_of(one))
     assert watch.waits == []
     with Watch() as watch:
         torch.ones(1).item()
@@ -111,7 +111,7 @@ def test_sixteen_bits_keep_weights_and_losses_in_float32(tiny):
 
     training.fixmatch_step = step
     try:
-        means = one._one_epoch()
+        means = training.one_epoch(one, training.step_of(one))
     finally:
         training.fixmatch_step = plain
     assert seen and all(value.dtype == torch.float32 for value in seen[0][:4])
@@ -126,10 +126,10 @@ def test_float16_scales_the_loss_and_skips_an_overflow(tiny):
     weight = one.model.fc_transfer.weight
     before = weight.detach().clone()
     one.scaler.scale((weight * float("inf")).sum()).backward()
-    one._optimize()
+    training.update(one)
     assert torch.equal(weight, before) and one.scaler.get_scale() == 2.0**9
     one.scaler.scale(weight.sum()).backward()
-    one._optimize()
+    training.update(one)
     assert not torch.equal(weight, before)
     assert torch.isfinite(weight).all()
 

@@ -21,7 +21,7 @@ METADATA = sorted((PROJECT / "notebooks" / "kernel-metadata").glob("*/kernel-met
 SETUP = re.search(r"```python\n(.*?)```", (PROJECT / "docs" / "kaggle.md").read_text(), re.S)[1]
 HEADER = "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
 # Laid over the quick profile of the attached copy: the mounted dataset instead of synthesis, and next to no training.
-TINY = {"dataset": "urbansound8k", "epoch_scale": 0.01, "clip_seconds": 0.64, "strong_time_width": 8, "weak_time_width": 4}
+TINY = {"dataset": "urbansound8k", "steps": 1, "clip_seconds": 0.64, "strong_time_width": 8, "weak_time_width": 4}
 
 EXECUTE = """
 import sys, nbclient, nbformat

@@ -8,7 +8,6 @@ import esc_utils.standins.mn04
 from esc_utils import config, memory
 from esc_utils.model import Cnn14
 from esc_utils.standins.mn04 import Mn04
-from esc_utils.steps import supervised_step
 
 
 def saved_bytes(model, x) -> int:
@@ -70,19 +69,3 @@ def test_stored_statistics_are_folded_into_the_convolutions(make, monkeypatch):
     assert len(folded) == len(plain)
     for left, right in zip(folded, plain, strict=True):
         assert torch.allclose(left, right, rtol=1e-4, atol=1e-4 * right.abs().max().item())
-
-
-def test_stored_statistics_stay_and_batch_statistics_move():
-    torch.manual_seed(0)
-    knobs = config.for_run("quick", "pann_10", mixup=False, batch_size=4)
-    from esc_utils.sampling import Budget, draw_epoch
-
-    draw = draw_epoch(knobs, Budget(1, 1, 1.0), 0, 4, 0, (64, 64))[0]
-    x, labels = torch.randn(4, 1, 64, 64), torch.tensor([0, 1, 2, 3])
-    for norm, moves in (("stored", False), ("batch", True)):
-        model = Cnn14(10, width=1)
-        supervised_step(model, knobs.model_copy(update={"backbone_norm": norm}), draw, x, labels).loss.backward()
-        assert (model.conv_block1.bn1.num_batches_tracked == 1) == moves
-        assert (model.conv_block1.bn1.running_mean.abs().sum() > 0) == moves
-        assert model.training
-        assert model.conv_block1.bn1.weight.grad is not None

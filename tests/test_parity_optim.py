@@ -141,7 +141,6 @@ def test_the_other_schedules():
     assert sixteenth[0] == 1
     assert np.all(np.diff(sixteenth) < 0)
     assert sixteenth[-1] == pytest.approx(math.cos(7 * math.pi / 16), abs=2e-3)
-    assert set(curve("constant")) == {1.0}
 
 
 def test_groups_keep_their_share_of_the_rate():

@@ -6,36 +6,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esc_utils.standins import broad, pretrain, sounds
+from esc_utils.standins import corpus, pretrain, sounds
 
 ASSETS = Path(pretrain.__file__).parent / "assets"
 
 
 def test_corpus_is_a_pure_function_of_its_arguments():
-    waves, labels = broad.broad_corpus(8, clip_seconds=0.3, classes=4, seed=3)
-    again, _ = broad.broad_corpus(8, clip_seconds=0.3, classes=4, seed=3)
+    waves, labels = corpus.render_corpus(8, clip_seconds=0.3, classes=4, seed=3)
+    again, _ = corpus.render_corpus(8, clip_seconds=0.3, classes=4, seed=3)
     assert waves.shape == (8, 4800) and waves.dtype == np.float32 and labels.dtype == np.int64
     assert np.array_equal(waves, again)
     assert labels.tolist() == [0, 1, 2, 3] * 2
     assert np.isfinite(waves).all() and (np.abs(waves).max(axis=1) > 0.03).all() and np.abs(waves).max() <= 1
-    fewer, _ = broad.broad_corpus(4, clip_seconds=0.3, classes=4, seed=3)
+    fewer, _ = corpus.render_corpus(4, clip_seconds=0.3, classes=4, seed=3)
     assert np.array_equal(waves[:4], fewer)
-    assert not np.array_equal(waves, broad.broad_corpus(8, clip_seconds=0.3, classes=4, seed=4)[0])
+    assert not np.array_equal(waves, corpus.render_corpus(8, clip_seconds=0.3, classes=4, seed=4)[0])
 
 
 def test_parts_hold_other_recordings_of_the_same_classes():
-    first, labels = broad.broad_corpus(4, clip_seconds=0.3, classes=4)
-    second, same = broad.broad_corpus(4, clip_seconds=0.3, classes=4, part=1)
+    first, labels = corpus.render_corpus(4, clip_seconds=0.3, classes=4)
+    second, same = corpus.render_corpus(4, clip_seconds=0.3, classes=4, part=1)
     assert np.array_equal(labels, same)
     assert all(abs(np.corrcoef(a, b)[0, 1]) < 0.5 for a, b in zip(first, second, strict=True))
 
 
 def test_classes_are_regions_inside_their_family_and_none_is_one_of_the_ten():
     urban = [{**sounds.DEFAULTS, **layer} for layers in sounds.URBAN.values() for layer in layers]
-    names = list(broad.FAMILIES)
+    names = list(corpus.FAMILIES)
     for number in range(70):
-        layers = broad.broad_class(number, seed=0)
-        wide = sounds.DEFAULTS | broad.FAMILIES[names[number % len(names)]]
+        layers = corpus.corpus_class(number, seed=0)
+        wide = sounds.DEFAULTS | corpus.FAMILIES[names[number % len(names)]]
         for key, region in layers[0].items():
             if isinstance(region, tuple):
                 assert wide[key][0] <= region[0] + 1e-9 and region[1] <= wide[key][1] + 1e-9
@@ -43,7 +43,7 @@ def test_classes_are_regions_inside_their_family_and_none_is_one_of_the_ten():
             elif isinstance(region, list):
                 assert set(region) <= set(wide[key])
         assert layers[0] not in urban
-    assert broad.broad_class(3, seed=0) == broad.broad_class(3, seed=0) != broad.broad_class(3, seed=1)
+    assert corpus.corpus_class(3, seed=0) == corpus.corpus_class(3, seed=0) != corpus.corpus_class(3, seed=1)
 
 
 def test_the_command_writes_a_backbone_that_cnn14_loads(tmp_path, capsys):

@@ -74,17 +74,6 @@ def test_files_are_written_and_say_what_audio(spec, tmp_path):
     assert "synthesised audio" in paths[1].read_text() and "synthesised audio" in paths[2].read_text()
 
 
-def test_a_knob_that_cannot_act_is_no_answer(spec, tmp_path):
-    still = {"backbone_norm": "stored", "dropout_block": 0.0, "dropout_head": 0.0}
-    for name in ("fixmatch_tau075", "l11_pseudo_eval", "l11_pseudo_no_dropout", "l12_joint_forward", "l10_labelled_strong"):
-        records.write(tmp_path, name, 60, **still)
-    rows = {row["experiment"]: row for row in sensitivity.build(spec, comparison.load(tmp_path, "paper"))}
-    assert "changes nothing" in rows["l11_pseudo_eval"]["note"]
-    assert "changes nothing" in rows["l12_joint_forward"]["note"]
-    assert "changes nothing" in rows["l11_pseudo_no_dropout"]["note"]
-    assert not rows["l10_labelled_strong"]["note"]
-
-
 def test_nothing_run_is_one_line(tmp_path):
     records.write(tmp_path, "fixmatch_tau075", 60)
     with pytest.raises(UserError, match="make sensitivity"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from esc_utils import checkpoint, config, evaluation, graphs, runs, training
+from esc_utils import checkpoint, config, evaluation, graphs, runs, state, training
 from esc_utils import start as head
 from esc_utils.errors import UserError
 from esc_utils.model import Cnn14
@@ -62,8 +62,8 @@ def test_hidden_labels_do_not_touch_training(tiny, monkeypatch):
         clips.loc[hidden, "class_id"] = (clips.loc[hidden, "class_id"] + 3) % 10
         return type(dataset)(dataset.root, clips, True, "scrambled", {})
 
-    original = training.open_store
-    monkeypatch.setattr(training, "open_store", lambda config, _: original(config, open_dataset(config)))
+    original = state.open_store
+    monkeypatch.setattr(state, "open_store", lambda config, _: original(config, open_dataset(config)))
     monkeypatch.setattr(training, "open_dataset", scrambled)
     scrambled_run = training.run(
         tiny("fixmatch_tau075", seed=1, outputs=str(honest.folder.parents[3] / "other")), quiet=True
@@ -210,13 +210,13 @@ def test_checkpoints_take_a_small_share_of_the_time(tiny, monkeypatch):
         plain(folder, state)
         clock[0] += 5  # seconds that a save takes
 
-    def epoch(self):
+    def epoch(*words):
         clock[0] += 10  # seconds that an epoch takes
-        return one_epoch(self)
+        return one_epoch(*words)
 
-    one_epoch = training._Trainer._one_epoch
+    one_epoch = training.one_epoch
     monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(training._Trainer, "_one_epoch", epoch)
+    monkeypatch.setattr(training, "one_epoch", epoch)
     monkeypatch.setattr(training.checkpoint, "save", slow)
     run = training.run(tiny("cnn14_10"), quiet=True)
     assert run.metrics["epochs"] == 12

@@ -26,7 +26,7 @@ from esc_utils.files import replace_all  # noqa: E402
 
 PAIRS = "2-1,1-10,10-2"  # (k mod 10) + 1, and on the clips at hand the next whole fold, is what the tables report
 EVIDENCE = ROOT / "outputs" / "evidence" / "pairs"
-FILES = ("metrics.json", "history.csv", "audit.csv")
+FILES = ("metrics.json", "history.csv")
 
 
 def train(profile: str, row: str, pair: tuple[int, int], knobs: dict, outputs: str, data: str) -> str:

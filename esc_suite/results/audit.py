@@ -6,7 +6,6 @@ was drawn in that epoch, NaN and -1 where it was not; `truth` and `recordings` (
 
 import numpy as np
 
-from esc_utils.evaluation import audit_classes, share
 from esc_utils.losses import accepted
 from esc_utils.urbansound import CLASSES
 
@@ -38,6 +37,45 @@ def audit_epochs(confidence, pseudo, truth, recordings, tau: float):
             }
         )
     return pd.DataFrame(rows)
+
+
+def audit_classes(confidence, pseudo, truth, recordings, tau: float, class_names=CLASSES):
+    """One row per epoch and class, with the class seen from both sides (fractions, NaN where nothing to divide by).
+
+    True class: `drawn` clips of it, `accepted` among them, `coverage` = accepted / drawn, `recall` = share of those
+    accepted that got the right label, `recordings` behind them. Pseudo-class: `named` clips accepted under its name,
+    `precision` = share of them that belong there.
+    """
+    import pandas as pd
+
+    pseudo, truth, recordings = np.asarray(pseudo), np.asarray(truth), np.asarray(recordings)
+    taken = accepted(np.asarray(confidence, dtype=np.float32), tau)
+    rows = []
+    for epoch, (mask, label) in enumerate(zip(taken, pseudo, strict=True), start=1):
+        for c, name in enumerate(class_names):
+            true, named = truth == c, mask & (label == c)
+            of_class, right = mask & true, int((named & true).sum())
+            drawn = int((true & (label >= 0)).sum())
+            rows.append(
+                {
+                    "epoch": epoch,
+                    "class": name,
+                    "drawn": drawn,
+                    "accepted": int(of_class.sum()),
+                    "named": int(named.sum()),
+                    "right": right,
+                    "recordings": len(np.unique(recordings[of_class])),
+                    "coverage": share(of_class.sum(), drawn),
+                    "recall": share(right, of_class.sum()),
+                    "precision": share(right, named.sum()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def share(part, whole) -> float:
+    """part / whole, NaN where there is nothing."""
+    return float(part) / float(whole) if whole else float("nan")
 
 
 def accepted_confusion(confidence, pseudo, truth, tau: float, classes: int = len(CLASSES)) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 from esc_suite.results import intervals, power
 from esc_utils import runs
 from esc_utils.errors import UserError
+from esc_utils.urbansound import CLIPS
 
-CLIPS = 8732  # in UrbanSound8K
 SYNTHESISED = "synthesised audio"
 REAL = "UrbanSound8K"
 BY_RECORDING = "accuracy_by_recording"

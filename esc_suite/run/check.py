@@ -24,7 +24,6 @@ from esc_utils import config as configuration
 from esc_utils.errors import UserError
 from esc_utils.paths import ASSETS, mn04_file
 
-FOLD_SIZES = dict(enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1))  # of the official CSV
 FREE_GB = {"quick": 1, "lite": 3, "paper": 8}  # feature store, run records, checkpoints
 GB = 1e9
 
@@ -167,7 +166,9 @@ def dataset(setup: Setup) -> Iterator[Line]:
     text = f"{found.root}: {layout} layout, {len(found.clips)} clips in {len(sizes)} folds"
     if found.synthesised:
         yield Line("warn", "dataset", f"{text}: synthesised, not UrbanSound8K; give another folder with --data")
-    elif odd := [f"fold {k} has {sizes.get(k, 0)}, not {n}" for k, n in FOLD_SIZES.items() if sizes.get(k, 0) != n]:
+    elif odd := [
+        f"fold {k} has {sizes.get(k, 0)}, not {n}" for k, n in urbansound.FOLD_SIZES.items() if sizes.get(k, 0) != n
+    ]:
         yield Line("warn", "dataset", f"{text}: not the whole UrbanSound8K ({_some(odd)}); `make data` gets it")
     else:
         yield Line("ok", "dataset", f"{text}, as published")

@@ -14,11 +14,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from esc_suite.run import plan
-from esc_suite.run.check import FOLD_SIZES
 from esc_utils import config, memory
 from esc_utils.errors import UserError, exit_with
 from esc_utils.sampling import Budget, budget, draw_epoch, labelled_batch, unlabelled_batch
-from esc_utils.urbansound import CLASSES, FOLDS
+from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS
 
 EXPERIMENT = "fixmatch_tau075"
 FRAMES, MELS = 501, 64  # of a clip of 5 s
@@ -58,10 +57,8 @@ def step_operations(knobs: config.RunConfig, forward: int) -> int:
 
 def pools(knobs: config.RunConfig) -> tuple[int, int]:
     """Labelled and unlabelled clips of a run on the whole of UrbanSound8K."""
-    everything, held_out = sum(FOLD_SIZES.values()), FOLD_SIZES[knobs.validation_fold]
-    if knobs.labelled == "all_but_one":
-        return everything - held_out, 0
-    return FOLD_SIZES[knobs.train_fold], everything - held_out - FOLD_SIZES[knobs.train_fold]
+    rest, own = CLIPS - FOLD_SIZES[knobs.validation_fold], FOLD_SIZES[knobs.train_fold]
+    return (rest, 0) if knobs.labelled == "all_but_one" else (own, rest - own)
 
 
 def validated_clips(knobs: config.RunConfig, steps: int) -> int:
@@ -145,7 +142,7 @@ def report(options) -> None:
     for rate in options.teraflops:
         print(f"  {operations / (rate * 1e12) / 3600:6.1f} at {rate:g} TFLOP/s")
     knobs = config.for_run("paper", EXPERIMENT)
-    store = sum(FOLD_SIZES.values()) * FRAMES * MELS * 2 / GB
+    store = CLIPS * FRAMES * MELS * 2 / GB
     need = {bits: memory.step_bytes(knobs, FRAMES, value_bytes=bits // 8) / GB for bits in (16, 32)}
     enough = "enough" if RESERVE * need[16] + store < CARD_GB else f"too little: {REMEDY}"
     print(

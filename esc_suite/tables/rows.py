@@ -15,8 +15,7 @@ ABOVE = {"supported": "above", "contradicted": "below"}  # a control is not prin
 # Knobs that a profile may change although they are method: what its network or budget cannot bear. Tables print them.
 METHOD_KNOBS = (
     "labels_per_class", "batch_size", "fixmatch_batch_size", "mu",
-    "head_start", "backbone_norm", "norm_statistics", "backbone_rate",
-    "dropout_block", "dropout_head", "learning_rate", "schedule", "warmup", "clip_gradients",
+    "head_start", "norm_statistics", "dropout_block", "dropout_head", "learning_rate", "schedule", "warmup",
 )  # fmt: skip
 
 

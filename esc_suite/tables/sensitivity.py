@@ -67,10 +67,6 @@ def _cannot_act(run, default) -> list[str]:
     made, notes = run.metrics["config"], []
     if all(default.metrics["config"].get(key, value) == value for key, value in made.items() if key not in config.PLACES):
         notes.append("no answer here: this profile has the alternative as its own default")
-    mode = made["pseudo_mode"] != "train" or made["forward"] == "joint"
-    still = made["pretrained"] and made["backbone_norm"] == "stored" and not (made["dropout_block"] or made["dropout_head"])
-    if mode and still:
-        notes.append("no answer here: with stored batch-norm statistics and no dropout this knob changes nothing")
     left = made["ema"] ** run.metrics["steps"] if made["ema"] else 0
     if left > 0.05:
         notes.append(f"no answer here: after so few steps {left:.0%} of the average is still the start")

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from ..errors import UserError
 from ..fast import conv_norm
-from ..logmel import Mn04LogMel
 from ..paths import MN04_FILE, mn04_file
 from ..weights import listed, mismatches, read_pickled, read_safetensors
+from .mn04_logmel import Mn04LogMel
 
 WHERE = f"run `make data PROFILE=lite`, or put {MN04_FILE} (GitHub, fschmid56/EfficientAT, release v0.0.1) there by hand"
 SAMPLE_RATE = 32000

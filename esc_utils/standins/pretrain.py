@@ -19,12 +19,12 @@ def log_mels(clips: int, clip_seconds: float, seed: int, classes: int, first_par
     import torch
 
     from ..features import LogMel
-    from .broad import broad_corpus
+    from .corpus import render_corpus
 
     front, mels, labels = LogMel(), [], []
     for part in range(-(-clips // CHUNK)):
         count = min(CHUNK, clips - part * CHUNK)
-        waves, found = broad_corpus(count, clip_seconds, seed=seed, classes=classes, part=first_part + part)
+        waves, found = render_corpus(count, clip_seconds, seed=seed, classes=classes, part=first_part + part)
         with torch.inference_mode():
             mels += [front(batch).half() for batch in torch.from_numpy(waves).split(100)]
         labels.append(torch.from_numpy(found))
@@ -32,7 +32,9 @@ def log_mels(clips: int, clip_seconds: float, seed: int, classes: int, first_par
     return torch.cat(mels), torch.cat(labels)
 
 
-def train(mels, labels, classes: int, width: int, steps: int, batch: int, rate: float, seed: int, dropout=(0.0, 0.0)):
+def train_backbone(
+    mels, labels, classes: int, width: int, steps: int, batch: int, rate: float, seed: int, dropout=(0.0, 0.0)
+):
     """Supervised training with SpecAugment and mixup: AdamW, one cosine after a short warm-up. Returns the model."""
     import math
 
@@ -76,7 +78,7 @@ def accuracy(model, mels, labels) -> float:
     return 100 * sum(right).item() / len(labels)
 
 
-def save(model, folder: Path, record: dict) -> None:
+def save_backbone(model, folder: Path, record: dict) -> None:
     """Write backbone.safetensors (every tensor but the head's, float32) and backbone.json."""
     from safetensors.torch import save_file
 
@@ -111,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     held_out = max(knobs.classes, knobs.clips // 10)
     mels, labels = log_mels(knobs.clips, knobs.clip_seconds, knobs.seed, knobs.classes)
     others, truth = log_mels(held_out, knobs.clip_seconds, knobs.seed, knobs.classes, first_part=1000)
-    model = train(mels, labels, knobs.classes, knobs.width, knobs.steps, knobs.batch, knobs.rate, knobs.seed)
+    model = train_backbone(mels, labels, knobs.classes, knobs.width, knobs.steps, knobs.batch, knobs.rate, knobs.seed)
     record = {
         "what": f"CNN14 of width {knobs.width}, pretrained on synthesised audio only; it has heard no real sound",
         "command": "python -m esc_utils.standins.pretrain" + _changed(parser, knobs),
@@ -124,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         "seconds": round(time.monotonic() - began),
         "versions": {"esc_utils": __version__, "torch": torch.__version__, "torchaudio": torchaudio.__version__},
     }
-    save(model, knobs.out, record)
+    save_backbone(model, knobs.out, record)
     print(f"{knobs.out / 'backbone.safetensors'}: {record['held_out_accuracy']}% of held-out clips right")
 
 

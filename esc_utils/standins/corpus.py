@@ -1,4 +1,4 @@
-"""The broad corpus: many classes of synthesised sound, for pretraining the backbone that stands in PANN's place.
+"""The corpus of the backbone: many classes of synthesised sound, for pretraining the backbone that stands in PANN's place.
 
 Shared with the dataset: the renderer (`sounds.render`) with its noise, gain and devices, as AudioSet and UrbanSound8K
 share microphones and streets. Not shared: the classes, which are random regions of the wide families below, never those
@@ -38,7 +38,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def broad_class(number: int, seed: int) -> tuple[dict, ...]:
+def corpus_class(number: int, seed: int) -> tuple[dict, ...]:
     """Definition of one class: each region of one or two families narrowed to a tenth to two fifths of its width."""
     rng = np.random.default_rng([_CLASS, seed, number])
     names = list(FAMILIES)
@@ -64,7 +64,7 @@ def _narrow(family: dict, rng: np.random.Generator) -> dict:
     return layer
 
 
-def broad_corpus(
+def render_corpus(
     clips: int, clip_seconds: float = 1.28, sample_rate: int = 16000, seed: int = 0, classes: int = 70, part: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """`clips` clips, the classes in turn: waveforms (clips, samples) float32, labels (clips,) int64.
@@ -75,7 +75,7 @@ def broad_corpus(
     samples = round(clip_seconds * sample_rate)
     waves = np.zeros((clips, samples), dtype=np.float32)
     labels = np.arange(clips) % classes
-    definitions = [broad_class(number, seed) for number in range(classes)]
+    definitions = [corpus_class(number, seed) for number in range(classes)]
     for i, label in enumerate(labels):
         turn = i // classes
         key = [seed, int(label), part, turn // SLICES]

@@ -168,7 +168,7 @@ def clip_view(waveform, sample_rate, log_mel, title="", hop_seconds=0.01, mel_hz
     figure.colorbar(image, cax=beside, label="level [dB]")
     return style.described(
         figure,
-        f"Waveform above, log-mel spectrogram below, over the same {len(log_mel) * hop_seconds:.2f} s: {style.spoken(title)}",
+        f"Waveform above, log-mel spectrogram below, over the same {len(log_mel) * hop_seconds:.2f} seconds",
         "Both panels have the same axis of time.",
     )
 

@@ -40,8 +40,8 @@ def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pse
     ends = {name: "none" if not np.isfinite(value[-1]) else f"{value[-1]:.0%}" for name, value in share.items()}
     return style.described(
         figure,
-        f"Four curves over {len(numbers)} epochs; at the end {ends['accepted']} of the drawn clips are accepted, and of these "
-        f"{ends['accuracy']} have the right label",
+        f"Four curves over {len(numbers)} epochs; at the end {ends['accepted']} of the drawn clips are accepted, "
+        f"and of these {ends['accuracy']} have the right label",
         f"Pseudo-labels against the hidden labels, tau = {tau:g}.",
     )
 
@@ -94,8 +94,8 @@ def pseudo_label_by_class(
         style.key_below(figure, keys, names, 2)
     return style.described(
         figure,
-        f"{len(classes)} panels, one for each true class, over {len(numbers)} epochs: accepted share as an area, accuracy of "
-        "the accepted as a line",
+        f"{len(classes)} panels, one for each true class, over {len(numbers)} epochs: accepted share as an area, "
+        "accuracy of the accepted as a line",
         f"By true class, tau = {tau:g}; above a panel: the recordings that any accepted clip came from.",
     )
 
@@ -131,8 +131,8 @@ def confidence_histograms(
     style.key_below(figure, *panels[0].get_legend_handles_labels(), 3)
     return style.described(
         figure,
-        f"Histograms of the confidence of right and wrong pseudo-labels in epochs {', '.join(f'{numbers[i]:g}' for i in picks)}"
-        f", with a line at tau = {tau:g}",
+        "Histograms of the confidence of right and wrong pseudo-labels in epochs "
+        f"{', '.join(f'{numbers[i]:g}' for i in picks)}, with a line at tau = {tau:g}",
         "Confidence of the weak view in an early, a middle and a late epoch.",
     )
 
@@ -169,8 +169,8 @@ def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
     style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 3)
     return style.described(
         figure,
-        "Accuracy against confidence in bins, for all pseudo-labels and for the accepted ones, with the gap to the diagonal; "
-        "below, the clips of each bin",
+        "Accuracy against confidence in bins, for all pseudo-labels and for the accepted ones, with the gap to the "
+        "diagonal; below, the clips of each bin",
         "ECE: expected calibration error, the mean gap between confidence and accuracy.",
     )
 
@@ -271,7 +271,7 @@ def threshold_comparison(runs, title="The same labels under each threshold"):
         figure.legend(handles, names, loc="outside lower center", ncols=3)
     return style.described(
         figure,
-        f"Three panels over epochs, one line a run ({', '.join(label for label, *_ in runs)}): mask rate, accuracy of the "
-        "accepted, accepted and right",
+        f"Three panels over epochs, one line a run ({', '.join(label for label, *_ in runs)}): mask rate, "
+        "accuracy of the accepted, accepted and right",
         "Each run has its own threshold; the labels are those hidden from training.",
     )

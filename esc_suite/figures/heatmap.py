@@ -13,9 +13,7 @@ BAR_COLUMNS = 200  # pixels of a bar of 100 %
 
 
 @style.figure
-def mask_heatmap(
-    confidence, pseudo, labels, classes, tau, epochs=None, at=-1, title="Confidence mask"
-):
+def mask_heatmap(confidence, pseudo, labels, classes, tau, epochs=None, at=-1, title="Confidence mask"):
     """Every unlabelled clip a row, every epoch a column, coloured by the state of its pseudo-label.
 
     confidence, pseudo: (epochs, clips); labels: (clips,) hidden from training; tau: threshold, which need not be the

@@ -107,8 +107,8 @@ def network(shapes, classes, log_mel=None, title="From a log-mel to ten classes"
         inside.set_axis_off()
     return style.described(
         figure,
-        "Boxes in order: log-mel, batch norm, view, six convolution blocks, pooling, two linear layers, each with its output's "
-        "shape",
+        "Boxes in order: log-mel, batch norm, view, six convolution blocks, pooling, two linear layers, each with "
+        "its output's shape",
         "In blue, the shape of what leaves each box, for one clip.",
     )
 

@@ -10,15 +10,21 @@ ENDS = {"control": "control", "fixmatch": "with FixMatch"}
 def pairs(scores, differences, title="FixMatch against its control, fold by fold"):
     """A slope for every fold, from the control's accuracy to FixMatch's; one panel for each network.
 
-    scores: DataFrame with network, fold, control, fixmatch (accuracy, %); differences: network -> (mean difference, low, high)
-    in points, FixMatch less control, with None for an interval of a single fold. The panels span equally many points.
+    scores: DataFrame with network, fold, control, fixmatch (accuracy, %); differences: network -> (mean difference,
+    low, high) in points, FixMatch less control, with None for an interval of a single fold. The panels span equally
+    many points.
     """
     import seaborn
 
     figure = style.new(7.0, 4.4, title)
     panels = figure.subplots(1, len(differences), squeeze=False)[0]
-    said, span = [], 4 + max(
-        float(own[list(ENDS)].to_numpy().max() - own[list(ENDS)].to_numpy().min()) for _, own in scores.groupby("network")
+    said, span = (
+        [],
+        4
+        + max(
+            float(own[list(ENDS)].to_numpy().max() - own[list(ENDS)].to_numpy().min())
+            for _, own in scores.groupby("network")
+        ),
     )
     for axes, (network, found) in zip(panels, differences.items(), strict=True):
         own = scores[scores["network"] == network]
@@ -27,13 +33,16 @@ def pairs(scores, differences, title="FixMatch against its control, fold by fold
         seaborn.lineplot(
             long, x="row", y="accuracy", hue="side", style="side", units="fold", estimator=None, hue_order=SIDES,
             style_order=SIDES, palette={side: colour for side, (colour, _) in SIDES.items()},
-            dashes={side: dashes for side, (_, dashes) in SIDES.items()}, alpha=0.75, legend=False, ax=axes,
+            dashes={side: dashes for side, (_, dashes) in SIDES.items()}, alpha=0.75, legend=False,
+            ax=axes,
         )  # fmt: skip
-        seaborn.lineplot(long, x="row", y="accuracy", errorbar=None, color=style.INK, linewidth=3, marker="o", ax=axes)
+        mean = {"color": style.INK, "linewidth": 3, "marker": "o"}
+        seaborn.lineplot(long, x="row", y="accuracy", errorbar=None, ax=axes, **mean)
         words = difference_words(*found, len(own))
         axes.set_title(f"{network}\n{words}", fontsize=9, fontweight="normal")
         middle = (long["accuracy"].max() + long["accuracy"].min()) / 2
-        axes.set(xlabel="", ylabel="validation accuracy [%]", xlim=(-0.25, 1.25), ylim=(middle - span / 2, middle + span / 2))
+        axes.set(xlabel="the same validation clips", ylabel="validation accuracy [%]", xlim=(-0.25, 1.25))
+        axes.set_ylim(middle - span / 2, middle + span / 2)
         axes.set_xticks([0, 1], list(ENDS.values()))
         axes.grid(axis="y")
         said.append(f"{network}: {words}")

@@ -12,8 +12,9 @@ def learning_curves(history, rates=None, blended=True, title="Learning curves"):
     """Loss, accuracy and AUC over the epochs, and the learning rate of every step.
 
     history: DataFrame of a run record's history.csv; rates: (epochs, learning rates) of every step, from
-    `notebook.step_rates`; blended: whether mixup was on. Epoch 0 is the start, before any training, which has scores but no
-    training loss; a frozen probe has no other. Columns that are absent or empty are left out. The last epoch is the headline.
+    `notebook.step_rates`; blended: whether mixup was on. Epoch 0 is the start, before any training, which has scores
+    but no training loss; a frozen probe has no other. Columns that are absent or empty are left out. The last epoch is
+    the headline.
     """
     margins = {"left": 0.1, "right": 0.985, "bottom": 0.205, "top": 0.85, "wspace": 0.24, "hspace": 0.22}
     figure = style.new(7.0, 5.4, title, margins)
@@ -50,8 +51,8 @@ def learning_curves(history, rates=None, blended=True, title="Learning curves"):
     last = history["valid_accuracy"].dropna().iloc[-1]
     return style.described(
         figure,
-        f"Four panels over {len(history) - 1} epochs with a score: losses in training and validation, validation accuracy, "
-        f"which ends at {last:.1f} %, weighted AUC, and the learning rate of every step",
+        f"Four panels over {history['epoch'].max():.0f} epochs: losses in training and validation, validation "
+        f"accuracy, which ends at {last:.1f} %, weighted AUC, and the learning rate of every step",
         "The disc is the last epoch, the headline; the open diamond is the best one.",
     )
 
@@ -133,8 +134,8 @@ def confusion_matrix(labels, predicted, classes, title="Confusion matrix", predi
     axes.set_title(f"{right:.1%} of {totals.sum():,} clips right", fontsize=9, fontweight="normal")
     return style.described(
         figure,
-        f"Table of {size} true classes by {predicted_as}, in per cent of the true class with counts; {right:.1%} of "
-        f"{totals.sum():,} clips lie on the diagonal",
+        f"Table of {size} true classes by {predicted_as}, in per cent of the true class with counts; {right:.1%} "
+        f"of {totals.sum():,} clips lie on the diagonal",
         f"Each row is a true class; {totals.sum():,} clips.",
     )
 
@@ -196,7 +197,7 @@ def roc_curves(labels, prob, classes, title="ROC curves, one class against the r
     ends = f", from {best[0]} (best) to {best[-1]} (worst)" if best else ""
     return style.described(
         figure,
-        f"ROC curve of each class against the rest with their weighted mean, and a list of the classes by AUC{ends}",
+        f"ROC curve of each class against the rest with their weighted mean, and a list of classes by AUC{ends}",
         "The classes are listed from the best to the worst AUC; the thick line is their weighted mean.",
     )
 

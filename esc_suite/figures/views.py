@@ -27,7 +27,9 @@ def specaugment_table(weak, strong):
 
 
 @style.figure
-def views(log_mel, weak, strong, waveform=None, sample_rate=16000, title="Weak and strong views", hop_seconds=0.01, mel_hz=None):
+def views(
+    log_mel, weak, strong, waveform=None, sample_rate=16000, title="Weak and strong views", hop_seconds=0.01, mel_hz=None
+):
     """The clip as waveform and log-mel, then its weak and its strong views, one below the other over one axis of time.
 
     log_mel: (frames, mels) dB; weak, strong: (draws, frames, mels) bool, True where masked; waveform: (samples,) -1..1.
@@ -62,8 +64,8 @@ def views(log_mel, weak, strong, waveform=None, sample_rate=16000, title="Weak a
     hidden = {kind: " and ".join(f"{mask.mean():.0%}" for mask in masks) for kind, masks in kinds.items()}
     return style.described(
         figure,
-        f"One clip over time: {'waveform, ' if waveform is not None else ''}log-mel, views with stripes masked; of the weak "
-        f"views {hidden['weak']} is masked, of the strong ones {hidden['strong']}",
+        f"One clip over time: {'waveform, ' if waveform is not None else ''}log-mel, views with stripes masked; of "
+        f"the weak views {hidden['weak']} is masked, of the strong ones {hidden['strong']}",
         "Every row has the same axis of time; grey-blue stripes are masked.",
     )
 
@@ -91,9 +93,10 @@ def masked_area(weak_shares, strong_shares, weak_expected=None, strong_expected=
     long = pd.DataFrame([(name, share) for name, shares in drawn.items() for share in shares], columns=["view", "share"])
     figure = style.new(7.0, 3.4, "Masked share of the log-mel")
     axes = figure.add_subplot()
+    palette = {name: colour for name, (colour, _) in VIEWS.items()}
     seaborn.histplot(
-        long, x="share", hue="view", bins=bins, binrange=(0, max(1.0, long["share"].max())), stat="percent", common_norm=False,
-        element="step", palette={name: colour for name, (colour, _) in VIEWS.items()}, alpha=0.35, legend=False, ax=axes,
+        long, x="share", hue="view", bins=bins, binrange=(0, max(1.0, long["share"].max())), stat="percent",
+        common_norm=False, element="step", palette=palette, alpha=0.35, legend=False, ax=axes,
     )  # fmt: skip
     for name, (colour, dashes) in VIEWS.items():
         mean, expected = drawn[name].mean(), both[name][1]

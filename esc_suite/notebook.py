@@ -153,7 +153,7 @@ def ablations(config) -> dict[str, list[dict]]:
 
 def ablations_table(built: dict[str, list[dict]]):
     """Rows of `ablations` that have a run, as a styled table: accuracy with its interval and AUC, printed and ours, and the
-    difference to the row that each is compared with."""
+    differences to the row that each is compared with and to the control."""
     import pandas as pd
 
     lines = {}
@@ -162,16 +162,22 @@ def ablations_table(built: dict[str, list[dict]]):
             if row["accuracy"] is None:
                 continue
             interval = "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.1f} to {row['accuracy_high']:.1f}"
-            gap = row.get("accuracy_difference")
-            lines[f"Table {name[-1]}", row["row"]] = {
+            gap, gain = row.get("accuracy_difference"), row.get("control_difference")
+            lines[f"Table {name[-1]}", _short(row["row"])] = {
+                "the paper's accuracy [%]": row["paper_accuracy"],
                 "accuracy [%]": row["accuracy"],
                 "95 % interval": interval,
                 "AUC [%]": row["auc"],
-                "the paper's accuracy [%]": row["paper_accuracy"],
-                "difference": "" if gap is None else f"{gap:+.1f} to {row['baseline']}",
+                "to its baseline": "" if gap is None else f"{gap:+.1f} ({_short(row['baseline'])})",
+                "to the control": "" if gain is None else f"{gain:+.1f}",
             }
     table = pd.DataFrame(lines).T
     return table.style.format("{:.1f}", subset=[column for column in table if "[%]" in column], na_rep="–")
+
+
+def _short(row: str) -> str:
+    """A row's name without the remark in brackets, which tables and their notes have in full."""
+    return row.partition(" [")[0].removesuffix(" (not in the paper)")
 
 
 def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):

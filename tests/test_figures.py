@@ -264,8 +264,9 @@ def test_a_figure_describes_itself(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(cases()) - OTHERS - {"confidence_roc"}))  # which stands in a widget alone
-def test_a_title_of_two_lines_covers_nothing(name):
-    title_covers_nothing(cases()[name](of="narrow CNN14 + FixMatch, tau = 0.75, fold 1", synthesised=True))
+def test_a_title_of_three_lines_covers_nothing(name):
+    long = "narrow CNN14 + FixMatch, tau = 0.75, 2 batches a step, fold 1, seed 2"
+    title_covers_nothing(cases()[name](of=long, synthesised=True))
 
 
 def test_a_run_is_called_by_what_it_is():

@@ -100,6 +100,7 @@ def figure(function):
                 _head(made, f"{made.get_suptitle()}\n{of}")
             if synthesised:
                 mark_synthesised(made)
+            _room_for(made)
         made.caption = f"{made.get_suptitle().replace(chr(10), ': ', 1)}. {getattr(made, 'caption', '')}".rstrip()
         return made
 
@@ -110,6 +111,13 @@ def figure(function):
     ]
     styled.__signature__ = own.replace(parameters=[*own.parameters.values(), *extra])
     return styled
+
+
+def _room_for(made):
+    """Lower the panels of a figure with fixed margins where its title has more than the two lines that these allow."""
+    more = made.get_suptitle().count("\n") - 1
+    if more > 0 and not made.get_layout_engine():
+        made.subplots_adjust(top=made.subplotpars.top - 0.2 * more / made.get_figheight())
 
 
 def described(made, alt: str, caption: str = ""):

@@ -181,7 +181,8 @@ def _short(row: str) -> str:
 
 
 def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):
-    """`figures.save` for one notebook: call it with figure, name, alt and caption; it returns the picture to show.
+    """`figures.save` for one notebook: call it with a figure and name=...; it returns the picture to show. A figure has its
+    own text alternative and caption, unless alt=... and caption=... are given.
 
     config: RunConfig; notebook: file name without .ipynb; dataset: where the figures are about the data; run: where they
     are about one run, whose record then gives the provenance and whose figures get a folder of their own; of_run: they get

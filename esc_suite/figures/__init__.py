@@ -1,9 +1,9 @@
 """Every figure of the suite: pure functions, arrays in, matplotlib Figure out; and `save`.
 
-All functions take `synthesised=True` and then say "synthesised audio" in the title, and `of`, the run or clip that they show,
-for its second line. A figure brings its text alternative (`alt`) and its caption. Axes carry units; a class or a
-method has the same colour everywhere (`esc_suite.figures.style`). Nothing here computes a headline number: what is drawn is
-counted from the arrays given, and tables take theirs from `audit`.
+All functions take `synthesised=True` and then say "synthesised audio" in the title, and `of`, the run or clip that
+they show, for its second line. A figure brings its text alternative (`alt`) and its caption. Axes carry units; a class
+or a method has the same colour everywhere (`esc_suite.figures.style`). Nothing here computes a headline number: what is
+drawn is counted from the arrays given, and tables take theirs from `audit`.
 """
 
 import io

@@ -2,10 +2,14 @@
 
 from functools import partial
 
+import numpy as np
+
 from esc_suite import figures
+from esc_suite.results.names import method_title
 from esc_suite.run import plan
 from esc_utils import config as knobs
 from esc_utils import provenance
+from esc_utils.optim import rate_factor
 
 RUN_DPI = 110  # a table is dozens of runs with a dozen figures each; the suite's own figures are drawn finer
 
@@ -35,6 +39,18 @@ def run_intervals(run) -> dict:
     return {metric: intervals.interval([sums], metric) for metric in ("accuracy", "auc")}
 
 
+def step_rates(run) -> tuple[np.ndarray, np.ndarray]:
+    """(epochs, learning rates) of every step of a run, from its config: the history has only those at the ends of epochs."""
+    config, steps = run.metrics["config"], run.metrics["steps"]
+    trained = run.history[run.history["epoch"] > 0]
+    if not steps or not len(trained):
+        return np.empty(0), np.empty(0)
+    law = steps, steps * config["restart_every"] / config["epochs"], config["warmup"]
+    factors = [rate_factor(config["schedule"], step, *law) for step in range(steps)]
+    epochs = np.interp(np.arange(1, steps + 1), [0, *trained["step"]], [0, *trained["epoch"]])
+    return epochs, config["learning_rate"] * np.array(factors)
+
+
 def fold_scores(results, rows, folds):
     """What `figures.fold_dots` takes, of `comparison.Results` and table rows: row, experiment, fold, accuracy, auc (%)."""
     import pandas as pd
@@ -48,6 +64,23 @@ def fold_scores(results, rows, folds):
         scores = (means(results, row["experiment"], there, metric) for metric in ("accuracy", "auc"))
         found += [(row["row"], row["experiment"], *values) for values in zip(there, *scores, strict=True)]
     return pd.DataFrame(found, columns=columns)
+
+
+def control_pairs(results, rows, folds):
+    """What `figures.pairs` takes, of `comparison.Results` and table rows: the rows that have a control, fold by fold."""
+    import pandas as pd
+
+    from esc_suite.results.comparison import means
+
+    lines, differences = [], {}
+    for row in (row for row in rows if row.get("control_difference") is not None):
+        control = next(other["experiment"] for other in rows if other["row"] == row["control"])
+        shared = [fold for fold in results.folds(row["experiment"], folds) if fold in results.folds(control, folds)]
+        network = method_title(results.runs(row["experiment"], shared)[0].metrics["config"])
+        scores = (means(results, name, shared, "accuracy") for name in (control, row["experiment"]))
+        lines += [(network, *values) for values in zip(shared, *scores, strict=True)]
+        differences[network] = tuple(row[f"control_{key}"] for key in ("difference", "low", "high"))
+    return pd.DataFrame(lines, columns=["network", "fold", "control", "fixmatch"]), differences
 
 
 def roc_rows(results, rows, folds) -> list[tuple]:
@@ -120,7 +153,7 @@ def ablations(config) -> dict[str, list[dict]]:
 
 def ablations_table(built: dict[str, list[dict]]):
     """Rows of `ablations` that have a run, as a styled table: accuracy with its interval and AUC, printed and ours, and the
-    difference to the row that each is compared with."""
+    differences to the row that each is compared with and to the control."""
     import pandas as pd
 
     lines = {}
@@ -129,20 +162,27 @@ def ablations_table(built: dict[str, list[dict]]):
             if row["accuracy"] is None:
                 continue
             interval = "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.1f} to {row['accuracy_high']:.1f}"
-            gap = row.get("accuracy_difference")
-            lines[f"Table {name[-1]}", row["row"]] = {
+            gap, gain = row.get("accuracy_difference"), row.get("control_difference")
+            lines[f"Table {name[-1]}", _short(row["row"])] = {
+                "the paper's accuracy [%]": row["paper_accuracy"],
                 "accuracy [%]": row["accuracy"],
                 "95 % interval": interval,
                 "AUC [%]": row["auc"],
-                "the paper's accuracy [%]": row["paper_accuracy"],
-                "difference": "" if gap is None else f"{gap:+.1f} to {row['baseline']}",
+                "to its baseline": "" if gap is None else f"{gap:+.1f} ({_short(row['baseline'])})",
+                "to the control": "" if gain is None else f"{gain:+.1f}",
             }
     table = pd.DataFrame(lines).T
     return table.style.format("{:.1f}", subset=[column for column in table if "[%]" in column], na_rep="–")
 
 
+def _short(row: str) -> str:
+    """A row's name without the remark in brackets, which tables and their notes have in full."""
+    return row.partition(" [")[0].removesuffix(" (not in the paper)")
+
+
 def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):
-    """`figures.save` for one notebook: call it with figure, name, alt and caption; it returns the picture to show.
+    """`figures.save` for one notebook: call it with a figure and name=...; it returns the picture to show. A figure has its
+    own text alternative and caption, unless alt=... and caption=... are given.
 
     config: RunConfig; notebook: file name without .ipynb; dataset: where the figures are about the data; run: where they
     are about one run, whose record then gives the provenance and whose figures get a folder of their own; of_run: they get

@@ -68,8 +68,6 @@ def seen(shown) -> str:
 
 def another(control):
     """Some other value of a control."""
-    if isinstance(control, widgets.SelectMultiple):
-        return control.options[:1]
     if hasattr(control, "options"):
         values = [option[1] if isinstance(option, tuple) else option for option in control.options]
         return next((value for value in values if value != control.value), None)

@@ -128,6 +128,7 @@ def cases(missing=(), epochs=5, drawn=0.9):
         "threshold_comparison": lambda **k: figures.threshold_comparison(
             [("tau = .75", "fixmatch_tau075", confidence, named, truth, 0.75)], **k
         ),
+        "pairs": lambda **k: figures.pairs(*paired(), **k),
         "fold_dots": lambda **k: figures.fold_dots(folds_table(), {"CNN14 10%": (69.83, None)}, **k),
         "mean_roc": lambda **k: figures.mean_roc(roc, **k),
         "mean_roc_class": lambda **k: figures.mean_roc(roc, class_index=6, class_name="gun_shot", **k),
@@ -183,10 +184,104 @@ def test_curves_begin_before_training_and_a_probe_has_one_point():
     figure = figures.learning_curves(history(3, fixmatch=False))
     accuracy, loss = figure.axes[1], figure.axes[0]
     assert accuracy.lines[0].get_xdata().tolist() == [0, 1, 2, 3]
-    assert {line.get_label(): len(line.get_xdata()) for line in loss.lines} == {"training": 3, "validation": 4}
+    assert {line.get_label(): len(line.get_xdata()) for line in loss.lines} == {
+        "training, masked blends": 3,
+        "validation, clean clips": 4,
+    }
     probe = figures.learning_curves(history(0, fixmatch=False))
     assert len(figures.draw(probe, 40)) > 1000
-    assert "last epoch: 50.0" in words(probe) and "not recorded" in words(probe)  # the learning rate
+    assert "last 50.0" in words(probe) and "no step of training" in words(probe)  # the loss, the learning rate
+
+
+def test_the_learning_rate_of_every_step_shows_its_peak():
+    """Rates come from the config alone; the history, which has those at the ends of epochs, must agree."""
+    from types import SimpleNamespace
+
+    from esc_suite.notebook import step_rates
+    from esc_utils import config
+    from esc_utils.optim import rate_factor
+    from esc_utils.sampling import budget
+
+    settings = config.for_run("quick", "fixmatch_tau075")
+    plan = budget(settings, 30, 800)
+    ends = [min(epoch * plan.per_epoch, plan.steps) for epoch in range(1, plan.epochs + 1)]
+    law = settings.schedule, plan.steps, plan.period, settings.warmup
+    kept = [settings.learning_rate * rate_factor(law[0], step - 1, *law[1:]) for step in ends]
+    table = pd.DataFrame({"epoch": range(1, plan.epochs + 1), "step": ends, "learning_rate": kept})
+    metrics = {"config": settings.model_dump(), "steps": plan.steps}
+    epochs, rates = step_rates(SimpleNamespace(metrics=metrics, history=table))
+    assert len(rates) == plan.steps and rates.max() == pytest.approx(settings.learning_rate, rel=0.01)
+    assert [rates[epochs == epoch] for epoch in table["epoch"]] == [pytest.approx([rate]) for rate in kept]
+    shown = figures.learning_curves(history(plan.epochs), (epochs, rates))
+    (line,) = shown.axes[3].lines
+    assert len(line.get_xdata()) == plan.steps and "peak 5e-4" in words(shown)
+    untrained = SimpleNamespace(metrics=metrics | {"steps": 0}, history=table.iloc[:0])
+    assert len(step_rates(untrained)[1]) == 0
+
+
+def test_numbers_of_the_learning_curves_lie_off_the_lines():
+    figure = figures.learning_curves(history())
+    figure.draw_without_rendering()
+    assert not any(axes.get_legend() for axes in figure.axes)
+    (key,) = figure.legends
+    assert not any(key.get_window_extent().overlaps(axes.get_tightbbox()) for axes in figure.axes)
+
+
+def test_views_share_one_axis_of_time():
+    figure = figures.views(mels(1)[0], masks(), masks(), np.zeros(9600), 16000)
+    panels = [axes for axes in figure.axes if axes.get_label().rstrip("01") in ("waveform", "clip", "weak", "strong")]
+    assert len(panels) == 6 and {axes.get_xlim() for axes in panels} == {(0, 0.6)}
+    assert len({(axes.get_position().x0, axes.get_position().x1) for axes in panels}) == 1
+    assert words(figure).count("masked") == 4
+
+
+def paired():
+    lines = [("CNN14 + FixMatch", fold, 50.0 + fold, 51.0 + 2 * fold) for fold in range(1, 6)]
+    lines += [("mn04 + FixMatch", 1, 90.0, 89.0)]
+    differences = {"CNN14 + FixMatch": (4.0, 1.5, 6.5), "mn04 + FixMatch": (-1.0, None, None)}
+    return pd.DataFrame(lines, columns=["network", "fold", "control", "fixmatch"]), differences
+
+
+def test_pairs_are_a_line_for_every_fold_and_their_mean():
+    figure = figures.pairs(*paired())
+    slopes, mean = figure.axes[0].lines[:-1], figure.axes[0].lines[-1]
+    assert sorted(line.get_ydata().tolist() for line in slopes) == [[50.0 + k, 51.0 + 2 * k] for k in range(1, 6)]
+    assert mean.get_ydata().tolist() == [53.0, 57.0]
+    assert "+4.0 points [+1.5, +6.5], 5 folds" in figure.caption and "-1.0 points no interval, 1 fold" in figure.caption
+    spans = [np.diff(axes.get_ylim())[0] for axes in figure.axes]
+    assert spans[0] == pytest.approx(spans[1])
+
+
+OTHERS = {"fold_dots", "mean_roc", "mean_roc_class", "forest", "claims_overview"}  # described where they are shown
+
+
+@pytest.mark.parametrize("name", sorted(set(cases()) - OTHERS))
+def test_a_figure_describes_itself(name):
+    figure = cases()[name](of="a run, fold 1", synthesised=True)
+    assert len(figure.alt) > 20 and "nan" not in figure.alt.split()
+    assert figure.caption.startswith(figure.get_suptitle().split("\n")[0]) and "a run, fold 1" in figure.caption
+    assert figure.get_suptitle().split("\n", 1)[1].replace("\n", " ").startswith("a run, fold 1")
+
+
+@pytest.mark.parametrize("name", sorted(set(cases()) - OTHERS - {"confidence_roc"}))  # which stands in a widget alone
+def test_a_title_of_three_lines_covers_nothing(name):
+    long = "narrow CNN14 + FixMatch, tau = 0.75, 2 batches a step, fold 1, seed 2"
+    title_covers_nothing(cases()[name](of=long, synthesised=True))
+
+
+def test_a_run_is_called_by_what_it_is():
+    from esc_suite.results.names import run_title
+    from esc_utils import config
+
+    def title(profile, experiment, seed=0):
+        return run_title({"config": config.for_run(profile, experiment).model_dump(), "fold": 2, "seed": seed})
+
+    assert title("lite", "fixmatch_tau075") == "mn04 + FixMatch, tau = 0.75, fold 2"
+    assert title("paper", "fixmatch_tau095_nomixup", 1) == "PANN + FixMatch, tau = 0.95, without mixup, fold 2, seed 1"
+    assert title("quick", "cnn14_control") == "CNN14, control of FixMatch, fold 2"
+    assert title("quick", "l10_labelled_strong").endswith("labelled clips in the strong view, fold 2")
+    names = [path.stem for path in (config.project_root() / "params" / "experiments").glob("*.yaml")]
+    assert len({title("quick", name) for name in names}) == len(names)
 
 
 def test_long_labels_do_not_cover_each_other():
@@ -219,7 +314,7 @@ def test_save_writes_picture_and_description_and_the_same_bytes_again(tmp_path):
     assert described == {
         "alt": "alt text", "caption": "caption", "command": "make tables", "provenance": {"commit": "abc"},
     }  # fmt: skip
-    assert Image.open(tmp_path / "one" / "curves.png").size == (560, 392)
+    assert Image.open(tmp_path / "one" / "curves.png").size == (560, 432)
 
 
 def test_colours_are_apart_and_steady():
@@ -336,7 +431,10 @@ def test_fewer_colours_keep_those_of_the_style():
 
 @pytest.mark.parametrize("name", cases())
 def test_the_title_covers_nothing(name):
-    figure = cases()[name](synthesised=True)
+    title_covers_nothing(cases()[name](synthesised=True))
+
+
+def title_covers_nothing(figure):
     figure.draw_without_rendering()
     title = figure._suptitle.get_window_extent()
     for axes in figure.axes:

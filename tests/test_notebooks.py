@@ -46,8 +46,8 @@ def test_valid_with_the_plain_kernel_and_nothing_stored(path):
 @each
 def test_opens_with_title_scope_and_links(path):
     first, second = cells(path, "markdown")[:2]
-    head = first.source.splitlines()
-    assert head[0].startswith(f"# {path.stem[:2]} · ") and head[2].endswith(".")
+    title, sentence, *_ = first.source.split("\n\n")
+    assert title.startswith(f"# {path.stem[:2]} · ") and sentence.endswith(".")
     assert "**Makes**" in first.source and "**Takes**" in first.source and "**Runs on**" in first.source
     assert second.source.startswith("## What you will learn")
     assert 3 <= second.source.count("\n- ") <= 5
@@ -132,6 +132,40 @@ def test_prose_stands_before_every_section_of_code(path):
     for cell in cells(path, "markdown"):
         if re.match(r"## \d", cell.source):
             assert len(cell.source.split("\n", 2)[-1]) > 40, cell.source
+
+
+def folded(cell) -> bool:
+    return bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
+
+
+@each
+def test_plumbing_is_folded_away_and_the_method_is_not(path):
+    """The bootstrap, three lines beside its imports, the set-up and cells that only say a computed sentence."""
+    parameters, bootstrap, *rest = cells(path)
+    assert folded(bootstrap) and not folded(parameters)
+    statements = ast.parse(bootstrap.source).body
+    assert len([node for node in statements if not isinstance(node, ast.Import | ast.ImportFrom)]) == 3
+    if path.stem[:2] == "06":
+        return
+    assert folded(rest[0]) and "%matplotlib inline" in rest[0].source
+    shown = [cell for cell in cells(path) if re.search(r"losses\.|training\.run|augment\.mixup|figures\.\w+\(", cell.source)]
+    assert not [cell.source for cell in shown if folded(cell) and "figures.one_vs_rest" not in cell.source]
+
+
+@each
+def test_each_figure_is_followed_by_how_to_read_it(path):
+    if path.stem[:2] == "06":
+        return
+    found = nbformat.read(path, 4).cells
+    drawn = [
+        i for i, cell in enumerate(found) if cell.cell_type == "code" and re.search(r"keep\(|keeper\(.*\)\(", cell.source)
+    ]
+    drawn = [i for i in drawn if "keep = keeper" not in found[i].source]
+    assert len(drawn) >= 2
+    for i in drawn:
+        if "figures.mean_roc(curves, index" in found[i].source or 'name="clip"' in found[i].source:
+            continue  # read like the one before it; said in the cell above
+        assert found[i + 1].source.startswith("**How to read it.** "), found[i].source
 
 
 @each
@@ -220,4 +254,4 @@ def test_ablations_are_read_from_what_is_finished(tmp_path):
         ("table4", "fixmatch_tau075"),
     ]
     html = ablations_table(built).to_html()
-    assert html.count("fixmatch") == 0 and "Table 4" in html and " to FixMatch" in html
+    assert html.count("fixmatch") == 0 and "Table 4" in html and "(FixMatch)" in html

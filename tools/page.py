@@ -13,9 +13,12 @@ from nbformat.reader import NotJSONError
 
 
 class DescribedImages(Preprocessor):
-    """Turns every PNG that carries a description into an <img> with that as its alt text."""
+    """Turns every PNG that carries a description into an <img> with that as its alt text, and leaves out the source of cells
+    that JupyterLab folds away."""
 
     def preprocess_cell(self, cell, resources, index):
+        if cell.metadata.get("jupyter", {}).get("source_hidden"):
+            cell.metadata["transient"] = {"remove_source": True}
         for output in cell.get("outputs", []):
             about = output.get("metadata", {}).get("image/png", {})
             if "alt" in about:

@@ -1,7 +1,8 @@
 """Sliders and menus over the plotting functions, for a running kernel. Each function returns one widget.
 
 Every notebook shows the same figures without them: a rendered notebook is complete. Controls are plain ipywidgets, labelled
-and reachable by keyboard (Tab, then arrow keys); pictures carry a text alternative.
+and used by keyboard alone: Tab to reach one, then arrow keys for a slider or a menu, Space for a box or a button, letters
+for the filter. Pictures carry a text alternative.
 """
 
 import base64
@@ -13,6 +14,7 @@ from esc_suite import figures
 from esc_suite.explore.canvas import SCREEN_DPI, Base, Lines, Still, heat_base
 from esc_suite.figures import style
 from esc_suite.results import masking, pseudo
+from esc_suite.results.names import run_title
 from esc_utils.urbansound import CLASSES
 
 WIDE = {"description_width": "130px"}
@@ -92,14 +94,12 @@ def specaugment_explorer(dataset, features, config):
         """Axes, labels and colour bar of the clip that is chosen; only stripes change below them."""
         if clip.value not in bases:
             none = np.zeros((1, frames, mels), bool)
-            title = f"Weak and strong view of a clip of {clip.label}"
             drawn = figures.views(
-                features[clip.value], none, none, title, mel_hz=figures.mel_centres(), synthesised=dataset.synthesised
-            )
-            for part in drawn.axes:
-                part.set_title(
-                    part.get_title("left").split(",")[0], fontsize=9, loc="left"
-                )  # the share changes with each draw
+                features[clip.value], none, none, mel_hz=figures.mel_centres(), of=f"a clip of {clip.label}",
+                synthesised=dataset.synthesised,
+            )  # fmt: skip
+            for words in (text for part in drawn.axes for text in part.texts):
+                words.set_text(words.get_text().split(":")[0])  # the share changes with each draw
             bases[clip.value] = Base(drawn, {"clip", "weak0", "strong0"})
         return bases[clip.value]
 
@@ -150,8 +150,7 @@ def tau_explorer(run):
     tau = widgets.FloatSlider(own_tau, min=0.1, max=0.99, step=0.01, description="tau", readout_format=".2f", **wide)
     epoch = widgets.IntSlider(len(sure), 1, len(sure), description="epoch", **wide)
     heat, roc, words = widgets.HTML(), widgets.HTML(), widgets.HTML()
-    title = f"Confidence mask: {run.name}"
-    base = heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, own_tau, title=title, **marked))
+    base = heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, own_tau, of=run_title(run.metrics), **marked))
 
     curve = Lines(figures.confidence_roc(sure[-1], named[-1] == hidden, own_tau, "Right against wrong", **marked))
 
@@ -202,10 +201,7 @@ def roc_explorer(rows, synthesised=False):
     import ipywidgets as widgets
 
     made = {label: figures.all_fold_curves(folds) for label, _, folds in rows}
-    chosen = widgets.SelectMultiple(
-        options=[label for label, _, _ in rows], value=[label for label, _, _ in rows], description="Rows",
-        rows=min(8, len(rows)), layout={"width": "460px"},
-    )  # fmt: skip
+    boxes = [widgets.Checkbox(True, description=label, indent=False, layout={"width": "460px"}) for label, _, _ in rows]
     options = [("weighted mean", -1), *((style.spoken(name), i) for i, name in enumerate(CLASSES))]
     kind = widgets.Dropdown(options=options, description="Class")
     picture, frame = widgets.HTML(), Still(figures.roc_frame())
@@ -214,7 +210,8 @@ def roc_explorer(rows, synthesised=False):
         import matplotlib
 
         index = None if kind.value < 0 else kind.value
-        bands = [(label, name, *made[label][index]) for label, name, _ in rows if label in chosen.value]
+        chosen = [box.description for box in boxes if box.value]
+        bands = [(label, name, *made[label][index]) for label, name, _ in rows if label in chosen]
         title = figures.roc_title(index, "" if index is None else CLASSES[index])
         with matplotlib.rc_context(style.RC):
             head = style.retitle(frame.figure, title, synthesised)
@@ -222,12 +219,12 @@ def roc_explorer(rows, synthesised=False):
             drawn = frame.paint([head, *moving])
         for artist in moving:
             artist.remove()
-        picture.value = _img(drawn, f"Mean ROC curves, {kind.label}: {', '.join(chosen.value)}", frame.width)
+        picture.value = _img(drawn, f"Mean ROC curves, {kind.label}: {', '.join(chosen) or 'no row'}", frame.width)
 
-    chosen.observe(show, "value")
-    kind.observe(show, "value")
+    for control in (*boxes, kind):
+        control.observe(show, "value")
     show()
-    return widgets.VBox([widgets.HBox([chosen, kind], layout={"flex_flow": "row wrap"}), picture])
+    return widgets.VBox([widgets.HBox([widgets.VBox(boxes), kind], layout={"flex_flow": "row wrap"}), picture])
 
 
 def _image(figure, alt: str) -> str:

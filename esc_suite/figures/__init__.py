@@ -1,8 +1,9 @@
 """Every figure of the suite: pure functions, arrays in, matplotlib Figure out; and `save`.
 
-All functions take `synthesised=True` and then say "synthesised audio" in the title. Axes carry units; a class or a
-method has the same colour everywhere (`esc_suite.figures.style`). Nothing here computes a headline number: what is drawn is
-counted from the arrays given, and tables take theirs from `audit`.
+All functions take `synthesised=True` and then say "synthesised audio" in the title, and `of`, the run or clip that
+they show, for its second line. A figure brings its text alternative (`alt`) and its caption. Axes carry units; a class
+or a method has the same colour everywhere (`esc_suite.figures.style`). Nothing here computes a headline number: what is
+drawn is counted from the arrays given, and tables take theirs from `audit`.
 """
 
 import io
@@ -31,6 +32,7 @@ from esc_suite.figures.fixmatch import (
 )
 from esc_suite.figures.heatmap import mask_heatmap
 from esc_suite.figures.network import layer_shapes, layer_table, network
+from esc_suite.figures.pairs import pairs
 from esc_suite.figures.runs import confusion_matrix, learning_curves, one_vs_rest, roc_curves
 from esc_suite.figures.step import fixmatch_step
 from esc_suite.figures.tables import (
@@ -51,7 +53,7 @@ __all__ = [
     "all_fold_curves", "claims_overview", "class_fold_counts", "clip_view", "confidence_curve",
     "confidence_histograms", "confidence_roc", "confusion_matrix", "durations", "example_grid",
     "fixmatch_step", "fold_curves", "fold_dots", "forest", "layer_shapes", "layer_table", "learning_curves",
-    "mask_heatmap", "masked_area", "mean_roc", "mel_centres", "network", "one_vs_rest", "pseudo_label_by_class",
+    "mask_heatmap", "masked_area", "mean_roc", "mel_centres", "network", "one_vs_rest", "pairs", "pseudo_label_by_class",
     "pseudo_label_curves", "recordings_per_fold", "reliability", "roc_artists", "roc_curves", "roc_frame",
     "roc_title", "salience", "save", "specaugment_table", "spectrogram_colours", "threshold_comparison",
     "threshold_sweep", "views",
@@ -59,10 +61,12 @@ __all__ = [
 
 
 def save(
-    figure, folder, name: str, alt: str, caption: str, command: str = "", provenance: dict | None = None,
+    figure, folder, name: str, alt: str = "", caption: str = "", command: str = "", provenance: dict | None = None,
     formats=("png", "svg"), dpi: int = 200,
 ):  # fmt: skip
     """Write a Figure and its description; return the picture, for the last line of a notebook cell to show.
+
+    `alt` and `caption` are the figure's own unless given.
 
     Files: <name>.png (`dpi`), <name>.svg or .pdf where `formats` asks, and <name>.json with {alt, caption, command,
     provenance}. Neither holds a time stamp: the same figure gives the same bytes. The PNG is always written, since
@@ -70,6 +74,7 @@ def save(
     drawn once only.
     """
     folder, drawn = Path(folder), draw(figure, dpi)
+    alt, caption = alt or figure.alt, caption or figure.caption
     contents = {folder / f"{name}.png": drawn}
     for kind in formats:
         if kind != "png":

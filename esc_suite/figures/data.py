@@ -16,18 +16,16 @@ def mel_centres(mels: int = 64, low: float = 50.0, high: float = 8000.0) -> np.n
 @style.figure
 def class_fold_counts(class_id, fold, classes, folds=range(1, 11)):
     """Heat map of clips per class and fold. class_id, fold: (clips,) int; classes: names by class id."""
-    folds = list(folds)
-    counts = _count(class_id, fold, len(classes), folds)
-    return _heat(counts, classes, folds, "Clips per class and fold", "clips")
+    counts = _count(class_id, fold, len(classes), list(folds))
+    return _heat(counts, classes, list(folds), "Clips per class and fold", "clips")
 
 
 @style.figure
 def recordings_per_fold(class_id, fold, recording, classes, folds=range(1, 11)):
     """Heat map of distinct recordings (fsID) per class and fold: what a fold's clips are really cut from."""
-    folds = list(folds)
     unique = np.unique(np.stack([np.asarray(class_id), np.asarray(fold), np.asarray(recording)]), axis=1)
-    counts = _count(unique[0], unique[1], len(classes), folds)
-    return _heat(counts, classes, folds, "Recordings per class and fold", "recordings")
+    counts = _count(unique[0], unique[1], len(classes), list(folds))
+    return _heat(counts, classes, list(folds), "Recordings per class and fold", "recordings")
 
 
 def _count(class_id, fold, classes: int, folds: list) -> np.ndarray:
@@ -36,26 +34,24 @@ def _count(class_id, fold, classes: int, folds: list) -> np.ndarray:
 
 
 def _heat(counts, classes, folds, title, unit):
+    import seaborn
+
     figure = style.new(7.0, 4.3, title)
     axes = figure.add_subplot()
-    whole = np.zeros((len(classes) + 1, len(folds) + 1))
-    whole[:-1, :-1] = counts
-    whole[-1], whole[:, -1] = np.nan, np.nan  # the margins are sums: they get no colour
-    image = axes.imshow(whole, cmap="Blues", vmin=0, vmax=max(1, counts.max() * 1.05), aspect="auto")
-    for row in range(len(classes) + 1):
-        for column in range(len(folds) + 1):
-            part = counts[row if row < len(classes) else slice(None), column if column < len(folds) else slice(None)]
-            margin = row == len(classes) or column == len(folds)
-            shade = "white" if margin else image.cmap(image.norm(part))
-            axes.text(column, row, f"{part.sum()}", ha="center", va="center", fontsize=8.5, color=style.on(shade),
-                      fontweight="bold" if margin else "normal")  # fmt: skip
-    axes.set_xticks(range(len(folds) + 1), [*map(str, folds), "all"])
-    axes.set_yticks(range(len(classes) + 1), [*map(style.spoken, classes), "all"])
+    seaborn.heatmap(
+        counts, annot=True, fmt="d", cmap="Blues", vmin=0, ax=axes, annot_kws={"fontsize": 8.5},
+        xticklabels=[f"{fold}\n({total:,})" for fold, total in zip(folds, counts.sum(axis=0), strict=True)],
+        yticklabels=[f"{style.spoken(name)} ({total:,})" for name, total in zip(classes, counts.sum(axis=1), strict=True)],
+        cbar_kws={"label": f"{unit} per class and fold", "pad": 0.02, "fraction": 0.04},
+    )  # fmt: skip
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set(xlabel="fold", ylabel="class")
-    figure.colorbar(image, ax=axes, label=f"{unit} per class and fold", pad=0.02, fraction=0.04)
-    return figure
+    axes.set(xlabel=f"fold ({unit})", ylabel=f"class ({unit})")
+    return style.described(
+        figure,
+        f"Table of the number of {unit} in {len(classes)} classes and {len(folds)} folds: {counts.min()} to {counts.max()}, "
+        f"{counts.sum():,} in all",
+        f"Sums of rows and columns stand in brackets; {counts.sum():,} in all.",
+    )
 
 
 @style.figure
@@ -64,20 +60,21 @@ def durations(class_id, seconds, classes, window=None):
 
     seconds: (clips,) duration of each clip in s. window: seconds that a clip is padded to, drawn as a line.
     """
+    import seaborn
+
     class_id, seconds = np.asarray(class_id), np.asarray(seconds, dtype=float)
     figure = style.new(7.0, 4.2, "Duration of the clips by class")
     axes = figure.add_subplot()
-    spread = np.random.default_rng(0)
     full = np.nanmax(seconds, initial=0.0)
-    for index, name in enumerate(classes):
+    seaborn.stripplot(
+        x=seconds, y=class_id, hue=class_id, order=range(len(classes)), orient="h", palette=list(style.CLASS_COLOURS),
+        hue_order=range(len(classes)), jitter=0.3, size=2.4, alpha=0.6, legend=False, rasterized=True, ax=axes,
+    )  # fmt: skip
+    for index in range(len(classes)):
         own = seconds[class_id == index]
-        axes.scatter(own, index + spread.uniform(-0.3, 0.3, own.size), s=5, alpha=0.35, linewidths=0,
-                     color=style.colour_of(index), rasterized=True, label=style.spoken(name))  # fmt: skip
+        label = f"{np.mean(own < full - 0.01):.0%} short, n = {own.size}" if own.size else "no clips"
         if own.size:
             axes.plot([np.median(own)] * 2, [index - 0.38, index + 0.38], color=style.INK, linewidth=2)
-            label = f"{np.mean(own < full - 0.01):.0%} short, n = {own.size}"
-        else:
-            label = "no clips"
         axes.text(1.01, index, label, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=style.MUTED)
     if window:
         axes.axvline(window, color=style.MUTED, linestyle="--", linewidth=1)
@@ -85,7 +82,14 @@ def durations(class_id, seconds, classes, window=None):
     _class_axis(axes, classes)
     axes.set(xlabel="duration [s]   (bar: median)", xlim=(0, None))
     axes.grid(axis="x")
-    return figure
+    return style.described(
+        figure,
+        f"One dot a clip, in a row for each class, by duration from {seconds.min():.2f} to {full:.2f} s, with a bar at the "
+        "median of the class",
+        "A clip shorter than the dashed line is padded with silence up to it; short: shorter than the longest clip."
+        if window
+        else "Short: shorter than the longest clip.",
+    )
 
 
 @style.figure
@@ -113,7 +117,11 @@ def salience(class_id, salience, classes):
 
     keys = [Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name) for name, colour, hatch in shades.values()]
     figure.legend(handles=keys, loc="outside lower right", ncols=2)
-    return figure
+    return style.described(
+        figure,
+        f"Bars by class: the share of clips in the foreground; {np.mean(salience == 1):.0%} over all classes",
+        "Numbers in the bars are clips.",
+    )
 
 
 def _class_axis(axes, classes):
@@ -138,7 +146,11 @@ def example_grid(log_mels, names, hop_seconds=0.01, mel_hz=None, columns=2):
     _outer_labels(figure, panels, len(log_mels), mel_hz)
     if image is not None:
         figure.colorbar(image, ax=panels, label="level [dB]", pad=0.015, fraction=0.03, aspect=40)
-    return figure
+    return style.described(
+        figure,
+        f"Log-mel spectrograms of {len(log_mels)} clips, time against frequency: {', '.join(map(style.spoken, names))}",
+        "All panels have the same axes and the same scale of colours.",
+    )
 
 
 @style.figure
@@ -147,17 +159,27 @@ def clip_view(waveform, sample_rate, log_mel, title="", hop_seconds=0.01, mel_hz
     waveform, log_mel = np.asarray(waveform, dtype=float), np.asarray(log_mel, dtype=np.float32)
     figure = style.new(7.0, 3.9, style.spoken(title), {"left": 0.12, "right": 0.88, "bottom": 0.12, "top": 0.88})
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
-    low, high, at = _envelope(waveform, sample_rate)
-    above.fill_between(at, low, high, color=style.VALID, linewidth=0.4)
-    peak = 1.05 * max(np.abs(waveform).max(initial=0), 1e-3)
-    above.set(ylabel="amplitude", ylim=(-peak, peak))
-    above.grid(axis="y")
+    draw_waveform(above, waveform, sample_rate)
+    above.set_ylabel("amplitude")
     image = spectrogram(below, log_mel, hop_seconds, mel_hz, *decibels(log_mel))
     below.set(xlabel="time [s]", ylabel=mel_label(mel_hz), xlim=(0, len(log_mel) * hop_seconds))
     place = below.get_position()
     beside = figure.add_axes((place.x1 + 0.012, place.y0, 0.016, place.height))
     figure.colorbar(image, cax=beside, label="level [dB]")
-    return figure
+    return style.described(
+        figure,
+        f"Waveform above, log-mel spectrogram below, over the same {len(log_mel) * hop_seconds:.2f} seconds",
+        "Both panels have the same axis of time.",
+    )
+
+
+def draw_waveform(axes, waveform, sample_rate):
+    """The outline of (samples,) amplitudes over time."""
+    low, high, at = _envelope(np.asarray(waveform, dtype=float), sample_rate)
+    axes.fill_between(at, low, high, color=style.VALID, linewidth=0.4)
+    peak = 1.05 * max(np.abs(waveform).max(initial=0), 1e-3)
+    axes.set_ylim(-peak, peak)
+    axes.grid(axis="y")
 
 
 def _envelope(waveform, sample_rate, columns=900):

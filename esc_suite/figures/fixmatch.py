@@ -37,7 +37,13 @@ def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pse
     axes.set(xlabel="epoch", ylabel="unlabelled clips [%]", ylim=(0, 102))
     axes.grid()
     figure.legend(loc="outside lower center", ncols=2, title=f"tau = {tau:g}; the number is the last epoch's")
-    return figure
+    ends = {name: "none" if not np.isfinite(value[-1]) else f"{value[-1]:.0%}" for name, value in share.items()}
+    return style.described(
+        figure,
+        f"Four curves over {len(numbers)} epochs; at the end {ends['accepted']} of the drawn clips are accepted, "
+        f"and of these {ends['accuracy']} have the right label",
+        f"Pseudo-labels against the hidden labels, tau = {tau:g}.",
+    )
 
 
 @style.figure
@@ -86,7 +92,12 @@ def pseudo_label_by_class(
         keys = [area, line]
         names = ["accepted (mask rate)", "right, of the accepted (line in the class's colour)"]
         style.key_below(figure, keys, names, 2)
-    return figure
+    return style.described(
+        figure,
+        f"{len(classes)} panels, one for each true class, over {len(numbers)} epochs: accepted share as an area, "
+        "accuracy of the accepted as a line",
+        f"By true class, tau = {tau:g}; above a panel: the recordings that any accepted clip came from.",
+    )
 
 
 @style.figure
@@ -118,7 +129,12 @@ def confidence_histograms(
         axes.grid(axis="y")
     panels[0].set_ylabel("drawn clips [%]")
     style.key_below(figure, *panels[0].get_legend_handles_labels(), 3)
-    return figure
+    return style.described(
+        figure,
+        "Histograms of the confidence of right and wrong pseudo-labels in epochs "
+        f"{', '.join(f'{numbers[i]:g}' for i in picks)}, with a line at tau = {tau:g}",
+        "Confidence of the weak view in an early, a middle and a late epoch.",
+    )
 
 
 @style.figure
@@ -151,7 +167,12 @@ def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
     panels[0, 0].set_ylabel("right [%]")
     panels[1, 0].set_ylabel("clips")
     style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 3)
-    return figure
+    return style.described(
+        figure,
+        "Accuracy against confidence in bins, for all pseudo-labels and for the accepted ones, with the gap to the "
+        "diagonal; below, the clips of each bin",
+        "ECE: expected calibration error, the mean gap between confidence and accuracy.",
+    )
 
 
 @style.figure
@@ -177,7 +198,12 @@ def threshold_sweep(found, tau, title="What another threshold would have accepte
     axes.set(xlabel="threshold tau", ylabel="unlabelled clips [%]", xlim=(0.1, 1))
     axes.grid()
     figure.legend(loc="outside lower center", ncols=3)
-    return figure
+    return style.described(
+        figure,
+        "Three curves over all thresholds: accuracy of the accepted, accepted share, and yield"
+        + (f", which is largest at tau = {best['tau']:.2f}" if best is not None else ""),
+        "From the confidences of one finished run; nothing is trained again.",
+    )
 
 
 @style.figure
@@ -195,7 +221,7 @@ def confidence_roc(confidence, right, tau, title="Does confidence tell right fro
     axes.text(97, 3, "dot: tau", ha="right", color=style.ACCENT, fontsize=8.5)
     axes.set(xlabel="wrong labels accepted [%]", ylabel="right labels accepted [%]", xlim=(0, 100), ylim=(0, 101))
     axes.grid()
-    return figure
+    return style.described(figure, "ROC curve of right against wrong labels accepted, with a dot where tau stands")
 
 
 def confidence_curve(confidence, right, tau):
@@ -243,4 +269,9 @@ def threshold_comparison(runs, title="The same labels under each threshold"):
     handles, names = panels[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc="outside lower center", ncols=3)
-    return figure
+    return style.described(
+        figure,
+        f"Three panels over epochs, one line a run ({', '.join(label for label, *_ in runs)}): mask rate, "
+        "accuracy of the accepted, accepted and right",
+        "Each run has its own threshold; the labels are those hidden from training.",
+    )

@@ -13,9 +13,7 @@ BAR_COLUMNS = 200  # pixels of a bar of 100 %
 
 
 @style.figure
-def mask_heatmap(
-    confidence, pseudo, labels, classes, tau, epochs=None, at=-1, title="Which pseudo-labels passed the threshold"
-):
+def mask_heatmap(confidence, pseudo, labels, classes, tau, epochs=None, at=-1, title="Confidence mask"):
     """Every unlabelled clip a row, every epoch a column, coloured by the state of its pseudo-label.
 
     confidence, pseudo: (epochs, clips); labels: (clips,) hidden from training; tau: threshold, which need not be the
@@ -51,7 +49,12 @@ def mask_heatmap(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     keys = [Patch(facecolor=colour, edgecolor="#8C8C8C", linewidth=0.6, label=name) for name, colour in style.STATES.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=4, handlelength=1.2, columnspacing=1.4)
-    return figure
+    shares = [f"{np.mean(state == kind):.0%} {name}" for kind, name in enumerate(style.STATES)]
+    return style.described(
+        figure,
+        f"Heat map of {len(labels)} unlabelled clips, by true class, over {len(numbers)} epochs: {'; '.join(shares)}",
+        f"Each row is a clip, each column an epoch; tau = {tau:g}.",
+    )
 
 
 def panels(state, labels, at=-1) -> dict:

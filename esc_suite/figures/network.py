@@ -105,7 +105,12 @@ def network(shapes, classes, log_mel=None, title="From a log-mel to ten classes"
         inside = axes.inset_axes((0.15, 0.34, 0.7, 0.34), transform=axes.transData)
         inside.imshow(log_mel.T, origin="lower", aspect="auto", vmin=low, vmax=high, interpolation="nearest")
         inside.set_axis_off()
-    return figure
+    return style.described(
+        figure,
+        "Boxes in order: log-mel, batch norm, view, six convolution blocks, pooling, two linear layers, each with "
+        "its output's shape",
+        "In blue, the shape of what leaves each box, for one clip.",
+    )
 
 
 def _box(axes, x, y, line, colour):

@@ -8,43 +8,53 @@ FPR_GRID = np.linspace(0, 1, 401)
 
 
 @style.figure
-def learning_curves(history, title="Learning curves"):
-    """Loss, accuracy, AUC and learning rate over the epochs. history: DataFrame of a run record's history.csv.
+def learning_curves(history, rates=None, blended=True, title="Learning curves"):
+    """Loss, accuracy and AUC over the epochs, and the learning rate of every step.
 
-    Epoch 0 is the start, before any training, which has scores but neither a loss nor a learning rate; a frozen probe has no
-    other. Columns that are absent or empty are left out. The last epoch is the headline, so it is the one with a number.
+    history: DataFrame of a run record's history.csv; rates: (epochs, learning rates) of every step, from
+    `notebook.step_rates`; blended: whether mixup was on. Epoch 0 is the start, before any training, which has scores
+    but no training loss; a frozen probe has no other. Columns that are absent or empty are left out. The last epoch is
+    the headline.
     """
-    margins = {"left": 0.085, "right": 0.985, "bottom": 0.2, "top": 0.85, "wspace": 0.22, "hspace": 0.3}
-    figure = style.new(7.0, 4.9, title, margins)
+    margins = {"left": 0.1, "right": 0.985, "bottom": 0.205, "top": 0.85, "wspace": 0.24, "hspace": 0.22}
+    figure = style.new(7.0, 5.4, title, margins)
     panels = figure.subplots(2, 2, sharex=True)
+    shown = "masked blends" if blended else "masked clips"
+    alone = not _has(history, "unlabelled_loss")  # a supervised run's loss is its labelled loss
     losses = {
-        "loss": ("training, sum", style.INK, "-"),
-        "supervised_loss": ("labelled", style.TRAIN, "--"),
-        "unlabelled_loss": ("unlabelled", style.ACCENT, "-."),
-        "valid_loss": ("validation", style.VALID, "-"),
+        "loss": (f"training, {shown}" if alone else f"training, sum, {shown}", style.INK, "-"),
+        "supervised_loss": (f"training, labelled {shown}", style.TRAIN, "--"),
+        "unlabelled_loss": (f"training, unlabelled {shown}", style.ACCENT, "-."),
+        "valid_loss": ("validation, clean clips", style.VALID, "-"),
     }
-    alone = not _has(history, "unlabelled_loss")
     for column, (label, colour, dashes) in losses.items():
-        if column == "supervised_loss" and alone:
-            continue  # a supervised run's loss is its labelled loss
-        _curve(panels[0, 0], history, column, label="training" if alone and column == "loss" else label, color=colour,
-               linestyle=dashes)  # fmt: skip
-    panels[0, 0].set(ylabel="loss [nats]", title="Loss")
-    _from_zero(panels[0, 0])
-    for axes, column, label in ((panels[0, 1], "valid_accuracy", "Accuracy"), (panels[1, 0], "valid_auc", "AUC")):
+        if not (alone and column == "supervised_loss"):
+            _curve(panels[0, 0], history, column, label=label, color=colour, linestyle=dashes)
+    panels[0, 0].set_ylabel("loss [nats]")
+    for axes, column, label in ((panels[0, 1], "valid_accuracy", "accuracy"), (panels[1, 0], "valid_auc", "weighted AUC")):
         _curve(axes, history, column, color=style.VALID)
-        axes.set(ylabel="validation [%]", title={"AUC": "ROC AUC, weighted"}.get(label, label))
+        axes.set_ylabel(f"validation {label} [%]")
         _mark_ends(axes, history, column)
-    _curve(panels[1, 1], history.assign(learning_rate=1e4 * history["learning_rate"]), "learning_rate", color=style.INK)
-    panels[1, 1].set(ylabel="learning rate [1e-4]", title="Learning rate")
-    _from_zero(panels[1, 1])
-    style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 4, "Loss on")
+    rate = panels[1, 1]
+    rate.set_ylabel("learning rate of a step [1e-4]")
+    if rates is not None and len(rates[1]):
+        rate.plot(rates[0], 1e4 * np.asarray(rates[1]), color=style.INK)
+        rate.set_title(f"peak {1e4 * np.max(rates[1]):.2g}e-4", loc="right", fontsize=8.5, fontweight="normal")
+    for axes in (panels[0, 0], rate):
+        _from_zero(axes)
+    style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 2, "Loss in")
     for axes in panels.flat:
         axes.grid()
     for axes in panels[1]:
         axes.set_xlabel("epoch")
         style.epoch_axis(axes, history["epoch"])
-    return figure
+    last = history["valid_accuracy"].dropna().iloc[-1]
+    return style.described(
+        figure,
+        f"Four panels over {history['epoch'].max():.0f} epochs: losses in training and validation, validation "
+        f"accuracy, which ends at {last:.1f} %, weighted AUC, and the learning rate of every step",
+        "The disc is the last epoch, the headline; the open diamond is the best one.",
+    )
 
 
 def _from_zero(axes):
@@ -55,7 +65,7 @@ def _from_zero(axes):
 
 
 def _nothing(axes):
-    axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=style.MUTED)
+    axes.text(0.5, 0.5, "no step of training", transform=axes.transAxes, ha="center", color=style.MUTED)
 
 
 def _has(history, column: str) -> bool:
@@ -72,17 +82,22 @@ def _curve(axes, history, column, **style_of):
 
 
 def _mark_ends(axes, history, column):
-    """Numbers at the last epoch (the headline) and at the best one, told apart by marker."""
+    """Marks at the last epoch (the headline) and at the best one; their numbers stand above the panel, off the line."""
     if not _has(history, column):
-        _nothing(axes)
+        axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=style.MUTED)
         return
     values, epochs = history[column].to_numpy(float), history["epoch"].to_numpy(float)
     last, best = int(np.flatnonzero(np.isfinite(values))[-1]), int(np.nanargmax(values))
-    axes.plot(epochs[last], values[last], "o", color=style.ACCENT, markersize=6.5, zorder=4,
-              label=f"last epoch: {values[last]:.1f}")  # fmt: skip
-    axes.plot(epochs[best], values[best], "D", color="white", markeredgecolor=style.ACCENT, markersize=6, zorder=3,
-              label=f"best, epoch {epochs[best]:.0f}: {values[best]:.1f}")  # fmt: skip
-    axes.legend(loc="best")
+    look = {"color": style.ACCENT, "clip_on": False, "linestyle": "none"}
+    axes.plot(epochs[last], values[last], marker="o", markersize=6.5, zorder=4, **look)
+    axes.plot(epochs[best], values[best], marker="D", markerfacecolor="none", markersize=9, zorder=5, **look)
+    words = (
+        f"\N{BLACK CIRCLE} last {values[last]:.1f}   \N{WHITE DIAMOND} best {values[best]:.1f} in epoch {epochs[best]:.0f}"
+    )
+    axes.set_title(words, loc="right", fontsize=8.5, fontweight="normal", color=style.ACCENT)
+    low, high = np.nanmin(values), np.nanmax(values)
+    room = 0.08 * max(high - low, 1.0)
+    axes.set_ylim(low - room, high + room)
 
 
 @style.figure
@@ -91,35 +106,38 @@ def confusion_matrix(labels, predicted, classes, title="Confusion matrix", predi
 
     labels, predicted: (clips,) class ids. A true class without clips is hatched, not shown as 0 %.
     """
+    import seaborn
+
     size = len(classes)
     labels, predicted = np.asarray(labels, dtype=int), np.asarray(predicted, dtype=int)
     counts = np.bincount(labels * size + predicted, minlength=size * size).reshape(size, size)
     totals = counts.sum(axis=1)
     percent = 100 * counts / np.maximum(totals, 1)[:, None]
+    cells = np.array([f"{p:.0f}%\n{n}" if n else "" for p, n in zip(percent.flat, counts.flat, strict=True)])
+    names = list(map(style.spoken, classes))
     figure = style.new(7.0, 6.1, title)
     axes = figure.add_subplot()
-    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        ink = style.on(image.cmap(image.norm(percent[row, column])))
-        axes.text(column, row, f"{percent[row, column]:.0f}%\n{counts[row, column]}", ha="center", va="center",
-                  fontsize=7.5, linespacing=1.05, color=ink)  # fmt: skip
+    seaborn.heatmap(
+        percent, vmin=0, vmax=100, cmap="Blues", annot=cells.reshape(size, size), fmt="", ax=axes,
+        annot_kws={"fontsize": 7.5, "linespacing": 1.05}, linewidths=0.6, linecolor="#E8E8E8",
+        yticklabels=[f"{name} ({total})" for name, total in zip(names, totals, strict=True)],
+        cbar_kws={"label": "clips of the true class [%]", "pad": 0.015, "fraction": 0.035, "aspect": 35},
+    )  # fmt: skip
+    axes.set_xticks(np.arange(size) + 0.5, names, rotation=38, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
     for row in np.flatnonzero(totals == 0):
-        axes.axhspan(row - 0.5, row + 0.5, facecolor="#F2F2F2", edgecolor=style.LINE, hatch="////", linewidth=0)
-        axes.text((size - 1) / 2, row, "no clips", ha="center", va="center", fontsize=8, color=style.MUTED,
+        axes.axhspan(row, row + 1, facecolor="#F2F2F2", edgecolor=style.LINE, hatch="////", linewidth=0)
+        axes.text(size / 2, row + 0.5, "no clips", ha="center", va="center", fontsize=8, color=style.MUTED,
                   bbox={"facecolor": "#F2F2F2", "edgecolor": "none", "pad": 1})  # fmt: skip
-    names = list(map(style.spoken, classes))
-    axes.set_xticks(range(size), names, rotation=38, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(size), [f"{name} ({total})" for name, total in zip(names, totals, strict=True)])
-    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="#E8E8E8", linewidth=0.6)
-    axes.tick_params(length=0, which="both")
-    axes.spines[:].set_visible(False)
     right = np.trace(counts) / max(1, totals.sum())
     axes.set(xlabel=predicted_as, ylabel="true class (clips)")
     axes.set_title(f"{right:.1%} of {totals.sum():,} clips right", fontsize=9, fontweight="normal")
-    figure.colorbar(image, ax=axes, label="clips of the true class [%]", pad=0.015, fraction=0.035, aspect=35)
-    return figure
+    return style.described(
+        figure,
+        f"Table of {size} true classes by {predicted_as}, in per cent of the true class with counts; {right:.1%} "
+        f"of {totals.sum():,} clips lie on the diagonal",
+        f"Each row is a true class; {totals.sum():,} clips.",
+    )
 
 
 def one_vs_rest(labels, prob):
@@ -175,7 +193,13 @@ def roc_curves(labels, prob, classes, title="ROC curves, one class against the r
     left.set_aspect("equal")
     left.grid()
     _auc_list(right, labels, curves, order, classes, mean_auc)
-    return figure
+    best = [style.spoken(classes[i]) for i in order if curves[i]]
+    ends = f", from {best[0]} (best) to {best[-1]} (worst)" if best else ""
+    return style.described(
+        figure,
+        f"ROC curve of each class against the rest with their weighted mean, and a list of classes by AUC{ends}",
+        "The classes are listed from the best to the worst AUC; the thick line is their weighted mean.",
+    )
 
 
 def _auc_list(axes, labels, curves, order, classes, mean_auc):

@@ -20,8 +20,8 @@ def fixmatch_step(
     """
     log_mels, prob = np.asarray(log_mels, dtype=np.float32), np.asarray(prob, dtype=float)
     weak, strong = np.asarray(weak, dtype=bool), np.asarray(strong, dtype=bool)
-    tall = 1.15 + 1.5 * len(log_mels)
-    margins = {"left": 0.095, "right": 0.985, "bottom": 0.55 / tall, "top": 1 - 0.6 / tall, "wspace": 0.12, "hspace": 0.16}
+    tall = 1.3 + 1.5 * len(log_mels)
+    margins = {"left": 0.095, "right": 0.985, "bottom": 0.55 / tall, "top": 1 - 0.75 / tall, "wspace": 0.12, "hspace": 0.16}
     figure = style.new(7.0, tall, title, margins)
     grid = figure.add_gridspec(len(log_mels), 6, width_ratios=(1.4, 0.92, 1.2, 0.92, 1.4, 0.85))
     low, high = decibels(log_mels)
@@ -44,7 +44,16 @@ def fixmatch_step(
     figure.supylabel(mel_label(mel_hz), fontsize=9, x=0.004, ha="left")
     for x, text in ((views[0], "time [s]"), (bars, "probability"), (views[1], "time [s]")):
         x.set_xlabel(text, fontsize=9)
-    return figure
+    said = [
+        f"{style.spoken(classes[own.argmax()])} with {own.max():.2f}, {'accepted' if taken else 'rejected'}"
+        for own, taken in zip(prob, accepted, strict=True)
+    ]
+    return style.described(
+        figure,
+        f"{len(log_mels)} unlabelled clips in rows: weak view, class probabilities against tau, mask, strong view, loss; "
+        f"pseudo-labels: {'; '.join(said)}",
+        f"Equations 1 to 3, tau = {tau:g}; grey-blue stripes are what a view hides.",
+    )
 
 
 def _bars(axes, prob, pseudo, tau, classes, bottom):

@@ -83,26 +83,47 @@ RC = {
 
 
 def figure(function):
-    """Decorator of every plotting function: the style as a context (no global state) and the `synthesised` mark.
+    """Decorator of every plotting function: the style as a context (no global state), what the figure is `of` (a run, in
+    words) on a second line of the title, the `synthesised` mark, and the caption, which begins with the title.
 
     The function returns a `matplotlib.figure.Figure` that pyplot does not know: it is shown once, where a notebook
     displays it, and is freed with its last reference. With `synthesised=True` its title ends in "synthesised audio".
     """
 
     @functools.wraps(function)
-    def styled(*args, synthesised: bool = False, **kwargs):
+    def styled(*args, synthesised: bool = False, of: str = "", **kwargs):
         import matplotlib
 
         with matplotlib.rc_context(RC):
             made = function(*args, **kwargs)
+            if of:
+                _head(made, f"{made.get_suptitle()}\n{of}")
             if synthesised:
                 mark_synthesised(made)
+            _room_for(made)
+        made.caption = f"{made.get_suptitle().replace(chr(10), ': ', 1)}. {getattr(made, 'caption', '')}".rstrip()
         return made
 
     own = inspect.signature(function)
-    mark = inspect.Parameter("synthesised", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
-    styled.__signature__ = own.replace(parameters=[*own.parameters.values(), mark])
+    extra = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=kind(), annotation=kind)
+        for name, kind in (("synthesised", bool), ("of", str))
+    ]
+    styled.__signature__ = own.replace(parameters=[*own.parameters.values(), *extra])
     return styled
+
+
+def _room_for(made):
+    """Lower the panels of a figure with fixed margins where its title has more than the two lines that these allow."""
+    more = made.get_suptitle().count("\n") - 1
+    if more > 0 and not made.get_layout_engine():
+        made.subplots_adjust(top=made.subplotpars.top - 0.2 * more / made.get_figheight())
+
+
+def described(made, alt: str, caption: str = ""):
+    """The Figure, with its text alternative and the sentences that follow the title in its caption."""
+    made.alt, made.caption = alt, caption
+    return made
 
 
 def retitle(made, text: str, synthesised: bool):

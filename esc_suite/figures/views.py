@@ -3,7 +3,7 @@
 import numpy as np
 
 from esc_suite.figures import style
-from esc_suite.figures.data import decibels, mel_label, spectrogram
+from esc_suite.figures.data import decibels, draw_waveform, mel_label, spectrogram
 
 VIEWS = {"weak": (style.VALID, "-"), "strong": (style.ACCENT, "--")}
 
@@ -27,42 +27,47 @@ def specaugment_table(weak, strong):
 
 
 @style.figure
-def views(log_mel, weak, strong, title="Weak and strong views of one clip", hop_seconds=0.01, mel_hz=None):
-    """The clip, then weak views on the left and strong ones on the right, one row per draw.
+def views(
+    log_mel, weak, strong, waveform=None, sample_rate=16000, title="Weak and strong views", hop_seconds=0.01, mel_hz=None
+):
+    """The clip as waveform and log-mel, then its weak and its strong views, one below the other over one axis of time.
 
-    log_mel: (frames, mels) dB; weak, strong: (draws, frames, mels) bool, True where masked. Masked cells are drawn in
-    one flat colour; the network gets zero there after bn0, which is the band's mean.
+    log_mel: (frames, mels) dB; weak, strong: (draws, frames, mels) bool, True where masked; waveform: (samples,) -1..1.
+    Masked cells are drawn in one flat colour; the network gets zero there after bn0, which is the band's mean.
     """
     log_mel = np.asarray(log_mel, dtype=np.float32)
-    weak, strong = np.asarray(weak, dtype=bool), np.asarray(strong, dtype=bool)
-    draws = max(len(weak), len(strong))
-    tall = 1.0 + 1.25 * (draws + 1)
-    margins = {"left": 0.105, "right": 0.885, "bottom": 0.52 / tall, "top": 1 - 0.62 / tall, "wspace": 0.06, "hspace": 0.27}
+    kinds = {"weak": np.asarray(weak, dtype=bool), "strong": np.asarray(strong, dtype=bool)}
+    shown = {f"{kind}{i}": mask for kind, masks in kinds.items() for i, mask in enumerate(masks)}
+    names = [*(["waveform"] if waveform is not None else []), "clip", *shown]
+    tall = 1.15 + 0.86 * len(names)
+    margins = {"left": 0.115, "right": 0.78, "bottom": 0.5 / tall, "top": 1 - 0.6 / tall, "hspace": 0.16}
     figure = style.new(7.0, tall, title, margins)
-    rows = [["clip", "clip"], [".", "."], *([f"weak{i}", f"strong{i}"] for i in range(draws))]
-    cells = figure.subplot_mosaic(rows, height_ratios=(1, 0.12, *[1] * draws))  # room for the clip's time labels
+    cells = figure.subplot_mosaic([[name] for name in names], sharex=True)
     low, high = decibels(log_mel)
-    image = spectrogram(cells["clip"], log_mel, hop_seconds, mel_hz, low, high)
-    cells["clip"].set_title("the clip, unmasked", fontsize=9)
-    for name, masks in (("weak", weak), ("strong", strong)):
-        for i in range(draws):
-            axes = cells[f"{name}{i}"]
-            if i >= len(masks):
-                axes.set_visible(False)
-                continue
-            spectrogram(axes, log_mel, hop_seconds, mel_hz, low, high)
-            overlay(axes, masks[i], hop_seconds)
-            axes.set_title(f"{name}, draw {i + 1}: {masks[i].mean():.0%} masked", fontsize=9)
-            axes.locator_params(axis="x", nbins=5)  # the last label of the left panel and the first of the right
-            if name == "strong":
-                axes.tick_params(labelleft=False)
-            if i < draws - 1:
-                axes.tick_params(labelbottom=False)
+    for name, axes in cells.items():
+        if name == "waveform":
+            words = "waveform"
+            draw_waveform(axes, waveform, sample_rate)
+        else:
+            words = "log-mel:\nno mask"
+            image = spectrogram(axes, log_mel, hop_seconds, mel_hz, low, high)
+        if name in shown:
+            overlay(axes, shown[name], hop_seconds)
+            words = f"{name[:-1]} view {int(name[-1]) + 1}:\n{shown[name].mean():.0%} masked"
+        axes.text(1.015, 0.5, words, transform=axes.transAxes, va="center", fontsize=8.5)
+        axes.tick_params(labelbottom=name == names[-1])
+    cells[names[-1]].set(xlabel="time [s]", xlim=(0, len(log_mel) * hop_seconds))
     figure.supylabel(mel_label(mel_hz), fontsize=9.5, x=0.005)
-    figure.supxlabel("time [s]", fontsize=9.5, y=0.08 / tall)
-    low_edge, height = margins["bottom"], margins["top"] - margins["bottom"]
-    figure.colorbar(image, cax=figure.add_axes((0.9, low_edge, 0.018, height)), label="level [dB]")
-    return figure
+    place = cells[names[-1]].get_position()
+    beside = figure.add_axes((0.925, place.y0, 0.018, cells["clip"].get_position().y1 - place.y0))
+    figure.colorbar(image, cax=beside, label="level [dB]")
+    hidden = {kind: " and ".join(f"{mask.mean():.0%}" for mask in masks) for kind, masks in kinds.items()}
+    return style.described(
+        figure,
+        f"One clip over time: {'waveform, ' if waveform is not None else ''}log-mel, views with stripes masked; of "
+        f"the weak views {hidden['weak']} is masked, of the strong ones {hidden['strong']}",
+        "Every row has the same axis of time; grey-blue stripes are masked.",
+    )
 
 
 def overlay(axes, mask, hop_seconds):
@@ -80,28 +85,33 @@ def masked_area(weak_shares, strong_shares, weak_expected=None, strong_expected=
 
     weak_shares, strong_shares: (draws,) share 0..1. *_expected: theoretical mean from `masking.expected_share`.
     """
+    import pandas as pd
+    import seaborn
+
+    both = {"weak": (weak_shares, weak_expected), "strong": (strong_shares, strong_expected)}
+    drawn = {name: 100 * np.asarray(shares, dtype=float) for name, (shares, _) in both.items()}
+    long = pd.DataFrame([(name, share) for name, shares in drawn.items() for share in shares], columns=["view", "share"])
     figure = style.new(7.0, 3.4, "Masked share of the log-mel")
     axes = figure.add_subplot()
-    both = {"weak": (weak_shares, weak_expected), "strong": (strong_shares, strong_expected)}
-    top = max((np.max(shares, initial=0.01) for shares, _ in both.values()), default=0.01)
-    edges = np.linspace(0, 100 * top, bins + 1)
-    tallest = 0.0
-    for name, (shares, expected) in both.items():
-        percent = 100 * np.asarray(shares, dtype=float)
-        colour, dashes = VIEWS[name]
-        weights = np.full(percent.size, 100 / max(1, percent.size))
-        height, _, _ = axes.hist(percent, edges, weights=weights, color=colour, alpha=0.45, edgecolor=colour,
-                                 linewidth=0.6, hatch="" if name == "weak" else "////")  # fmt: skip
-        tallest = max(tallest, height.max())
-        mean = percent.mean() if percent.size else np.nan
-        label = f"{name}: mean {mean:.1f} % of {percent.size:,} draws"
+    palette = {name: colour for name, (colour, _) in VIEWS.items()}
+    seaborn.histplot(
+        long, x="share", hue="view", bins=bins, binrange=(0, max(1.0, long["share"].max())), stat="percent",
+        common_norm=False, element="step", palette=palette, alpha=0.35, legend=False, ax=axes,
+    )  # fmt: skip
+    for name, (colour, dashes) in VIEWS.items():
+        mean, expected = drawn[name].mean(), both[name][1]
+        label = f"{name}: mean {mean:.1f} % of {drawn[name].size:,} draws"
         axes.axvline(mean, color=colour, linestyle=dashes, linewidth=2, label=label)
         if expected is not None:
             axes.plot(100 * expected, 0, marker="^", markersize=10, color="white", markeredgecolor=colour,
                       markeredgewidth=1.8, linestyle="none", clip_on=False, zorder=5,
                       label=f"{name}: theoretical mean {100 * expected:.1f} %")  # fmt: skip
-    axes.set(xlabel="masked share of frames \N{MULTIPLICATION SIGN} mel bands [%]", ylabel="draws [%]",
-             xlim=(0, 100 * top), ylim=(0, tallest * 1.08 or 1))  # fmt: skip
+    axes.set(xlabel="masked share of frames \N{MULTIPLICATION SIGN} mel bands [%]", ylabel="draws [%]", xlim=(0, None))
     axes.grid(axis="y")
     axes.legend(loc="upper right")
-    return figure
+    return style.described(
+        figure,
+        f"Histograms of the masked share: weak views around {drawn['weak'].mean():.0f} %, strong ones spread around "
+        f"{drawn['strong'].mean():.0f} %",
+        f"{drawn['weak'].size:,} draws of either view; a line is their mean, a triangle the mean by theory.",
+    )

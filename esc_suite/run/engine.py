@@ -67,7 +67,15 @@ class EscEngine(NBClientEngine):
                 "or mu; the same command goes on from its last checkpoint"
             ) from None
         _one_line_errors(nb_man.nb, debug)
+        _fold_away_parameters(nb_man.nb)
         return result
+
+
+def _fold_away_parameters(nb) -> None:
+    """All knobs of a profile make a cell of 70 lines: JupyterLab shows it on a click."""
+    for cell in nb.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["jupyter"] = {**cell.metadata.get("jupyter", {}), "source_hidden": True}
 
 
 def _passed(nb) -> dict:

@@ -21,8 +21,8 @@ import sys
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 PRELOADED = (
-    "torch", "torch._dynamo", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "matplotlib.figure",
-    "matplotlib.pyplot", "matplotlib_inline.backend_inline", "IPython.display", "ipykernel.kernelapp",
+    "torch", "torch._dynamo", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "seaborn",
+    "matplotlib.figure", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "IPython.display", "ipykernel.kernelapp",
     "ipykernel.ipkernel", "esc_utils.training", "esc_suite.figures", "esc_suite.results.audit", "esc_suite.notebook",
 )  # fmt: skip
 MESSAGE = 1 << 20  # bytes of a request, at most

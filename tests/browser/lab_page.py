@@ -13,7 +13,8 @@ ERRORS = (
     '.jp-Notebook [data-mime-type="application/vnd.jupyter.stderr"], '
     '.jp-Notebook [data-mime-type="application/vnd.jupyter.error"], .jp-Notebook .jupyter-widgets-error-widget'
 )
-PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputPrompt"
+PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputArea > .jp-InputPrompt"  # not those of cells that are folded away
+FOLDED = ".jp-Notebook .jp-CodeCell .jp-InputPlaceholder"
 SHOWN = ".jp-CodeCell:has(.widget-slider, .widget-dropdown) .widget-html-content"  # what the explorers draw and say
 CONNECTED = """() => {
     const kernel = window.jupyterapp?.shell?.currentWidget?.context?.sessionContext?.session?.kernel;

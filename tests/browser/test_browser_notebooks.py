@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from lab_page import is_blank
+from lab_page import FOLDED, is_blank
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 FIGURES = ".jp-OutputArea-output.jp-RenderedImage img"
 SLIDERS = {"02": 8, "04": 2}  # and none elsewhere
+BOXES = {"05": 2, "06": 1}  # at least: one for each row of the ROC curves; the order of the runs
 EXPLORERS = ("01", "02", "04", "05", "06")
 MOST_KEYS = 15  # a tiny run has few clips, and one step may lie between two confidences
 
@@ -21,6 +22,7 @@ def test_run_all(page, lab, report, name):
         page.run_all()
         page.settle()
         page.assert_clean()
+        assert page.page.locator(FOLDED).count() >= 1, "the bootstrap is folded away"
         figures = page.page.locator(FIGURES)
         assert figures.count() >= 2
         assert all(figures.evaluate_all("all => all.map(e => e.complete && e.naturalWidth >= 200)"))
@@ -33,6 +35,8 @@ def test_run_all(page, lab, report, name):
             if at == 0:
                 report(f"{number}: first widget response {seconds:.2f} s ({label})")
         choose_and_back(page)
+        tick_and_back(page, BOXES.get(number, 0))
+        press_and_type(page, number)
         page.assert_clean()
     finally:
         page.page.wait_for_timeout(100)
@@ -69,3 +73,29 @@ def choose_and_back(page):
             assert page.shown() != before
             menu.press("Home")
             assert page.becomes(before), "a menu back again does not restore what was shown"
+
+
+def tick_and_back(page, least: int):
+    """Every box by the space bar: it changes what is shown, and a second time restores it."""
+    boxes = page.page.locator(".widget-checkbox:visible input[type=checkbox]").all()
+    assert len(boxes) >= least
+    for box in boxes:
+        before = page.shown()
+        assert page.press(box, "Space", patience=20) is not None, "a box changes nothing"
+        assert page.shown() != before
+        box.press("Space")
+        assert page.becomes(before), "a box back again does not restore what was shown"
+
+
+def press_and_type(page, number: str):
+    """02's button by the space bar, 06's filter by a letter that no run has, and the letter taken away again."""
+    if number == "02":
+        again = page.page.get_by_role("button", name="Draw again")
+        before = page.pictures()
+        assert page.press(again, "Space", patience=20) is not None and page.pictures() != before
+    if number == "06":
+        word, before = page.page.locator(".widget-text:visible input[type=text]").first, page.shown()
+        assert page.press(word, "~", patience=20) is not None, "the filter changes nothing"
+        assert any(text.startswith("<p>0 of ") for text in page.shown())
+        word.press("Backspace")
+        assert page.becomes(before), "an empty filter does not restore the table"

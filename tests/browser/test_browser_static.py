@@ -25,5 +25,6 @@ def test_static_copy_shows_its_figures(page, project, home, tmp_path, name):
         assert len(alt) > 20 and "No description" not in alt, f"a figure without a text alternative: {alt!r}"
     headings = page.page.locator("h2").all_text_contents()
     assert any(text.startswith("Takeaways") for text in headings)
+    assert "find_spec" not in page.page.content(), "the source of a cell that is folded away"
     assert not page.page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count()
     assert page.problems == []

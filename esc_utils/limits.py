@@ -41,7 +41,7 @@ def _groups(controller: str) -> Iterator[Path]:
     for root, kinds in ((CGROUPS, ("",)), (CGROUPS / controller, (controller,))):
         inner = Path("/")
         for line in lines:
-            _, kind, path = (line.split(":", 2) + ["", ""])[:3]
+            _, kind, path = line.split(":", 2) if line.count(":") > 1 else ("", "", "")
             if path.startswith("/") and set(kind.split(",")) & set(kinds):
                 inner = Path(path)
         yield from (root / folder.relative_to("/") for folder in (inner, *inner.parents) if ".." not in folder.parts)
@@ -50,11 +50,12 @@ def _groups(controller: str) -> Iterator[Path]:
 def _memory_limits() -> Iterator[tuple[int, int]]:
     """(limit, what is used of it and can't be given up) of each control group that has a limit, in bytes."""
     for group in _groups("memory"):
-        for limit, used in (("memory.max", "memory.current"), ("memory.high", "memory.current"),
-                            ("memory.limit_in_bytes", "memory.usage_in_bytes")):  # fmt: skip
-            if (most := _number(group / limit)) is not None:
-                cache = _entry(group / "memory.stat", "total_inactive_file") or _entry(group / "memory.stat", "inactive_file")
-                yield most, max(0, (_number(group / used) or 0) - cache)
+        used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0
+        stat = _text(group / "memory.stat")
+        files = _entry(stat, "total_inactive_file") or _entry(stat, "inactive_file")
+        for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
+            if (limit := _number(group / name)) is not None:
+                yield limit, max(0, used - files)
 
 
 def _quotas() -> Iterator[tuple[int, int]]:
@@ -83,8 +84,8 @@ def _number(path: Path) -> int | None:
     return int(text) if text.isdigit() and int(text) else None
 
 
-def _entry(path: Path, name: str) -> int:
-    lines = (line.split() for line in _text(path).splitlines())
+def _entry(text: str, name: str) -> int:
+    lines = (line.split() for line in text.splitlines())
     return next((int(words[1]) for words in lines if words[:1] == [name]), 0)
 
 

@@ -3,7 +3,6 @@ line, kernels are this environment's own whatever a person has set up, and they 
 place for those, so that parallel runs never race for ports."""
 
 import base64
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,6 @@ from papermill.engines import NBClientEngine
 
 from esc_suite.run.environment import INLINE, settled
 from esc_suite.run.sockets import short_folder
-
 from esc_utils.config import RunConfig, from_notebook, parse_parameters, read_parameters
 from esc_utils.errors import UserError
 

@@ -4,7 +4,7 @@ The driver starts a guard in a session of its own, which no Ctrl-C and no closed
 command, and ends it with all that it started once its standard input closes. Only the driver holds the other end of that
 pipe, so it closes even where the driver is killed outright.
 
-    python -m esc_suite.run.together SECONDS COMMAND ...      the guard; SECONDS: how long the command may take to end by itself
+    python -m esc_suite.run.together SECONDS COMMAND ...      the guard (SECONDS: see `run`)
 """
 
 import os
@@ -25,7 +25,7 @@ class Ended(KeyboardInterrupt):
 
 @contextmanager
 def one_line():
-    """For command lines: such a signal is one line and exit status 128 + its number. One that is ignored (nohup) stays so."""
+    """For command lines: such a signal is one line and exit status 128 + its number; ignored (nohup), it stays so."""
     heard = []
 
     def end(number, _):

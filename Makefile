@@ -40,9 +40,9 @@ install: .venv/installed
 	@touch $@
 
 tables: install
-	@$(DRIVE)
+	@exec $(DRIVE)
 table1 table2 table3 table4 table5: install
-	@$(DRIVE) --tables $(@:table%=%)
+	@exec $(DRIVE) --tables $(@:table%=%)
 report: tables
 pages: install
 	@test -d "$(OUTPUTS)/$(PROFILE)" || { echo "error: no $(OUTPUTS)/$(PROFILE): run make tables PROFILE=$(PROFILE) first"; exit 1; }
@@ -50,7 +50,7 @@ pages: install
 reproduce: install
 	@$(BIN)/python tools/reproduce.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" --tables "$(TABLE)" $(if $(JOBS),--jobs $(JOBS))
 sensitivity: install
-	@$(DRIVE) --sensitivity
+	@exec $(DRIVE) --sensitivity
 bench: install
 	@$(BIN)/python tools/bench/bench.py --device "$(DEVICE)" $(BENCH)
 first-light: install

@@ -28,10 +28,10 @@ class OwnKernelManager(AsyncKernelManager):
     (TCP where the folder can hold none), connection file, IPython's settings."""
 
     def __init__(self, **kwargs):
+        self.places = ExitStack()
         super().__init__(**kwargs)
         if self.kernel_name == NATIVE_KERNEL_NAME:  # not one of that name among a person's own kernels
-            self._kernel_spec = KernelSpec(**get_kernel_dict(), metadata=WARM)
-        self.places = ExitStack()
+            self._kernel_spec = KernelSpec(**get_kernel_dict() | {"metadata": WARM})
         folder = self.places.enter_context(short_folder())
         if folder:
             self.transport, self.ip = "ipc", f"{folder}/k"

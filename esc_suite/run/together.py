@@ -25,7 +25,8 @@ class Ended(KeyboardInterrupt):
 
 @contextmanager
 def one_line():
-    """For command lines: such a signal is one line and exit status 128 + its number; ignored (nohup), it stays so."""
+    """For command lines: such a signal is one line and exit status 128 + its number; ignored (nohup), it stays so. The
+    end of a `make` that started this process is such a signal, too."""
     heard = []
 
     def end(number, _):
@@ -37,6 +38,8 @@ def one_line():
     kept = {number: old for number in ENDS if (old := signal.getsignal(number)) != signal.SIG_IGN}
     for number in kept:
         signal.signal(number, end)
+    if "MAKELEVEL" in os.environ:
+        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     try:
         yield
     except Ended as why:
@@ -49,16 +52,27 @@ def one_line():
                 signal.signal(number, old)
 
 
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def run(words: list[str], seconds: float = 0, **options) -> int:
-    """Exit status of a command that ends with this process. seconds: where this process ends first, how long the command
+    """Exit status of a command (the workflow) that ends with this process. seconds: where this process ends first, how long the command
     has after Ctrl-C to end by itself; 0: it is ended at once. options: of subprocess.Popen."""
     guard = [sys.executable, "-m", "esc_suite.run.together", str(seconds), *words]
     with subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True, **options) as process:
         try:
-            return process.wait()
+            status = process.wait()
         finally:
             process.stdin.close()
             process.wait()
+    status = status if status >= 0 else 128 - status
+    if status > 128:
+        print(f"error: the workflow was killed (signal {status - 128}; 9 is mostly want of memory: give JOBS=1): "
+              "what is finished is kept, the same command goes on", file=sys.stderr)  # fmt: skip
+    return status
 
 
 def _sweep(group: int) -> None:
@@ -77,7 +91,7 @@ def main(seconds: str, *words: str) -> int:
     over = threading.Event()
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # returns at the end of it alone: nothing is sent
         if float(seconds):
             command.send_signal(signal.SIGINT)
             over.wait(float(seconds))

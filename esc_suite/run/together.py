@@ -59,8 +59,8 @@ def _watch(parent: int) -> None:
 
 
 def run(words: list[str], seconds: float = 0, **options) -> int:
-    """Exit status of a command (the workflow) that ends with this process. seconds: where this process ends first, how long the command
-    has after Ctrl-C to end by itself; 0: it is ended at once. options: of subprocess.Popen."""
+    """Exit status of a command (the workflow) that ends with this process. seconds: where this process ends first, how long
+    the command has after Ctrl-C to end by itself; 0: it is ended at once. options: of subprocess.Popen."""
     guard = [sys.executable, "-m", "esc_suite.run.together", str(seconds), *words]
     with subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True, **options) as process:
         try:

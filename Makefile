@@ -9,6 +9,11 @@ TABLE   ?=
 BIN     := .venv/bin
 # The certificates that the machine trusts, as behind a company proxy.
 export UV_SYSTEM_CERTS := true
+# A person's own settings change neither results nor looks (esc_suite/run/environment.py does this for what is started).
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT PYTHONIOENCODING JUPYTER_PATH MPLBACKEND
+export PYTHONUTF8 := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+export MATPLOTLIBRC := /dev/null
 DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: help install tables table1 table2 table3 table4 table5 report pages reproduce sensitivity bench first-light first-light-collect check-paper test test-browser torture lab data check lint clean
@@ -28,21 +33,14 @@ help:
 	@echo "make data [PROFILE=lite|paper]                      download UrbanSound8K and the profile's weights (none given: all)"
 	@echo "make check                                          is this machine ready?"
 
-install: .venv/installed
-.venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "error: $(PYTHON) is not Python 3.11 to 3.13: set PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing into .venv (a minute or two) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
-	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
-	@touch $@
+install:
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) esc_suite/run/install.py
 
 tables: install
-	@$(DRIVE)
+	@exec $(DRIVE)
 table1 table2 table3 table4 table5: install
-	@$(DRIVE) --tables $(@:table%=%)
+	@exec $(DRIVE) --tables $(@:table%=%)
 report: tables
 pages: install
 	@test -d "$(OUTPUTS)/$(PROFILE)" || { echo "error: no $(OUTPUTS)/$(PROFILE): run make tables PROFILE=$(PROFILE) first"; exit 1; }
@@ -50,7 +48,7 @@ pages: install
 reproduce: install
 	@$(BIN)/python tools/reproduce.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" --tables "$(TABLE)" $(if $(JOBS),--jobs $(JOBS))
 sensitivity: install
-	@$(DRIVE) --sensitivity
+	@exec $(DRIVE) --sensitivity
 bench: install
 	@$(BIN)/python tools/bench/bench.py --device "$(DEVICE)" $(BENCH)
 first-light: install

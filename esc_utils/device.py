@@ -1,5 +1,7 @@
 """Which device a run trains on, in which precision, and what that device calls itself."""
 
+import warnings
+
 import torch
 
 from . import allocator
@@ -7,15 +9,24 @@ from .errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where it is; UserError where a device is asked for that is not there."""
+    """`auto` takes CUDA where it is; UserError where a device is asked for that is not there, or that this PyTorch was built
+    without."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        with warnings.catch_warnings(action="ignore"):  # of names that PyTorch will forget
+            device = torch.device(name)
+        if device.type == "cpu" and device.index:
+            raise RuntimeError
     except RuntimeError:
         raise UserError(f"device: '{name}' is not a device: use auto, cpu, cuda or cuda:<number>") from None
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices): use device: auto or cpu")
+    if device.type not in ("cpu", "cuda"):  # PyTorch knows the names of many: whether it can compute there is tried
+        try:
+            torch.ones(2, device=device).sum().item()
+        except Exception:  # RuntimeError, AssertionError, NotImplementedError, ModuleNotFoundError: as the device has it
+            raise UserError(f"device: {name} is none that this PyTorch can compute on: use device: auto or cpu") from None
     return device
 
 

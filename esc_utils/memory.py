@@ -1,15 +1,13 @@
 """How much memory an optimizer step of CNN14 takes, and how much is free."""
 
-from pathlib import Path
-
 import torch
 
+from . import limits
 from .config import RunConfig
 from .sampling import unlabelled_batch
 
 BLOCKS = 6
 OPTIMIZER_BYTES = 20  # a parameter: weight, gradient and AdamW's three states, in float32
-CGROUP = [Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes")]
 
 
 def step_bytes(config: RunConfig, frames: int, mels: int = 64, value_bytes: int = 4) -> int:
@@ -38,10 +36,5 @@ def gradient_clips(config: RunConfig) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device; on the CPU never more than a container's limit."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    import psutil
-
-    limits = [int(path.read_text()) for path in CGROUP if path.is_file() and path.read_text().strip().isdigit()]
-    return min([psutil.virtual_memory().available, *limits])
+    """Memory that is free on a device; on the CPU within the limits of a job or container, too."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else limits.free_memory()

@@ -3,6 +3,7 @@
 import ast
 import functools
 import hashlib
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -82,14 +83,21 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> tuple[str, bool]:
-    """(commit, dirty) of the checkout; ("unknown", True) outside of git."""
+    """(commit, dirty) of the checkout; ("unknown", True) outside of git, and where this code is no part of what git holds
+    here: unpacked inside another repository, or never committed."""
     root = Path(__file__).resolve().parent.parent
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # GIT_DIR, GIT_WORK_TREE ...
 
     def git(*words: str) -> str:
-        answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
+        # Another user's checkout (in a container) is read, too: its code runs here in any case.
+        command = ["git", "-c", f"safe.directory={root}", "--no-optional-locks", "-C", str(root), *words]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, env=plain)
         return answer.stdout.strip()
 
     try:
+        own = Path(git("rev-parse", "--show-toplevel")).samefile(root)
+        if not own or not git("ls-tree", "HEAD", Path(__file__).resolve().relative_to(root).as_posix()):
+            return "unknown", True
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return "unknown", True

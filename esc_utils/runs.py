@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .config import RunConfig, outputs_folder
 from .errors import UserError
 from .files import replace_all
+from .locks import hold
 
 if TYPE_CHECKING:
     import pandas
@@ -71,14 +72,11 @@ def folder(config: RunConfig) -> Path:
 @contextmanager
 def claim(path: Path):
     """Hold a run's folder for this process; UserError where it cannot be written or another process trains there."""
-    from filelock import FileLock, Timeout
-
+    taken = f"another process is training in {path}: wait for it, or give another outputs folder"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with FileLock(path / ".lock", timeout=0):
+        with hold(path / ".lock", taken):
             yield
-    except Timeout:
-        raise UserError(f"another process is training in {path}: wait for it, or give another outputs folder") from None
     except PermissionError as error:
         raise UserError(f"cannot write to {path} ({error.strerror}): set outputs to a folder of yours") from None
     except OSError as error:

@@ -1,7 +1,7 @@
 """Checkpoints from outside, read without running code that they may carry, taken tensor by tensor or not at
 all."""
 
-import pickle
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -43,14 +43,21 @@ def read_pickled(path: Path, where: str, allowed: Sequence = ()):
     try:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Damage (a byte that is no opcode) and code (a global that is not on the list) come as the same exception.
-        reason = next((line.strip() for line in str(error).splitlines() if "unsupported" in line.lower()), "")
-        if "global" in reason.lower() or "class" in reason.lower():
-            raise UserError(f"{path} holds more than weights and was refused ({reason}): delete it and {where}") from error
-        raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {where}") from error
     except Exception as error:  # a cut file raises EOFError, RuntimeError, KeyError, ...: it depends on where it is cut
+        if named := _named_globals(path, allowed, str(error)):
+            raise UserError(f"{path} holds more than weights ({named}) and was refused: delete it and {where}") from error
         raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {where}") from error
+
+
+def _named_globals(path: Path, allowed: Sequence, message: str) -> str:
+    """Classes and functions that a checkpoint names beyond those allowed, read without calling one; "" where there are none,
+    or the file is too damaged to tell. message: of torch's reader, which names the first, also in files before torch 1.6."""
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path)))
+    except Exception:
+        found = re.search(r"GLOBAL (\S+)", message)
+        return found[1] if found else ""
 
 
 def mismatches(
@@ -109,7 +116,8 @@ def _read_published(path: Path) -> dict[str, Tensor]:
 
 
 def _numpy_globals() -> list:
-    """The constructors of plain NumPy arrays: all that the training sampler's state in PANN's file needs.
+    """The constructors of plain NumPy arrays and scalars of whatever kind: the training sampler's state in PANN's file.
+    Arrays of objects hold nothing but what the same reader lets through.
 
     The file was written under NumPy 1 (`numpy.core`), this may run under NumPy 2 (`numpy._core`): both names are given.
     """
@@ -124,11 +132,8 @@ def _numpy_globals() -> list:
         (scalar, "numpy._core.multiarray.scalar"),
         (np.ndarray, "numpy.ndarray"),
         (np.dtype, "numpy.dtype"),
-        type(np.dtype(np.int64)),
-        type(np.dtype(np.int32)),
-        type(np.dtype(np.float64)),
-        type(np.dtype(np.float32)),
-        type(np.dtype(np.bool_)),
+        bytes,  # of an array without entries
+        *(getattr(np.dtypes, name) for name in np.dtypes.__all__),
     ]
 
 

@@ -8,19 +8,14 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-
-import psutil
-from filelock import FileLock, Timeout
 
 NODE_THREADS = 4  # of a cluster job that may use many
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from esc_suite.run import gpus, plan  # noqa: E402
-from esc_utils import config, runs  # noqa: E402
+from esc_suite.run import environment, gpus, plan, together, warm  # noqa: E402
+from esc_utils import config, limits, locks, runs  # noqa: E402
 from esc_utils.errors import UserError, exit_with  # noqa: E402
 
 
@@ -35,7 +30,7 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--workflow-profile", default="default")
     options = parser.parse_args()
-    with exit_with():
+    with together.one_line(), exit_with():
         return drive(options)
 
 
@@ -64,12 +59,9 @@ def drive(options) -> int:
         print("\n".join(lines) or checked.stderr, file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(ROOT / ".snakemake-driver.lock", timeout=0):
-            forget_half_runs(folder)
-            status = snakemake(options, data, wanted)
-    except Timeout:
-        raise UserError("another `make tables` is running in this checkout: wait for it to end, or stop it") from None
+    with locks.hold(ROOT / ".snakemake-driver.lock", "another `make tables` is running in this checkout: wait, or stop it"):
+        forget_half_runs(folder)
+        status = snakemake(options, data, wanted)
     if status == 0 and not options.dry_run:
         tell_sensitivity(folder) if options.sensitivity else tell(folder, wanted, known)
     return status
@@ -85,7 +77,7 @@ def forget_half_runs(folder: Path) -> None:
 def snakemake(options, data: str, wanted: list[int]) -> int:
     tables = ",".join(map(str, wanted))
     values = [f"profile={options.profile}", f"outputs={options.outputs}", f"tables={tables}"]
-    limit = ["--cores", str(options.jobs or os.cpu_count())]
+    limit = ["--cores", str(options.jobs or limits.cores())]
     if options.workflow_profile != "default":
         values.append(f"threads={NODE_THREADS}")
         limit = ["--jobs", str(options.jobs)] if options.jobs else []
@@ -96,39 +88,27 @@ def snakemake(options, data: str, wanted: list[int]) -> int:
     ]  # fmt: skip
     if options.workflow_profile == "default":
         # One run a GPU at a time, and no more runs at once than the memory holds; one in any case.
-        memory = max(plan.RUN_MB, psutil.virtual_memory().total // 2**20)
-        limits = {"gpu": max(1, len(gpus.devices())), "mem_mb": memory}
-        words += ["--resources", *(f"{name}={value}" for name, value in limits.items())]
+        most = {"gpu": max(1, len(gpus.devices())), "mem_mb": max(plan.RUN_MB, limits.memory() // limits.MIB)}
+        words += ["--resources", *(f"{name}={value}" for name, value in most.items())]
     if options.dry_run:
         words.append("--dry-run")
     if options.sensitivity:
         words += ["--", "sensitivity"]
-    bin_folder = str(Path(sys.executable).parent)
-    environment = os.environ | {
-        "PATH": bin_folder + os.pathsep + os.environ.get("PATH", ""),
+    own = environment.settled(ROOT / ".snakemake" / "home")
+    own |= {
+        "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", ""),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "workflow"), os.environ.get("PYTHONPATH", "")]).rstrip(":"),
     }
     unlock = [*words[:5], "--unlock", "--cores", "1", "--config", *values, *([f"data={data}"] if data else [])]
     if any((ROOT / ".snakemake" / "locks").glob("*")):  # ours is held, so these are of a killed one
-        subprocess.run(unlock, cwd=ROOT, env=environment, capture_output=True)
-    if options.dry_run or options.workflow_profile != "default":
-        return subprocess.run(words, cwd=ROOT, env=environment).returncode
-    threads = config.for_run(options.profile, "").threads or os.cpu_count()
-    with warm_kernels(environment | {"OMP_NUM_THREADS": str(threads)}) as extra:
-        return subprocess.run(words, cwd=ROOT, env=environment | extra).returncode
-
-
-@contextmanager
-def warm_kernels(environment: dict):
-    """A server that the runs' kernels are forked from (run/warm.py); yields the variables that lead papermill to it."""
-    with tempfile.TemporaryDirectory(prefix="esc-") as folder:
-        path = f"{folder}/warm"
-        server = subprocess.Popen([sys.executable, "-m", "esc_suite.run.warm", path], cwd=ROOT, env=environment)
-        try:
-            yield {"ESC_WARM": path, "JUPYTER_DEFAULT_PROVISIONER_NAME": "esc-warm"}
-        finally:
-            server.terminate()
-            server.wait()
+        subprocess.run(unlock, cwd=ROOT, env=own, capture_output=True)
+    if options.dry_run:
+        return subprocess.run(words, cwd=ROOT, env=own).returncode
+    if options.workflow_profile != "default":
+        return together.run(words, seconds=60, cwd=ROOT, env=own)  # enough to take back what waits in the queue
+    own["OMP_NUM_THREADS"] = str(config.for_run(options.profile, "").threads or limits.cores())
+    with warm.kernels(cwd=ROOT, env=own) as server:
+        return together.run(words, cwd=ROOT, env=own | server)
 
 
 def shown(folder: Path) -> Path:

@@ -1,40 +1,49 @@
 """Papermill engine `esc`: an unknown or mistyped parameter is an error before anything runs, what a user can mend is one
-line, and kernels talk over IPC sockets, so that parallel runs never race for ports."""
+line, kernels are this environment's own whatever a person has set up, and they talk over Unix sockets where there is a
+place for those, so that parallel runs never race for ports."""
 
 import base64
-import errno
-import logging
-import os
-import shutil
-import sys
-import tempfile
-import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
-from jupyter_client.kernelspec import NoSuchKernel, get_kernel_spec
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, NoSuchKernel, get_kernel_spec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine
 
+from esc_suite.run.environment import INLINE, settled
+from esc_suite.run.sockets import short_folder
 from esc_utils.config import RunConfig, from_notebook, parse_parameters, read_parameters
 from esc_utils.errors import UserError
 
 IOPUB_TIMEOUT = 60  # seconds from a cell's reply to the last of its output: papermill's 4 end a run where others are busy
-FULL = (errno.ENOSPC, errno.EDQUOT)
+WARM = {"kernel_provisioner": {"provisioner_name": "esc-warm", "config": {}}}  # run/warm.py; without a server as usual
 
 
-class IpcKernelManager(AsyncKernelManager):
-    """A kernel manager whose five channels are Unix sockets in a short folder of their own."""
+class OwnKernelManager(AsyncKernelManager):
+    """A manager of `python3` kernels of this environment, in a folder of their own: their five channels as Unix sockets
+    (TCP where the folder can hold none), connection file, IPython's settings."""
 
     def __init__(self, **kwargs):
+        self.places = ExitStack()
         super().__init__(**kwargs)
-        self.folder = tempfile.mkdtemp(prefix="esc-")
-        self.transport = "ipc"
-        self.ip = os.path.join(self.folder, "k")  # noqa: PTH118 (a socket name, not a path)
+        if self.kernel_name == NATIVE_KERNEL_NAME:  # not one of that name among a person's own kernels
+            self._kernel_spec = KernelSpec(**get_kernel_dict() | {"metadata": WARM})
+        folder = self.places.enter_context(short_folder())
+        if folder:
+            self.transport, self.ip = "ipc", f"{folder}/k"
+        self.folder = Path(folder or self.places.enter_context(TemporaryDirectory(prefix="esc-")))
+        self.connection_file = str(self.folder / "connection.json")
+
+    async def start_kernel(self, **kwargs) -> None:
+        await super().start_kernel(**kwargs, env=settled(self.folder, backend=INLINE) | {"PAPERMILL": "1"})
 
     def cleanup_connection_file(self) -> None:
         super().cleanup_connection_file()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.places.close()
 
 
 class EscEngine(NBClientEngine):
@@ -44,7 +53,7 @@ class EscEngine(NBClientEngine):
     def execute_notebook(cls, nb, kernel_name, **kwargs):
         """Refuses bad parameters while the output notebook of an earlier run is still untouched."""
         try:
-            _check_sources(_command_line())
+            check_sources(command_line())
             _check(_passed(nb), _declared(nb))
             _check_kernel(kernel_name)
         except UserError as error:
@@ -53,8 +62,7 @@ class EscEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
-        os.environ["PAPERMILL"] = "1"
-        kwargs.setdefault("kernel_manager_class", "esc_suite.run.engine.IpcKernelManager")
+        kwargs.setdefault("kernel_manager_class", "esc_suite.run.engine.OwnKernelManager")
         kwargs.setdefault("iopub_timeout", IOPUB_TIMEOUT)
         debug = bool(_passed(nb_man.nb).get("debug"))
         # Every kernel is interrupted before it is told to end, and one that is not yet at rest would log that as an error.
@@ -83,13 +91,13 @@ def _passed(nb) -> dict:
     return dict(nb.metadata.get("papermill", {}).get("parameters", {}))
 
 
-def _command_line() -> dict:
+def command_line() -> dict:
     """Papermill's options; none where it is called from Python."""
     context = click.get_current_context(silent=True)
     return context.params if context else {}
 
 
-def _check_sources(options: dict) -> None:
+def check_sources(options: dict) -> None:
     """UserError where a parameter file or YAML on the command line is at fault: papermill itself takes the later of two
     equal keys, and shows a traceback for what is not flat YAML."""
     for file in options.get("parameters_file") or ():
@@ -106,6 +114,8 @@ def _check_sources(options: dict) -> None:
 
 
 def _check_kernel(name: str) -> None:
+    if name == NATIVE_KERNEL_NAME:
+        return
     try:
         get_kernel_spec(name)
     except NoSuchKernel:
@@ -144,51 +154,3 @@ def _one_line_errors(nb, debug: bool) -> None:
         for output in cell.get("outputs", []):
             if output.output_type == "error" and output.ename == "UserError" and not debug:
                 raise click.ClickException(output.evalue)
-
-
-class _Known(logging.Filter):
-    """Papermill warns of every parameter that the parameters cell does not list: knobs of RunConfig are meant to be passed,
-    and the engine itself refuses all others."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        known = text.rpartition(" ")[2] in RunConfig.model_fields or _command_line().get("engine") == "esc"
-        return not (text.startswith("Passed unknown parameter: ") and known)
-
-
-logging.getLogger("papermill").addFilter(_Known())
-
-
-def _one_line(kind, error, trace) -> None:
-    """What papermill's command line stumbles over before or after the engine (a file, the disk) is one line too, for runs
-    with `--engine esc`; anything else keeps its traceback."""
-    frames = (frame for frame, _ in traceback.walk_tb(trace) if frame.f_globals.get("__name__") == "papermill.cli")
-    options = next((frame.f_locals for frame in frames if frame.f_code.co_name == "papermill"), {})
-    line = None
-    if options.get("engine") == "esc" and not options.get("parameters_final", {}).get("debug"):
-        line = _mendable(error, options)
-    if line is None:
-        _usual_hook(kind, error, trace)
-    else:
-        print(f"Error: {line}", file=sys.stderr)
-
-
-def _mendable(error: BaseException, options: dict) -> str | None:
-    try:
-        _check_sources(options)
-    except UserError as bad:
-        return str(bad)
-    source, target, folder = (options.get(name) for name in ("input_path", "output_path", "cwd"))
-    reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-    if type(error).__module__.startswith("nbformat") or isinstance(error, UnicodeDecodeError):
-        return f"{source} is not a notebook ({reason[:100]}): take the one that is checked in"
-    if not isinstance(error, OSError):
-        return None
-    if error.filename in (source, folder) and error.filename:
-        return f"{error.filename} cannot be read ({reason}): check the name"
-    if error.filename == target or error.errno in FULL or "output folder" in reason:
-        return f"{target} cannot be written ({reason}): make its folder, free some space, or write elsewhere"
-    return f"{error.filename} cannot be used ({reason}): check its permissions and its disk" if error.filename else None
-
-
-_usual_hook, sys.excepthook = sys.excepthook, _one_line

@@ -1,8 +1,8 @@
 """One GPU a command, where there are several: `python -m esc_suite.run.gpus COMMAND ...`.
 
 Waits for a GPU that no such command holds, takes it, and becomes the command, which sees that GPU alone. The hold is a
-lock on an open file: it ends with the command, however that ends. Where there is no GPU, where CUDA_VISIBLE_DEVICES names
-one or none, and under Slurm, which gives out GPUs itself, the command runs as it is.
+lock on an open file: it ends with the command, however that ends. Where there is no GPU, and where CUDA_VISIBLE_DEVICES
+names one or none (as in a Slurm job of one run), the command runs as it is.
 """
 
 import itertools
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
 PAUSE = 0.5  # s between two looks at GPUs that are all taken
@@ -22,14 +23,14 @@ def devices() -> list[str]:
     if given is None:
         return [str(number) for number, _ in enumerate(DRIVER.glob("*"))]
     names = (name.strip() for name in given.split(","))
-    return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))  # where CUDA stops reading, too
+    read = itertools.takewhile(lambda name: name and not name.startswith("-"), names)  # where CUDA stops reading, too
+    return list(dict.fromkeys(read))
 
 
 def to_choose_from() -> list[str]:
     """The GPUs that a command must share out with others; none where that is not for us to do."""
     found = devices()
-    assigned = "SLURM_JOB_ID" in os.environ or (len(found) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ)
-    return [] if assigned else found
+    return [] if len(found) == 1 and "CUDA_VISIBLE_DEVICES" in os.environ else found
 
 
 def take(names: list[str]) -> tuple[str, int]:
@@ -49,7 +50,9 @@ def take(names: list[str]) -> tuple[str, int]:
 def _hold(name: str) -> int | None:
     import fcntl
 
-    path = Path(tempfile.gettempdir()) / f"esc-gpu-{name}.lock"
+    # In a Slurm job GPUs are numbered from 0 again. Names of parts of a GPU (MIG) may hold slashes.
+    job = os.environ.get("SLURM_JOB_ID", "")
+    path = Path(tempfile.gettempdir()) / f"esc-gpu-{quote(f'{job}-{name}' if job else name, safe='')}.lock"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
     except PermissionError:  # another user's file in a shared /tmp: it can be locked, but not opened to create it
@@ -59,6 +62,9 @@ def _hold(name: str) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -68,7 +74,12 @@ def main(command: list[str]) -> int:
         return 2
     names = to_choose_from()
     if names:
-        name, descriptor = take(names)
+        try:
+            name, descriptor = take(names)
+        except OSError as error:
+            where = f"{tempfile.gettempdir()} ({error.strerror})"
+            print(f"error: no GPU can be held by a lock in {where}: set TMPDIR to a local disk", file=sys.stderr)
+            return 1
         os.set_inheritable(descriptor, True)  # the command holds it from now on
         os.environ["CUDA_VISIBLE_DEVICES"] = name
     try:

@@ -1,10 +1,11 @@
 """Warm kernels: one process imports torch and the rest once, and every run's kernel is a fork of it, seconds earlier.
 
-    python -m esc_suite.run.warm SOCKET      the server; `workflow/drive.py` starts and ends it
+    python -m esc_suite.run.warm SOCKET      the server: until its standard input closes
 
-Papermill's side is `WarmProvisioner`, chosen by JUPYTER_DEFAULT_PROVISIONER_NAME=esc-warm and $ESC_WARM=SOCKET. Where no
-server answers, kernels start in the usual way. A connection lasts as long as its kernel: the server reports the exit
-over it, and ends the kernel when papermill's end of it closes.
+`kernels` starts it for the workflow's driver. Papermill's side is `WarmProvisioner`, chosen by
+JUPYTER_DEFAULT_PROVISIONER_NAME=esc-warm and $ESC_WARM=SOCKET. Where no server answers, kernels start in the usual way.
+A connection lasts as long as its kernel: the server reports the exit over it, and ends the kernel when papermill's end
+of it closes. The kernels hold a pipe to the server, and end when it does, however that ends.
 """
 
 import contextlib
@@ -17,15 +18,35 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from esc_suite.run.sockets import short_folder
 
 PRELOADED = (
     "torch", "torch._dynamo", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "seaborn",
     "matplotlib.figure", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "IPython.display", "ipykernel.kernelapp",
     "ipykernel.ipkernel", "esc_utils.training", "esc_suite.figures", "esc_suite.results.audit", "esc_suite.notebook",
 )  # fmt: skip
-MESSAGE = 1 << 20  # bytes of a request, at most
+
+
+@contextlib.contextmanager
+def kernels(**options):
+    """A server that kernels are forked from; yields the variables that lead papermill to it, none where it can't serve: no
+    place for its socket, or macOS, whose frameworks do not survive a fork. options: of subprocess.Popen."""
+    with short_folder() as folder:
+        if folder is None or sys.platform != "linux":
+            yield {}
+            return
+        path = f"{folder}/warm"
+        words = [sys.executable, "-m", "esc_suite.run.warm", path]
+        quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(words, start_new_session=True, **quiet, **options) as server:
+            try:
+                yield {"ESC_WARM": path, "JUPYTER_DEFAULT_PROVISIONER_NAME": "esc-warm"}
+            finally:
+                server.terminate()
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -48,14 +69,24 @@ def _ask(path: str, cmd: list[str], kwargs: dict) -> "Forked | None":
         "env": {k: v for k, v in (kwargs.get("env") or os.environ).items() if isinstance(v, str)},
         "cwd": str(kwargs.get("cwd") or os.getcwd()),  # noqa: PTH109
     }
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        connection.connect(path)
-        connection.send(json.dumps(request).encode())
-        return Forked(connection, int(connection.recv(64)))
-    except (OSError, ValueError):
-        connection.close()
-        return None
+    with contextlib.ExitStack() as unless_served:
+        try:
+            connection = unless_served.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            connection.connect(path)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            pid = int(_line(connection))
+        except (OSError, ValueError, AttributeError):  # no server, a dying one, no Unix sockets in this Python
+            return None
+        unless_served.pop_all()
+        return Forked(connection, pid)
+
+
+def _line(connection: socket.socket) -> bytes:
+    """What is sent up to the end of a line, or of the connection."""
+    found = b""
+    while not found.endswith(b"\n") and (more := connection.recv(1 << 16)):
+        found += more
+    return found
 
 
 class Forked:
@@ -72,9 +103,11 @@ class Forked:
         if self.returncode is None:
             try:
                 self.returncode = int(self.connection.recv(64) or b"-9")
-                self.connection.close()
             except BlockingIOError:
                 return None
+            except OSError:  # the server is gone, and the kernel with it
+                self.returncode = -9
+            self.connection.close()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -100,23 +133,26 @@ class Forked:
 
 
 def serve(path: str) -> None:
-    """Import, then fork a kernel a request until SIGTERM; kernels that still live end with the server."""
+    """Import, then fork a kernel a request until SIGTERM or the end of standard input; kernels end with the server."""
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # children do not touch, and so do not copy, what is here now
     wake, waker = os.pipe()
+    alive, held = os.pipe()  # the kernels' end, and the server's, which closes with it
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     listener.listen(64)
     kernels: dict[int, socket.socket] = {}  # pid -> connection to its papermill
     try:
         while True:
-            ready = select.select([listener, wake, *kernels.values()], [], [])[0]
+            ready = select.select([0, listener, wake, *kernels.values()], [], [])[0]
+            if 0 in ready and not os.read(0, 4096):
+                return
             if wake in ready:
                 os.read(wake, 4096)
                 _report(kernels)
@@ -127,11 +163,11 @@ def serve(path: str) -> None:
                     _end(pid)
             if listener in ready:
                 connection, _ = listener.accept()
-                request = connection.recv(MESSAGE)
-                if request:
-                    pid = _fork(json.loads(request), [listener, connection, *kernels.values()], (wake, waker))
+                with contextlib.suppress(OSError, ValueError):  # a papermill that was ended as it asked
+                    request = json.loads(_line(connection))
+                    pid = _fork(request, [listener, connection, *kernels.values()], (wake, waker, held), alive)
                     kernels[pid] = connection
-                    connection.send(str(pid).encode())
+                    connection.sendall(f"{pid}\n".encode())
     finally:
         for pid in kernels:
             _end(pid)
@@ -152,7 +188,14 @@ def _end(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, int]) -> int:
+def _end_with(pipe: int) -> None:
+    """In a kernel: end it and what it started once the pipe's other end closes. (ipykernel watches its parent only where a
+    variable names it when ipykernel is imported, long before the fork.)"""
+    os.read(pipe, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, ...], alive: int) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -169,6 +212,7 @@ def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, int]) -
         quiet = os.open(os.devnull, os.O_RDWR)  # what the kernel itself prints; cells speak over their sockets
         for stream in (0, 1, 2):
             os.dup2(quiet, stream)
+        threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["env"])

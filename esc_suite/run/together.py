@@ -1,0 +1,109 @@
+"""Processes that end together: what the driver starts ends when the driver does, however that ends.
+
+The driver starts a guard in a session of its own, which no Ctrl-C and no closed terminal reaches; the guard starts the
+command, and ends it with all that it started once its standard input closes. Only the driver holds the other end of that
+pipe, so it closes even where the driver is killed outright.
+
+    python -m esc_suite.run.together SECONDS COMMAND ...      the guard (SECONDS: see `run`)
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "told to end", signal.SIGHUP: "the terminal was closed"}
+GRACE = 5.0  # s for what the command started to put its things away
+
+
+class Ended(KeyboardInterrupt):
+    """A signal that ends a command line: Ctrl-C, `kill`, a closed terminal."""
+
+
+@contextmanager
+def one_line():
+    """For command lines: such a signal is one line and exit status 128 + its number; ignored (nohup), it stays so. The
+    end of a `make` that started this process is such a signal, too."""
+    heard = []
+
+    def end(number, _):
+        for other in kept:
+            signal.signal(other, signal.SIG_IGN)  # what is put away now is put away once
+        heard.append(number)
+        raise Ended(ENDS[number])
+
+    kept = {number: old for number in ENDS if (old := signal.getsignal(number)) != signal.SIG_IGN}
+    for number in kept:
+        signal.signal(number, end)
+    if "MAKELEVEL" in os.environ:
+        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    try:
+        yield
+    except Ended as why:
+        with suppress(OSError):  # a closed terminal
+            print(f"error: {why}: what is finished is kept, the same command goes on", file=sys.stderr, flush=True)
+        sys.exit(128 + heard[0])
+    finally:
+        if not heard:
+            for number, old in kept.items():
+                signal.signal(number, old)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run(words: list[str], seconds: float = 0, **options) -> int:
+    """Exit status of a command (the workflow) that ends with this process. seconds: where this process ends first, how long
+    the command has after Ctrl-C to end by itself; 0: it is ended at once. options: of subprocess.Popen."""
+    guard = [sys.executable, "-m", "esc_suite.run.together", str(seconds), *words]
+    with subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True, **options) as process:
+        try:
+            status = process.wait()
+        finally:
+            process.stdin.close()
+            process.wait()
+    status = status if status >= 0 else 128 - status
+    if status > 128:
+        print(f"error: the workflow was killed (signal {status - 128}; 9 is mostly want of memory: give JOBS=1): "
+              "what is finished is kept, the same command goes on", file=sys.stderr)  # fmt: skip
+    return status
+
+
+def _sweep(group: int) -> None:
+    """End what is left of a process group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        limit = time.monotonic() + GRACE
+        with suppress(ProcessLookupError, PermissionError):  # none is left (macOS: none but the dead)
+            os.killpg(group, number)
+            while number != signal.SIGKILL and time.monotonic() < limit:
+                time.sleep(0.1)
+                os.killpg(group, 0)
+
+
+def main(seconds: str, *words: str) -> int:
+    command = subprocess.Popen(words, stdin=subprocess.DEVNULL, process_group=0)
+    over = threading.Event()
+
+    def watch() -> None:
+        os.read(0, 1)  # returns at the end of it alone: nothing is sent
+        if float(seconds):
+            command.send_signal(signal.SIGINT)
+            over.wait(float(seconds))
+        command.kill()  # it first: it starts nothing more, and reports no job as failed that is only ended
+
+    threading.Thread(target=watch, daemon=True).start()
+    status = command.wait()
+    over.set()
+    if status:
+        _sweep(command.pid)
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

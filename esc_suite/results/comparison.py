@@ -113,7 +113,8 @@ def short_name(name: str) -> str:
 
 
 def daggers(rows) -> list[str]:
-    """What the daggers of these rows (dicts with row and network) stand for, in words."""
+    """What the daggers of these rows (dicts with row and, if known, network) stand for, in words."""
+    rows = list(rows)
     stand_ins = dict.fromkeys(row.get("network") or "" for row in rows if short_name(row["row"]).endswith("\u2020"))
     narrow = dict.fromkeys(re.findall(r"\[(width \d+, not 64)\]", " ".join(row["row"] for row in rows)))
     words = [f"\u2020 {'; '.join(filter(None, stand_ins)) or 'another network'} in place of PANN"] if stand_ins else []

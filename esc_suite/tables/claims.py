@@ -1,6 +1,9 @@
 """The paper's claims, each decided by its rules in params/tables.yaml from the runs: `python -m esc_suite claims`."""
 
-from esc_suite.results import comparison, family, rules
+import re
+
+from esc_suite.results import comparison, family, intervals, rules
+from esc_suite.results.rules import sign
 
 OPEN = "open"
 
@@ -9,8 +12,8 @@ def decide(spec: dict, results: comparison.Results) -> list[dict]:
     """One dict a claim, in the order of the file.
 
     id, claim (its words), evidence (words), note, data, scope; the first rule's difference, low, high and paper (points);
-    p and p_holm (of the rule that decides, adjusted over the family of its table, see `family`); `rules`, the evidence of
-    each; and the verdict, which has two parts:
+    p and p_holm (of the rule that decides, adjusted over the family of its table, see `family`); `rules`, of each its
+    evidence, `pair` (what is compared) and `why` (see there); and the verdict, which has two parts:
     - `on_this_network`: what these runs say of the networks and the audio that they used: supported if all rules are,
       contradicted if one is, blocked (with the reason) where a comparison would not mean what it says, else undecided.
       `verdict` is the same in one word.
@@ -36,7 +39,7 @@ def summary(verdicts: list[dict]) -> str:
 
 def _claim(claim: dict, found: list[dict]) -> dict:
     for rule in found:
-        rule["evidence"] = _evidence(rule)
+        rule |= {"evidence": _evidence(rule), "why": why(rule), "pair": _pair(rule)}
     verdict, reason = _verdict(found)
     on_this_network = f"{verdict}: {reason}" if reason else verdict
     decisive = _decisive(found, verdict)
@@ -140,6 +143,34 @@ def _evidence(found: dict) -> str:
         beyond = " beyond the margin" if found["margin"] else ""
         words.append(f"the printed difference would take {found['what_it_would_take']} to show{beyond} with 80% power")
     return "; ".join(words) + "."
+
+
+def why(found: dict) -> str:
+    """What keeps a rule from being decided, in a few words; "" for one that is."""
+    if found["verdict"] in ("supported", "contradicted"):
+        return ""
+    if found["blocked"]:
+        about = {"trained out": "not trained out", "differ in": "another budget", "of the loss": "small share of the loss",
+                 "printed": "not comparable", "exceed": "above the claimed budget"}  # fmt: skip
+        return next((words for part, words in about.items() if part in found["blocked"]), "blocked")
+    if found["difference"] is None:
+        return "too few epochs" if any("epochs" in words for words in found["lacking"]) else "no run yet"
+    if found["p_holm"] is None:
+        return "only with the claim's other rules"
+    if found["p_holm"] >= 1 - intervals.LEVEL:
+        limit = sign(found) * found["margin"]
+        if found.get("low") is None or found["low"] <= limit <= found["high"]:
+            return f"interval reaches {limit:g}" if found.get("low") is not None else comparison.p_words(found["p_holm"])
+        return f"{comparison.p_words(found['p_holm'])} by Holm"
+    return "another seed could undo it"
+
+
+def _pair(found: dict) -> str:
+    """The rows of a rule, with short names."""
+    left, right = (re.sub(r" \([^()]* \d{4}\)$", "", comparison.short_name(found[side])) for side in ("left", "right"))
+    return f"{left} {'less steady than' if found['kind'] == 'unsteady' else 'against'} {right}" + (
+        ", AUC" if found["metric"] == "auc" else ""
+    )
 
 
 def _measured(found: dict) -> str:

@@ -124,7 +124,8 @@ def readable(spec: dict, rows: list[dict], profile: str) -> dict:
         "profile": profile,
         "synthesised": synthesised,
         "caption": f"Profile {profile}. {about} Accuracy and, below it, AUC in percent, validation fold, last epoch; "
-        "change in points with 95% interval over recordings, p by Holm over the table. Says nothing about another training seed.",
+        "change in points with 95% interval over recordings, p by Holm over the table. Says nothing about "
+        "another training seed.",
         "header": header,
         "rows": body,
         "reading": "",

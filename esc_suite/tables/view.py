@@ -114,7 +114,7 @@ def _blocks(row: dict) -> list[str]:
 
 
 def _same_and_differing(facts: list[list[str] | None]) -> tuple[list[str], list[list[str]]]:
-    """Facts of the rows in words (None: a row without runs) -> those that are the same in all, and the others of each row."""
+    """Facts of the rows in words (None: a row without runs) -> what is the same in all, and the rest of each row."""
     known = [row for row in facts if row]
     if not known:
         return [], [[] for _ in facts]

@@ -220,7 +220,7 @@ def test_six_columns_and_what_all_rows_share_is_said_once(spec, tmp_path):
     assert list(columns_of(texts["table2.html"])) == SIX
     told = r"2 seeds \(accuracy deviates by [\d.]+ between them\), 2170 steps"
     assert "\n- [a] 1 seed, 2170 steps\n" in texts["table2.md"] and re.search(rf"\n- \[\w\] {told}\n", texts["table2.md"])
-    probe = r"\| PANN, frozen probe <sup>25, (\w)</sup>(.*\n)+- \[\1\] 1 seed, 0 steps\n"
+    probe = r"\| PANN, frozen probe <sup>\[25, (\w)\]</sup>(.*\n)+- \[\1\] 1 seed, 0 steps\n"
     assert re.search(probe, texts["table2.md"])
     assert "Each row that was run has 1 of 1 fold, 480 clips of 60 recordings. " in texts["table2.md"]
     # The CSV has every column all the same.

@@ -91,7 +91,7 @@ def _forest_key(figure, entries):
     printed = {bool(entry.get("experiment")) for entry in entries if "paper_accuracy" in entry or "paper_auc" in entry}
     keys += [_diamond_key("the paper's number", "white")] if True in printed else []
     keys += [_diamond_key("of another paper", ELSEWHERE)] if False in printed else []
-    words = ["Lines: 95 % intervals.", *daggers(entries)]
+    words = ["Lines: 95 % intervals", *daggers(entries)]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, title=wrapped(". ".join(words), 100),
                   title_fontsize=8.5)  # fmt: skip
 
@@ -144,8 +144,8 @@ def claims_overview(claims, title="The paper's claims, on these runs"):
     edge = blended_transform_factory(figure.transFigure, axes.transData)
     for place, claim in headings:
         words = f"({claim['id'].split('_')[0]}) {claim['claim']}  {GLYPHS[claim['verdict']]} {claim['verdict']}"
-        axes.text(0.01, place, words, transform=edge, va="center", fontsize=8.5, fontweight="bold", in_layout=False, zorder=5,
-                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        axes.text(0.01, place, words, transform=edge, va="center", fontsize=8.5, fontweight="bold", in_layout=False,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5}, zorder=5,
                   color=style.VERDICTS[claim["verdict"]])  # fmt: skip
         axes.axhline(place - 0.6, color=style.LINE, linewidth=0.8) if place else None
     axes.axvline(0, color=style.MUTED, linewidth=1)

@@ -1,11 +1,13 @@
 """The paper's claims, each decided by its rules in params/tables.yaml from the runs: `python -m esc_suite claims`."""
 
+import collections
 import re
 
 from esc_suite.results import comparison, family, intervals, rules
 from esc_suite.results.rules import sign
 
 OPEN = "open"
+VERDICTS = {"supported": "\u2713", "contradicted": "\u2717", "undecided": "?", "blocked": "\u2013"}  # and a glyph for each
 
 
 def decide(spec: dict, results: comparison.Results) -> list[dict]:
@@ -35,6 +37,33 @@ def summary(verdicts: list[dict]) -> str:
         f"{count} of {len(verdicts)} claims could be decided here: the least detectable difference (80% power, two-sided "
         "5%, from the measured standard error) is below the printed one, and nothing blocks the comparison."
     )
+
+
+def outcome(results: comparison.Results, built: dict[str, list[dict]], verdicts: list[dict]) -> list[str]:
+    """The outcome of a profile in three sentences: what ran, what FixMatch adds to its control, what becomes of the claims.
+
+    built: rows of the tables by name, of `rows.build`."""
+    every = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
+    rows = [row for name in reversed(built) for row in built[name] if row.get("control_difference") is not None]
+    networks = "; ".join(dict.fromkeys(map(comparison.network_name, filter(comparison.stands_in, every))))
+    count = collections.Counter(claim["verdict"] for claim in verdicts)
+    still = sum(claim["of_the_paper"] == OPEN for claim in verdicts)
+    ran = f"{len(every)} run{'s' if len(every) > 1 else ''} on {comparison.data_label(every)}"
+    sentences = [f"{ran}{f', with {networks} in place of PANN' if networks else ''}."]
+    if pretrained := [row for row in rows if "cnn14" not in row["experiment"]] or rows:
+        row = pretrained[0]
+        interval = "" if row["control_low"] is None else f" [{row['control_low']:.1f}, {row['control_high']:.1f}]"
+        printed = row["paper_accuracy_difference"]
+        told = f", where the paper prints {printed:+.2f} over its supervised row" if printed is not None else ""
+        sentences.append(
+            f"FixMatch changes the accuracy of its control, which sees the same labelled clips and nothing unlabelled, by "
+            f"{row['control_difference']:+.1f}{interval} points over {row['folds']} folds{told}."
+        )
+    words = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS)
+    sentences.append(
+        f"Of the paper's {len(verdicts)} claims these runs leave {words}; of the paper itself {still} stay open."
+    )
+    return sentences
 
 
 def _claim(claim: dict, found: list[dict]) -> dict:

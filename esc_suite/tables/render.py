@@ -10,7 +10,7 @@ from esc_suite.results import comparison
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims
 from esc_suite.tables import rows as tables
-from esc_suite.tables.view import notes_of, readable
+from esc_suite.tables.view import level, notes_of, readable
 from esc_utils import config
 from esc_utils.errors import UserError
 
@@ -102,7 +102,7 @@ def markdown_table(view: dict, marks: bool = True) -> list[str]:
         if name != group:
             lines.append(line([f"*{name}*", *[""] * (len(row) - 1)]))
             group = name
-        raised = f" <sup>{', '.join(map(str, own))}</sup>" if own and marks else ""
+        raised = f" <sup>[{', '.join(map(str, own))}]</sup>" if own and marks else ""
         lines.append(line([f"{row[0]}{raised}", *row[1:]]))
     return lines
 
@@ -119,6 +119,11 @@ def as_html(view: dict) -> str:
     return environment().get_template("table.html.j2").render(view=view, notes=notes_of([view]))
 
 
+def claims_html(verdicts: list[dict]) -> str:
+    """One line a claim with its verdict and numbers, the evidence folded under it."""
+    return environment().get_template("macros.html.j2").module.claim_list(verdicts)
+
+
 def environment():
     """Jinja2 over esc_suite/tables/assets, with everything escaped."""
     import jinja2
@@ -128,6 +133,7 @@ def environment():
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     made.filters["unbroken"] = unbroken
+    made.globals |= {"glyphs": claims.VERDICTS, "level": level}
     return made
 
 

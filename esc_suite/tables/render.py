@@ -139,5 +139,5 @@ def environment():
 
 def unbroken(text: str) -> str:
     """Text in which no line breaks within an interval, a p value or a mark."""
-    parts = r"\[-?\d[^\]]*\]|p [=<] [\d.e-]+|printed [+-]\S+|[✓✗?–] [a-z ]+"
+    parts = r"\[-?\d[^\]]*\]|AUC [\d.]+|p [=<] [\d.e-]+|printed [+-]\S+|[✓✗?–] [a-z ]+"
     return re.sub(parts, lambda found: found[0].replace(" ", "\u00a0"), text)

@@ -79,7 +79,9 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(outputs):
     assert "Counts <of> clips" in words and "papermill 01" in words
     for number in range(1, 6):
         assert f"Table {number}." in words
-    assert "Of the paper itself: open" in words and "claims could be decided here" not in words  # no pair of runs: no noise known
+    assert (
+        "Of the paper itself: open" in words and "claims could be decided here" not in words
+    )  # no pair of runs: no noise known
     assert "2 runs on synthesised audio" in words and "Of the paper's 12 claims these runs leave" in words
     assert "TSCNN-DS (Su et al. 2019)" in words and "(a) At equal iterations PANN is far above CNN14." in words
     assert "papermill notebooks/04_fixmatch_ablations.ipynb OUT.ipynb --engine esc" in words

@@ -53,10 +53,11 @@ def insert(readme: str, chinese: bool = False) -> str:
 
 def picture() -> list[str]:
     """The picture of the nearest profile to the paper that has one."""
-    return next((_figure(name, SHOWN[name]["picture"], "outputs/evidence") for name in pages_of()), [])
+    shown = next((_figure(name, SHOWN[name]["picture"], "outputs/evidence") for name in of_real_clips()), [])
+    return ["<br>".join(filter(None, shown))] if shown else []
 
 
-def pages_of() -> list[str]:
+def of_real_clips() -> list[str]:
     """Profiles that have evidence from real clips."""
     return [name for name in collected() if SHOWN[name]["picture"]]
 
@@ -64,7 +65,7 @@ def pages_of() -> list[str]:
 def results() -> list[str]:
     """What README says of every profile with numbers of real clips: data, networks, claims; and of some, a table."""
     lines = []
-    for profile in pages_of():
+    for profile in of_real_clips():
         link = f"docs/results-{profile}.md"
         lines += [f"**`{profile}`**: {_about(profile)} {_claim_count(profile)} [All results]({link}).", ""]
         if number := SHOWN[profile]["table"]:

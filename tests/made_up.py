@@ -13,7 +13,7 @@ from esc_suite.tables import render as tables_render
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from evidence_pages import SHOWN  # noqa: E402
+from evidence_pages import GALLERY, SHOWN  # noqa: E402
 
 MISSING = {"3": 538, "4": 990, "5": 936, "6": 823, "7": 838, "8": 806, "9": 816}
 VALIDATES = {1: 2, 2: 10, 10: 1}
@@ -32,13 +32,14 @@ def write(outputs: Path, data: str) -> None:
             change(run.folder / "metrics.json", dataset_of(name, fold))
     tables_render.write(outputs, "lite")
     root = outputs / "lite"
-    for place in SHOWN["lite"]["figures"].values():
+    for place in {*SHOWN["lite"]["figures"].values(), *(picture for _, picture, *_ in GALLERY.values())}:
         (root / "figures" / place).parent.mkdir(parents=True, exist_ok=True)
         (root / "figures" / f"{place}.png").write_bytes(records.PNG)
         about = {"alt": f"Alt of {place}", "caption": f"Caption of {place}", "command": "papermill -r data_dir DIR"}
         (root / "figures" / f"{place}.json").write_text(json.dumps(about))
-    for name in SHOWN["lite"]["notebooks"]:
-        (root / "runs" / name / "notebook.ipynb").write_text(json.dumps(rendered(data)))
+    (root / "notebooks").mkdir()
+    for place, *_ in GALLERY.values():
+        (root / f"{place}.ipynb").write_text(json.dumps(rendered(data)))
 
 
 def dataset_of(name: str, fold: int):

@@ -9,7 +9,7 @@ from scipy import stats
 
 from esc_suite.results import comparison, family, intervals, validity
 from esc_suite.results.spec import read_spec
-from esc_suite.tables import claims
+from esc_suite.tables import claims, view
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
 from esc_utils import config
@@ -121,9 +121,7 @@ def test_a_row_below_its_frozen_probe_decides_nothing(spec, tmp_path):
     # The mark under the table is blocked with it, and says the same.
     row = rows_of(spec, tmp_path, "table2")["pann"]
     assert row["mark"] == "blocked" and "not trained out" in row["blocked"] and row["p_holm"] is None
-    text = tables_render.as_markdown(
-        tables_render.readable(spec, "table2", [*rows_of(spec, tmp_path, "table2").values()], "paper")
-    )
+    text = tables_render.as_markdown(view.readable(spec, "table2", [*rows_of(spec, tmp_path, "table2").values()], "paper"))
     assert "blocked: PANN is not trained out: 70.0%" in text
 
 

@@ -1,5 +1,6 @@
 """What is committed of a profile: collected clean and small, shown as it is, and compared to the last digit."""
 
+import base64
 import csv
 import json
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import change
+from made_up import change, rendered
 from records import PNG
 
 from esc_suite.run import plan
@@ -29,9 +30,9 @@ def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_hi
     files = {path.relative_to(collected).as_posix() for path in collected.rglob("*") if path.is_file()}
     assert {"claims.json", "machine.json", "table2.csv", "table3.csv", "table4.csv", "table5.csv"} < files
     assert {"figures/tau075_confidence_mask.png", "figures/tau095_pseudo_labels.json", "figures/mean_roc.png"} < files
-    assert {name for name in files if name.startswith("notebooks/")} == {
-        "notebooks/fixmatch_tau075_fold1_seed0.ipynb", "notebooks/pann_table2_fold1_seed0.ipynb"
-    }  # fmt: skip
+    books = {path.stem for path in (ROOT / "notebooks").glob("0*.ipynb")}
+    assert {name for name in files if name.startswith("notebooks/")} == {f"notebooks/{name}.ipynb" for name in books}
+    assert {name for name in files if name.startswith("gallery/")} == {f"gallery/{name}.png" for name in books}
     runs = {name for name in files if name.startswith("runs/")}
     assert {Path(name).name for name in runs} == {"metrics.json", "history.csv"}
     assert len(runs) == 2 * len(list((made_outputs / "lite" / "runs").glob("*/*"))) == 2 * 35
@@ -44,7 +45,7 @@ def test_no_place_of_the_machine_is_left(collected):
     assert not [path for path, text in texts.items() if "/tmp" in text or "my sounds" in text or str(ROOT) in text]
     metrics = json.loads((collected / "runs/pann_10/fold2_seed0/metrics.json").read_text())
     assert (metrics["config"]["data_dir"], metrics["config"]["outputs"]) == ("DATA", "outputs")
-    book = json.loads((collected / "notebooks/fixmatch_tau075_fold1_seed0.ipynb").read_text())
+    book = json.loads((collected / "notebooks/04_fixmatch_ablations.ipynb").read_text())
     assert book["metadata"] == {"papermill": {"parameters": {"data_dir": "DATA"}}}
     assert all(cell["metadata"] == {"tags": ["x"]} for cell in book["cells"])
     assert book["cells"][1]["outputs"][1]["text"] == ["640 clips/s from DATA/audio in ./outputs\n"]
@@ -102,28 +103,33 @@ def test_refused_in_one_line_and_what_was_there_stays(made_outputs, collected, t
 
 # ---- Pages --------------------------------------------------------------------------------------------------------
 def test_pages_never_show_another_network_as_pann(collected):
-    for text in (pages.block("lite"), pages.page("lite")):
-        labels = [line.split(" | ")[0] for line in text.splitlines() if re.match(r"\| [^`(]", line)]
-        assert not [
-            label for label in labels if "PANN" in label and "in place of PANN" not in label and "(" not in label[:4]
+    for text in ("\n".join(pages.results()), pages.page("lite")):
+        labels = [
+            re.sub(r" <sup>.*?</sup>", "", line.split(" | ")[0]) for line in text.splitlines() if re.match(r"\| [^`(]", line)
         ]
-        assert "EfficientAT mn04 (AudioSet) 10% [in place of PANN]" in text and "CNN14 10% [width 8, not 64]" in text
+        assert not [label for label in labels if "PANN" in label and "(" not in label[:4]]
+        assert "| mn04 10% \u2020" in text and "| CNN14 10% \u2021" in text
+        assert "\u2020 EfficientAT mn04 (AudioSet) in place of PANN" in text and "CNN14 of width 8, not 64" in text
         assert "3 of 10" in text and "2,985 of UrbanSound8K's 8,732 clips" in text and "387 of 925 of fold 3" in text
 
 
-def test_readme_has_tables_2_and_5_and_the_page_has_everything(collected):
-    block, page = pages.block("lite"), pages.page("lite")
-    assert [f"Table {n} of profile" in block for n in (2, 3, 4, 5)] == [True, False, False, True]
+def test_readme_has_table_5_and_the_page_has_everything(collected):
+    block, page = "\n".join(pages.results()), pages.page("lite")
+    assert [f"Table {n}." in page for n in (2, 3, 4, 5)] == [True] * 4
     assert (
         "*Caption of pann_table2/fold1_seed0/learning_curves Network: EfficientAT mn04 (AudioSet), in place of PANN.*"
         in page
     )
     assert "docs/results-lite.md" in block and "make reproduce PROFILE=lite" in page
+    for text in (block, page):
+        header = "| Row | Paper | Ours | To the baseline | To the control | Mark |"
+        assert text.count(header) == (1 if text is block else 4)
     with (collected / "table4.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        own = f"{float(row['accuracy']):.1f} [{float(row['accuracy_low']):.1f}, {float(row['accuracy_high']):.1f}]"
-        assert f"| {row['row']} | {float(row['paper_accuracy']):.2f} | {own} |" in page
+        own = f"{float(row['accuracy']):.1f} [{float(row['accuracy_low']):.1f}, {float(row['accuracy_high']):.1f}]<br>AUC "
+        assert f"| {float(row['paper_accuracy']):.2f}<br>AUC {float(row['paper_auc']):.2f} | {own}" in page
+    assert page.count("How to read the tables") == 1
     for claim in json.loads((collected / "claims.json").read_text()):
         assert f"({claim['id']}) {claim['claim']} | {pages.VERDICTS[claim['verdict']]}" in page
         assert all(f"{rule['evidence']}\n" in page for rule in claim["rules"])
@@ -132,8 +138,38 @@ def test_readme_has_tables_2_and_5_and_the_page_has_everything(collected):
     for text, place in ((block, collected.parents[2]), (page, collected.parents[2] / "docs")):
         links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
         shown = [link for link in links if "evidence" in link]
-        assert shown and all((place / link).resolve().exists() for link in shown)
+        assert text is block or shown
+        assert all((place / link).resolve().exists() for link in shown)
         assert all((ROOT / "docs" / link).is_file() for link in links if link in ("findings.md", "ledger.md"))
+
+
+def test_the_gallery_leads_to_the_profile_nearest_to_the_paper(collected):
+    (pages.EVIDENCE / "quick" / "notebooks").mkdir(parents=True)
+    (pages.EVIDENCE / "quick" / "notebooks" / "01_data_exploration.ipynb").write_text("{}")
+    lines = pages.gallery(chinese=False)
+    assert (
+        len(lines) == 3 and "".join(lines).count("outputs/evidence/lite/notebooks/") == 12 and "quick" not in "".join(lines)
+    )
+    (collected / "notebooks" / "01_data_exploration.ipynb").unlink()
+    assert "(outputs/evidence/quick/notebooks/01_data_exploration.ipynb)" in pages.gallery(chinese=True)[0]
+
+
+def test_pictures_of_a_rendered_notebook_are_small_and_sounds_are_left_out():
+    import io
+
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.effect_noise((1400, 900), 80).save(made, "png")
+    book = json.loads(json.dumps(rendered("DATA")))
+    outputs = book["cells"][1]["outputs"]
+    outputs[0]["data"]["image/png"] = base64.b64encode(made.getvalue()).decode()
+    outputs.append({"output_type": "display_data", "metadata": {}, "data": {"text/html": "<audio src='x'></audio>"}})
+    outputs[0]["metadata"] = {"image/png": {"alt": "words"}}
+    found = json.loads(evidence.notebook(json.dumps(book), lambda text: text))["cells"][1]["outputs"]
+    assert len(found) == 2 and found[0]["metadata"] == {"image/png": {"alt": "words"}}
+    small = Image.open(io.BytesIO(base64.b64decode(found[0]["data"]["image/png"])))
+    assert small.size == (evidence.WIDTH, 450) and len(small.getcolors()) <= 64
 
 
 def test_what_differs_is_computed_from_the_records(collected):
@@ -154,9 +190,16 @@ def test_what_differs_is_computed_from_the_records(collected):
     assert re.search(r"\| `learning_rate` \| 0.0005 \| 0.001 \| `cnn14_10` \|", pages.page("lite"))
 
 
-def test_a_profile_without_evidence_has_an_empty_block(collected):
-    text = "a\n<!-- results:paper -->\nold\n<!-- /results:paper -->\nb"
-    assert pages.insert(text) == "a\n<!-- results:paper -->\n<!-- /results:paper -->\nb"
+def test_blocks_are_made_anew_and_the_rest_stays(collected):
+    text = "a\n<!-- results -->\nold\n<!-- /results -->\nb\n<!-- picture -->\n<!-- /picture -->\nc"
+    made = pages.insert(text)
+    assert made.startswith("a\n<!-- results -->\n**`lite`**") and "old" not in made and made.endswith("<!-- /picture -->\nc")
+    assert "\nb\n<!-- picture -->\n![Alt of tables_forest](outputs/evidence/lite/figures/tables_forest.png)<br>" in made
+    assert pages.insert(made) == made
+    for path in collected.rglob("*"):
+        path.unlink() if path.is_file() else None
+    collected.rename(collected.with_name("else"))
+    assert pages.insert(text) == text.replace("old\n", ""), "without evidence the blocks are empty"
 
 
 # ---- What is committed --------------------------------------------------------------------------------------------
@@ -167,10 +210,12 @@ def test_committed_evidence_is_small_and_names_no_place(profile):
 
 def test_readme_and_pages_are_what_the_committed_files_give():
     remedy = "run `python tools/evidence.py --pages`"
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert pages.insert(readme) == readme, remedy
-    assert all(f"<!-- results:{name} -->" in readme for name in ("quick", "lite"))
-    assert "synthesised audio" in pages.block("quick")
+    for name, chinese in pages.READMES.items():
+        readme = (ROOT / name).read_text(encoding="utf-8")
+        assert pages.insert(readme, chinese) == readme, remedy
+        assert all(
+            f"<!-- {block} -->" in readme for block in (["gallery"] if chinese else ["picture", "results", "gallery"])
+        )
     assert {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("results-*.md")} == pages.pages(), remedy
 
 

@@ -76,12 +76,18 @@ def paper_table():
     return pd.DataFrame([pann | ours, other | dict.fromkeys(ours, np.nan)])
 
 
+RULE = {"pair": "PANN against CNN14", "verdict": "undecided", "direction": "greater", "margin": 0, "difference": None,
+        "low": None, "high": None, "paper": None, "why": "no run yet"}  # fmt: skip
 CLAIMS = [
-    {"key": "a", "text": "PANN above CNN14", "verdict": "supported", "difference": 20, "low": 15, "high": 25, "paper": 35},
-    {"key": "c", "text": "without mixup, lower", "verdict": "contradicted", "difference": 4.0, "low": None, "high": None},
-    {"key": "d", "text": "lower thresholds are better", "verdict": "blocked", "difference": 1.0, "low": 0.5, "high": 1.5},
-    {"key": "h", "text": "70 epochs suffice", "verdict": "undecided"},
-]
+    {"id": "a", "claim": "PANN above CNN14", "verdict": "supported", "rules": [
+        RULE | {"verdict": "supported", "difference": 20, "low": 15, "high": 25, "paper": 35, "margin": 10, "why": ""}]},
+    {"id": "c", "claim": "without mixup, lower", "verdict": "contradicted", "rules": [
+        RULE | {"verdict": "contradicted", "difference": 4.0, "direction": "less", "why": ""}]},
+    {"id": "d", "claim": "lower thresholds are better", "verdict": "undecided", "rules": [
+        RULE | {"difference": 1.0, "low": 0.5, "high": 1.5, "why": "p = 0.21 by Holm"}, RULE]},
+    {"id": "h", "claim": "70 epochs suffice", "verdict": "blocked", "rules": [
+        RULE | {"verdict": "blocked", "why": "not trained out"}]},
+]  # fmt: skip
 
 
 def mels(n=3, frames=60):
@@ -291,6 +297,29 @@ def test_long_labels_do_not_cover_each_other():
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert not [1 for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
+
+
+def test_a_legend_shows_the_glyphs_that_occur_and_explains_a_dagger_once():
+    rows = [
+        {"row": "PANN", "experiment": "pann_table2", "paper_accuracy": 74.55, "accuracy": 70.0},
+        {"row": "+ FixMatch [EfficientAT mn04 (AudioSet) in place of PANN]", "experiment": "fixmatch_tau095",
+         "accuracy": 71.0, "network": "EfficientAT mn04 (AudioSet)"},
+        {"row": "ResNet", "experiment": "", "paper_accuracy": 76.25},
+    ]  # fmt: skip
+    figure = figures.forest(pd.DataFrame(rows))
+    keys = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert keys == ["ours, supervised", "ours, FixMatch", "the paper's number", "of another paper"]
+    assert words(figure).count("EfficientAT mn04 (AudioSet) in place of PANN") == 1 and "+ FixMatch \u2020" in words(figure)
+    keys = [text.get_text() for text in figures.forest(pd.DataFrame(rows[:1])).legends[0].get_texts()]
+    assert keys == ["ours, supervised", "the paper's number"]
+    assert not figures.forest(pd.DataFrame(rows[:1])).legends[0].get_title().get_text().count("\u2020")
+
+
+def test_the_figure_of_the_claims_says_what_keeps_a_difference_beyond_zero_undecided():
+    figure = figures.claims_overview(CLAIMS)
+    assert "p = 0.21 by Holm" in words(figure) and "(d) lower thresholds are better  ? undecided" in words(figure)
+    bands = [band.get_paths()[0].get_extents() for band in figure.axes[0].collections if hasattr(band, "get_paths")]
+    assert {10.0, 0.0} <= {band.x0 for band in bands}, "a band begins at the margin of its claim"
 
 
 def test_the_style_leaves_global_state_alone():

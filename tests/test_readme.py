@@ -1,5 +1,6 @@
 """The README promises only what is there."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-TW.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "README.zh-TW.md", "notebooks/README.md", "docs/architecture.md")
+PAGES = ("README.md", "README.zh-TW.md", "notebooks/README.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")))
 
 
 def commands(text) -> list[str]:
@@ -23,8 +24,24 @@ def commands(text) -> list[str]:
 def test_links_and_pictures_exist(page):
     path = ROOT / page
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
-    assert targets
+    assert targets or page == "docs/kaggle.md"
     assert not [target for target in targets if not (path.parent / target).exists()]
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120 and len(CHINESE.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-TW.md"])
+def test_the_gallery_shows_every_notebook_once_with_its_question_as_text_alternative(page):
+    block = (ROOT / page).read_text(encoding="utf-8").partition("<!-- gallery -->\n")[2].partition("<!-- /gallery -->")[0]
+    shown = re.findall(r"\[!\[([^\]]+)\]\(([^)]+\.png)\)\]\(([^)]+\.ipynb)\)", block)
+    assert [Path(link).stem for _, _, link in shown] == [path.stem for path in sorted(ROOT.glob("notebooks/0*.ipynb"))]
+    for question, picture, link in shown:
+        assert len(question) > 5 and (ROOT / picture).stat().st_size < 50_000
+        copy = json.loads((ROOT / link).read_text(encoding="utf-8"))
+        assert "image/png" in json.dumps(copy["cells"]), f"{link} shows no figure"
+        assert (ROOT / link).stat().st_size < 1_000_000
 
 
 def test_chinese_commands_are_the_english_ones():

@@ -71,12 +71,18 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(outputs):
     page = Page(text)
     words = " ".join(page.text)
     assert path == outputs / "quick" / "report" / "index.html"
-    assert {image["alt"] for image in page.all("img")} == {"Clips by class & fold", "Loss falls", "bare"}
-    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
+    # The suite's figures are thumbnails that open the file beside the page, those of runs are links.
+    assert {image["alt"] for image in page.all("img")} == {"Clips by class & fold", "bare"}
+    assert all(image["src"].startswith("data:image/webp;base64,") for image in page.all("img"))
+    links = {link["href"] for link in page.all("a")}
+    assert {"../figures/class_counts.png", "../figures/cnn14_table2/fold1_seed0/learning.png"} < links
     assert "Counts <of> clips" in words and "papermill 01" in words
     for number in range(1, 6):
         assert f"Table {number}." in words
-    assert "of the paper: open" in words and "claims could be decided here" not in words  # no pair of runs: no noise known
+    assert (
+        "Of the paper itself: open" in words and "claims could be decided here" not in words
+    )  # no pair of runs: no noise known
+    assert "2 runs on synthesised audio" in words and "Of the paper's 12 claims these runs leave" in words
     assert "TSCNN-DS (Su et al. 2019)" in words and "(a) At equal iterations PANN is far above CNN14." in words
     assert "papermill notebooks/04_fixmatch_ablations.ipynb OUT.ipynb --engine esc" in words
     assert "-f params/experiments/fixmatch_tau095.yaml" in words and "-p train_fold 1" in words
@@ -110,7 +116,8 @@ def test_each_note_stands_once_for_all_tables(outputs):
     assert {"href": "#notes"} in page.all("a")
     # What audio it is stands over every table with numbers of it, and a stand-in carries its name.
     assert words.count("Numbers from synthesised audio: they show that the suite works") == 3  # Tables 1, 2 and 3
-    assert "narrow CNN14 [in place of PANN]" in page.text and f"[a] {narrow} stands in place of PANN" in page.text
+    assert "narrow CNN14 \u2020" in page.text and words.count(f"\u2020 {narrow} in place of PANN.") == 1  # Table 2
+    assert "FixMatch" in words and words.count("How to read the tables") == 1
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
 
@@ -120,7 +127,11 @@ def test_the_report_says_what_could_be_decided_and_what_is_blocked(tmp_path):
         records.write(tmp_path, experiment, accuracy)
     words = " ".join(" ".join(Page(report.write(tmp_path, "paper").read_text()).text).split())
     assert "0 of 12 claims could be decided here: the least detectable difference" in words
-    assert "– blocked of the paper: blocked" in words and "PANN is not trained out: 60.0%" in words
+    assert (
+        "– blocked (a) At equal" in words
+        and "Of the paper itself: blocked" in words
+        and "PANN is not trained out: 60.0%" in words
+    )
 
 
 def test_banners(outputs):
@@ -197,6 +208,41 @@ def chromium() -> str:
     return found
 
 
+def test_the_page_opens_with_the_picture_and_the_outcome_and_stays_small(outputs):
+    """A whole profile has a hundred runs with four figures each, and a dozen figures of the suite."""
+    import numpy as np
+    from PIL import Image
+
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (1300, 1400, 3), np.uint8))  # the worst to compress
+    figures = outputs / "quick" / "figures"
+    for name in ("tables_forest", "claims", *(f"figure_{at}" for at in range(5))):
+        noise.save(figures / f"{name}.png", compress_level=1)
+    for fold in range(1, 11):
+        records.write(outputs, "pann_10", 60, fold=fold, profile="quick", synthesised=True)
+        for at in range(4):
+            (figures / "pann_10" / f"fold{fold}_seed0").mkdir(parents=True, exist_ok=True)
+            shutil.copy(figures / "claims.png", figures / "pann_10" / f"fold{fold}_seed0" / f"{at}.png")
+    path = report.write(outputs, "quick")
+    assert path.stat().st_size < 3_000_000 and sum(file.stat().st_size for file in figures.rglob("*.png")) > 100_000_000
+    text = path.read_text()
+    order = ["../figures/tables_forest.png", 'class="outcome"', 'id="table1"', 'id="table5"', 'id="notes"', 'id="claims"',
+             'id="figures"', 'id="runs"', "../figures/pann_10/fold10_seed0/3.png"]  # fmt: skip
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+
+
+def test_three_sentences_of_outcome(tmp_path):
+    for fold in range(1, 11):
+        for experiment, accuracy in (("pann_10", 70), ("pann_control", 72), ("fixmatch_tau075", 75)):
+            records.write(tmp_path, experiment, accuracy + fold % 3, fold=fold)
+    page = Page(report.write(tmp_path, "paper").read_text())
+    words = " ".join(" ".join(page.text).split())
+    assert "30 runs on UrbanSound8K." in words
+    told = r"by ([+-][\d.]+) \[[\d., -]+\] points over 10 of 10 folds, where the paper prints \+2.39"
+    found = re.search(told, words)
+    assert found and 2 < float(found[1]) < 4
+    assert re.search(r"12 claims these runs leave \d supported, \d contradicted, \d+ undecided, \d blocked", words)
+
+
 @pytest.mark.browser
 def test_no_table_is_cut(made_outputs, tmp_path):
     """Made-up outputs of all rows, some with a long network's name, several seeds, other steps, a reason for a block."""
@@ -214,10 +260,15 @@ def test_no_table_is_cut(made_outputs, tmp_path):
             for path in (path for path in pages if path.suffix == ".html"):
                 page.goto(path.as_uri())
                 assert page.evaluate("document.documentElement.scrollWidth") == width, path
-                frames = page.evaluate("[...document.querySelectorAll('.scroll')].map(f => [f.scrollWidth, f.clientWidth])")
-                assert frames and (width < 1000 or all(inner <= frame for inner, frame in frames)), (path, frames)
+                # No part of a page needs scrolling sideways either, and no cell is wider than the screen.
+                wide = page.evaluate(
+                    "[...document.querySelectorAll('table, tr, td, th, pre, img, summary')].filter("
+                    "e => e.getBoundingClientRect().right > innerWidth + 1 || (e.scrollWidth > e.clientWidth + 1 &&"
+                    " getComputedStyle(e).overflowX !== 'visible' && e.clientWidth > 1)).map(e => e.outerHTML.slice(0, 200))"
+                )
+                assert wide == [], (path, width)
                 most = page.evaluate("Math.max(...[...document.querySelectorAll('thead')].map(t => t.rows[0].cells.length))")
-                assert most <= 9, path
+                assert most == 6, path
         browser.close()
 
 
@@ -238,6 +289,12 @@ def test_in_a_real_browser(outputs, width):
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert said == [] and [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-        # The page itself never scrolls sideways: wide tables do so in their own frames.
+        # Nothing but links and folds is reached by the keyboard, in order, and each is seen when it is.
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.tagName") in ("A", "SUMMARY")
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        # On a narrow screen a row of a table is a card, in which each cell stands beside its column's name.
+        shown = page.evaluate("getComputedStyle(document.querySelector('.scores td:not(.none)'), '::before').content")
+        assert shown == ('"Paper, width x stripes"' if width < 700 else "none")
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         browser.close()

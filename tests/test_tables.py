@@ -1,6 +1,7 @@
 """Tables and claims from hand-made run records whose differences are known."""
 
 import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import records
 
 from esc_suite.results import comparison, intervals
 from esc_suite.results.spec import read_spec
-from esc_suite.tables import claims, write
+from esc_suite.tables import claims, view, write
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
 from esc_utils import config
@@ -179,77 +180,116 @@ def test_synthesised_numbers_carry_the_label_in_every_file(tmp_path):
 
 def columns_of(html: str) -> dict[str, list[str]]:
     """The table of an HTML page by column; rows that only head a group left out."""
-    header = re.findall(r'<th scope="col">(.*?)</th>', html)
+    header = re.findall(r'<th scope="col".*?>(.*?)</th>', html)
     rows = [
         [re.sub(r"<sup>.*?</sup>|<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
-        for row in re.findall(r'<tr><th scope="row">.*?</tr>', html, re.S)
+        for row in re.findall(r'<tr role="row"><th scope="row".*?</tr>', html, re.S)
     ]
     return {name: [row[at] for row in rows] for at, name in enumerate(header)}
 
 
-RUN = ["Row", "Accuracy, paper", "Accuracy, ours", "By recording", "Difference to", "AUC, paper", "AUC, ours"]
+SIX = ["Row", "Paper", "Ours", "To the baseline", "To the control", "Mark"]
 
 
-def test_what_all_rows_share_is_no_column_but_said_once(spec, tmp_path):
+def texts_of(paths) -> dict[str, str]:
+    return {path.name: path.read_text() for path in paths}
+
+
+def test_six_columns_and_what_all_rows_share_is_said_once(spec, tmp_path):
     for accuracy, name in enumerate(filter(None, (row.get("experiment") for row in spec["tables"]["table2"]["rows"]))):
         if "probe" not in name:
             records.write(tmp_path, name, 40 + 7 * accuracy)
-    texts = {path.name: path.read_text() for path in tables_render.write(tmp_path, "paper")}
+    texts = texts_of(tables_render.write(tmp_path, "paper"))
+    for number in range(2, 6):
+        assert list(columns_of(texts[f"table{number}.html"])) == SIX
+        assert f"| {' | '.join(SIX)} |" in texts[f"table{number}.md"]
     shown = columns_of(texts["table2.html"])
-    assert list(shown) == RUN
-    ran = [at for at, cell in enumerate(shown["Accuracy, ours"]) if cell != "—"]
-    assert len(ran) == 5
-    for name, cells in shown.items():
-        assert len({cells[at] for at in ran}) > 1, f"every row has the same {name}"
+    assert shown["Row"][2] == "+ FixMatch" and shown["Row"][4] == "PANN, control"
+    assert shown["Paper"][2] == "75.23AUC 93.28" and shown["Paper"][4] == "—"
+    assert re.fullmatch(r"53\.3 \[[\d., ]+\]AUC [\d.]+ \[[\d., ]+\]", shown["Ours"][2].replace("\u00a0", " "))
+    assert shown["To the baseline"][2].startswith("PANN: +") and shown["To the baseline"][2].endswith("printed\u00a0+0.68")
+    assert shown["To the control"][2].startswith("-") and shown["To the control"][1] == "—"
+    assert "control: " in shown["Mark"][2]
     same = "Each row that was run has 1 of 1 fold, 480 clips of 60 recordings, 1 seed, 2170 steps."
     assert texts["table2.html"].count(same) == texts["table2.md"].count(same) == 1
-    assert "taken from" not in texts["table1.html"] and "its setting from 5 finished runs" in texts["table1.html"]
-    # Where the rows differ in one of these, it is a column; where in several, one column says them all.
+    assert len(columns_of(texts["table1.html"])) == 6 and "its setting from 5 finished runs" in texts["table1.html"]
+    # Where rows differ in one of these, it is a note of theirs.
     records.write(tmp_path, "pann_probe", 50)
-    shown = columns_of({path.name: path.read_text() for path in tables_render.write(tmp_path, "paper")}["table2.html"])
-    assert list(shown) == [*RUN, "Steps"] and shown["Steps"] == ["2170"] * 5 + ["0"]
     records.write(tmp_path, "pann_control", 60, seed=1)
-    texts = {path.name: path.read_text() for path in tables_render.write(tmp_path, "paper")}
-    shown = columns_of(texts["table2.html"])
-    assert list(shown) == [*RUN, "Seeds, steps"] and shown["Seeds, steps"][0] == "1 seed2170 steps"
-    assert re.fullmatch(r"2 seeds \(± [\d.]+\)2170 steps", shown["Seeds, steps"][4])
-    assert "1 seed<br>0 steps" in texts["table2.md"]
+    texts = texts_of(tables_render.write(tmp_path, "paper"))
+    assert list(columns_of(texts["table2.html"])) == SIX
+    told = r"2 seeds \(accuracy deviates by [\d.]+ between them\), 2170 steps"
+    assert "\n- [a] 1 seed, 2170 steps\n" in texts["table2.md"] and re.search(rf"\n- \[\w\] {told}\n", texts["table2.md"])
+    probe = r"\| PANN, frozen probe <sup>\[25, (\w)\]</sup>(.*\n)+- \[\1\] 1 seed, 0 steps\n"
+    assert re.search(probe, texts["table2.md"])
     assert "Each row that was run has 1 of 1 fold, 480 clips of 60 recordings. " in texts["table2.md"]
     # The CSV has every column all the same.
     assert texts["table2.csv"].splitlines()[0].split(",") == list(tables_render.COLUMNS)
     assert {"folds", "clips", "recordings", "seeds", "steps"} < set(tables_render.COLUMNS)
 
 
-def test_a_remark_that_rows_share_stands_once_under_the_table(spec, tmp_path):
+def test_a_table_read_back_from_its_csv_is_the_same_table(spec, tmp_path):
+    for name, accuracy in (("cnn14_table2", 40), ("pann_table2", 75), ("fixmatch_tau095", 80), ("pann_control", 76)):
+        records.write(tmp_path, name, accuracy, profile="lite", backbone=None if "cnn14" in name else records.MN04)
+    texts = texts_of(tables_render.write(tmp_path, "lite"))
+    for name in ("table2", "table5"):
+        rows = [view.from_csv(row) for row in csv.DictReader(io.StringIO(texts[f"{name}.csv"]))]
+        assert tables_render.as_markdown(view.readable(spec, name, rows, "lite")) == texts[f"{name}.md"]
+
+
+def test_a_dagger_stands_for_another_network_and_is_explained_once_a_table(tmp_path):
     for name in ("pann_table2", "fixmatch_tau095", "cnn14_table2"):
         records.write(tmp_path, name, 70, profile="lite", backbone=None if "cnn14" in name else records.MN04)
-    view = tables_render.readable(spec, "table2", [*rows_of(spec, tmp_path, "table2", "lite").values()], "lite")
-    stands_in = "EfficientAT mn04 (AudioSet) stands in place of PANN"
-    letter = next(letter for letter, text in view["letters"].items() if text == stands_in)
-    assert view["common"] == [] and [letter in marks for marks in view["marks"]] == [False, True, True, False, False, False]
-    assert view["marks"][1][:2] == [25, 28] and view["rows"][1][0] == "EfficientAT mn04 (AudioSet) [in place of PANN]"
-    texts = {path.suffix: path.read_text() for path in tables_render.write(tmp_path, "lite", ["table2"])}
-    assert (
-        texts[".md"].count(f"- [{letter}] {stands_in}\n")
-        == texts[".md"].count(stands_in)
-        == texts[".html"].count(stands_in)
-        == 1
-    )
-    assert f"[in place of PANN] <sup>25, 28, {letter}, " in texts[".md"]
-    assert f'<a href="#note-28">28</a>, <a href="#table2-note-{letter}">{letter}</a>' in texts[".html"]
-    # A single table keeps its own notes, each once.
-    for number, text in view["notes"].items():
-        assert f"- [{number}] {text}" in texts[".md"] and texts[".html"].count(f'<li id="note-{number}">') == 1
-    every = tables_render.readable(spec, "table4", [*rows_of(spec, tmp_path, "table4", "lite").values()], "lite")
-    assert (
-        every["common"] == ["no run yet"] and not every["letters"] and "All rows: [3, " in tables_render.as_markdown(every)
-    )
+    text = texts_of(tables_render.write(tmp_path, "lite", ["table2"]))["table2.md"]
+    assert text.count("† EfficientAT mn04 (AudioSet) in place of PANN.") == text.count("‡ CNN14 of width 8, not 64.") == 1
+    rows = re.findall(r"^\| (.*?)(?: <sup>.*?)? \|", text, re.M)[2:]
+    assert rows[:3] == ["CNN14 ‡", "mn04 †", "+ FixMatch †"]
+
+
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ("PANN 10%", "PANN 10%"), ("EfficientAT mn04 (AudioSet) 10% [in place of PANN]", "mn04 10% †"),
+        ("-- w/o mixup [narrow CNN14 in place of PANN]", "\N{EN DASH} w/o mixup †"), ("CNN14 [width 8, not 64]", "CNN14 ‡"),
+        ("EfficientAT mn04 (AudioSet), control of FixMatch (not in the paper) [in place of PANN]", "mn04, control †"),
+        ("CNN14, control of FixMatch (not in the paper) [width 8, not 64]", "CNN14, control ‡"),
+        ("tau = 0.95 (run as 0.85)", "tau = 0.95 (run as 0.85)"), ("ResNet 10% (Cances et al. 2021)",) * 2,
+    ],
+)  # fmt: skip
+def test_short_names(long, short):
+    assert comparison.short_name(long) == short
+
+
+def test_notes_stand_once_a_page(spec, tmp_path):
+    for name in ("pann_table2", "fixmatch_tau095", "cnn14_table2"):
+        records.write(tmp_path, name, 70, profile="lite", backbone=None if "cnn14" in name else records.MN04)
+    own = {name: [*rows_of(spec, tmp_path, name, "lite").values()] for name in ("table2", "table4")}
+    page = view.lettered([view.readable(spec, name, rows, "lite") for name, rows in own.items()])
+    text = tables_render.markdown_notes(page)
+    marks = re.findall(r"^- \[(\w+)\] ", text, re.M)
+    assert len(marks) == len(set(marks)) and text.count("How to read the tables") == 1
+    for note in view.notes_of(page).values():
+        assert text.count(f"] {note}\n") + text.endswith(f"] {note}") == 1
+    # Both tables name what the profile changes with one letter; a remark that all rows of a table have is one of all rows.
+    letter = next(letter for letter, words in page[0]["letters"].items() if words.startswith("beyond scale"))
+    assert letter in page[0]["all_marks"] and letter in page[1]["all_marks"]
+    none = next(letter for letter, words in page[1]["letters"].items() if words == "no run yet")
+    assert none in page[1]["all_marks"] and not any(none in marks for marks in page[1]["row_marks"])
+    assert "How to read" not in tables_render.as_markdown(page[0], notes=False)
+    html = tables_render.as_html(page[0])
+    for mark in (mark for marks in page[0]["row_marks"] for mark in marks):
+        assert f'<a href="#note-{mark}">' in html and html.count(f'id="note-{mark}"') == 1
 
 
 def test_letters_and_lines_do_not_run_out():
-    texts = [f"remark {at}" for at in range(30)]
-    common, letters, marks = tables_render._shared([[*texts, "all"], ["all"]])
-    assert common == ["all"] and list(letters)[24:28] == ["y", "z", "aa", "bb"] and marks == [list(letters), []]
+    texts = [f"remark {at}" for at in range(60)]
+    bare = {"remarks": [[*texts, "all"], ["all"]], "common": [], "marks": [[1], []], "general": [2]}
+    made = view.lettered([bare])[0]
+    assert list(made["letters"])[24:28] == ["y", "z", "aa", "bb"] and len(made["letters"]) == 61
+    assert made["row_marks"] == [[1, *list(made["letters"])[:60]], []] and made["all_marks"] == [
+        2,
+        list(made["letters"])[60],
+    ]
     told = "X [y z]: -1.00 [-5.42, 12.09], p = 0.015; printed +0.68; ? undecided"
     assert tables_render.unbroken(told).split(" ") == [
         "X", "[y", "z]:", "-1.00", "[-5.42,\u00a012.09],", "p\u00a0=\u00a00.015;", "printed\u00a0+0.68;", "?\u00a0undecided"
@@ -262,11 +302,10 @@ def test_table_1_is_computed(spec, tmp_path):
     assert rows["weak"]["masked_expected"] == pytest.approx(8.4, abs=0.1)
     assert rows["strong"]["masked_measured"] == pytest.approx(rows["strong"]["masked_expected"], abs=1)
     assert rows["strong"]["parameters"] == "1 finished runs"
-    view = tables_render.readable(spec, "table1", list(rows.values()), "paper")
-    assert view["common"] == [] and not view["letters"]  # as printed: nothing to remark
-    assert "\nAll rows: [23].\n" in tables_render.as_markdown(view) and "All rows: [23]." in re.sub(
-        "<[^>]+>", "", tables_render.as_html(view)
-    )
+    shown = view.readable(spec, "table1", list(rows.values()), "paper")
+    assert not shown["letters"]  # as printed: nothing to remark
+    for text in (tables_render.as_markdown(shown), re.sub("<[^>]+>", "", tables_render.as_html(shown))):
+        assert "All rows: notes 23.\n" in text
     records.write(tmp_path, "pann_table2", 40, weak_freq_width=16)
     built = tables.build(spec, comparison.load(tmp_path, "paper"), "table1", "paper")
     assert [(row["row"], row["freq_width"]) for row in built] == [("Weak", 8), ("Weak", 16), ("Strong", 35)]

@@ -1,7 +1,7 @@
 """Collect what the repository shows of a finished profile under outputs/evidence/, and write it into the pages.
 
-python tools/evidence.py --profile lite      after `make tables PROFILE=lite`: tables, claims, figures, two notebooks,
-                                                and of every run its scores and history; then README.md and docs/
+python tools/evidence.py --profile lite      after `make tables PROFILE=lite`: tables, claims, figures, rendered
+                                             notebooks, and of every run its scores and history; then the pages
 python tools/evidence.py --pages             the pages alone, again, from the committed files
 """
 
@@ -26,6 +26,8 @@ from esc_utils import runs  # noqa: E402
 from esc_utils.errors import UserError, exit_with  # noqa: E402
 
 MOST_BYTES = 15_000_000  # of one profile
+THUMBNAIL = (300, 220)  # of the gallery, pixels
+WIDTH = 700  # most of a picture in a rendered notebook
 RUN_FILES = ("metrics.json", "history.csv")
 # A file name of this machine: not after a word, a dot or another slash, so that "clips/run" and "../data" are none.
 ABSOLUTE = re.compile(
@@ -70,9 +72,12 @@ def _copy(profile: str, source: Path, new: Path) -> None:
         (new / "figures").mkdir(exist_ok=True)
         shutil.copy(source / "figures" / f"{place}.png", new / "figures" / f"{name}.png")
         _write(new / "figures" / f"{name}.json", clean((source / "figures" / f"{place}.json").read_text(encoding="utf-8")))
-    for name in shown["notebooks"]:
-        text = (source / "runs" / name / "notebook.ipynb").read_text(encoding="utf-8")
-        _write(new / "notebooks" / f"{name.replace('/', '_')}.ipynb", notebook(text, clean))
+    for name, (place, picture, *_) in pages.GALLERY.items() if shown["gallery"] else ():
+        text = (source / f"{place}.ipynb").read_text(encoding="utf-8")
+        _write(new / "notebooks" / f"{name}.ipynb", notebook(text, clean))
+        (new / "gallery").mkdir(exist_ok=True)
+        drawn = small((source / "figures" / f"{picture}.png").read_bytes(), *THUMBNAIL)
+        (new / "gallery" / f"{name}.png").write_bytes(drawn)
     for name in records:
         for file in RUN_FILES:
             _write(new / "runs" / name / file, clean((source / "runs" / name / file).read_text(encoding="utf-8")))
@@ -104,17 +109,50 @@ def cleaner(records, outputs: Path):
 
 
 def notebook(text: str, clean) -> str:
-    """A rendered notebook without places of this machine and without papermill's times, its links leading from evidence."""
+    """A rendered notebook without places of this machine, papermill's times and players of sounds, its links leading from
+    evidence, its pictures small; of the parameters that papermill puts in, those that its own first cell names."""
     book = json.loads(text)
     book["metadata"].pop("widgets", None)
     papermill = book["metadata"].get("papermill", {})
     book["metadata"]["papermill"] = {"parameters": papermill.get("parameters", {})}
+    own: set[str] = set()
     for cell in book["cells"]:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
+        lines, tags = "".join(cell["source"]).splitlines(keepends=True), cell["metadata"].get("tags", [])
         if cell["cell_type"] == "markdown":
-            cell["source"] = _relinked("".join(cell["source"])).splitlines(keepends=True)
+            cell["source"] = _relinked("".join(lines)).splitlines(keepends=True)
+        elif "parameters" in tags:
+            own = {line.split(" = ")[0] for line in lines}
+        elif "injected-parameters" in tags:
+            cell["source"] = [line for line in lines if line.split(" = ")[0] in own or line.startswith("#")]
+        if cell["cell_type"] != "code":
+            continue
+        cell["outputs"] = [output for output in cell.get("outputs", []) if not AUDIO.search(json.dumps(output))]
+        for output in cell["outputs"]:
+            if drawn := output.get("data", {}).get("image/png"):
+                found = small(base64.b64decode("".join(drawn)), WIDTH)
+                output["data"]["image/png"] = base64.b64encode(found).decode()
     return clean(json.dumps(book, indent=1, ensure_ascii=False) + "\n")
+
+
+def small(drawn: bytes, width: int, height: int | None = None) -> bytes:
+    """A PNG at most `width` pixels wide, in 64 colours, and of its top no more than `height`."""
+    import io
+
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(drawn)).convert("RGB")
+    if picture.width > width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    if height:
+        picture = picture.crop((0, 0, picture.width, height)) if picture.height > height else picture
+        padded = Image.new("RGB", (width, height), "white")
+        padded.paste(picture, (0, (height - picture.height) // 2))
+        picture = padded
+    made = io.BytesIO()
+    picture.quantize(64, dither=Image.Dither.NONE).save(made, "png", optimize=True)
+    return made.getvalue()
 
 
 def _relinked(words: str) -> str:

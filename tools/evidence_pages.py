@@ -1,4 +1,4 @@
-"""What README.md and docs/results-<profile>.md show of a profile, made from outputs/evidence/ alone, never typed."""
+"""What the READMEs and docs/results-<profile>.md show of profiles, made from outputs/evidence/ alone, never typed."""
 
 import csv
 import json
@@ -7,117 +7,103 @@ from collections import Counter
 from pathlib import Path
 
 import differences
+from shown import GALLERY, SHOWN
 
 from esc_suite.results.spec import read_spec
 from esc_suite.tables.claims import OPEN, summary
-from esc_suite.tables.render import MARKS
-from esc_utils.urbansound import FOLDS
+from esc_suite.tables.claims import VERDICTS as GLYPHS
+from esc_suite.tables.render import as_markdown, markdown_notes, markdown_table
+from esc_suite.tables.view import NO_RUN, from_csv, lettered, level, readable
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIDENCE = ROOT / "outputs" / "evidence"
-RUN_FIGURES = {
-    "supervised_learning_curves": "pann_table2/fold1_seed0/learning_curves",
-    "supervised_confusion_matrix": "pann_table2/fold1_seed0/confusion_matrix",
-} | {
-    f"tau{tau}_{name}": f"fixmatch_tau{tau}/fold1_seed0/{name}"
-    for tau in ("095", "075")
-    for name in ("confidence_mask", "pseudo_labels", "pseudo_labels_by_class")
-}
-REAL = {
-    # name in the evidence -> name under outputs/<profile>/figures/
-    "figures": {
-        "tables_forest": "tables_forest",
-        "claims": "claims",
-        "table5_folds": "table5_folds",
-        "mean_roc": "table5_roc",
-        "threshold_comparison": "threshold_comparison",
-    }
-    | RUN_FIGURES,
-    "notebooks": ("pann_table2/fold1_seed0", "fixmatch_tau075/fold1_seed0"),
-    "readme_tables": (2, 5),
-    "readme_figures": ("tables_forest",),
-    "page": True,
-}
-SHOWN = {
-    "quick": {
-        "figures": {"confidence_mask": "fixmatch_tau075/fold1_seed0/confidence_mask", "mean_roc": "table5_roc"},
-        "notebooks": (),
-        "readme_tables": (5,),
-        "readme_figures": ("confidence_mask", "mean_roc"),
-        "page": False,
-    },
-    "lite": REAL,
-    "paper-partial": {
-        "figures": {name: place for name, place in RUN_FIGURES.items() if re.match("tau075_(conf|.*by_class)", name)},
-        "notebooks": (),  # its runs were made on another machine, so none is rendered
-        "readme_tables": (3,),
-        "readme_figures": ("tau075_confidence_mask",),
-        "page": True,
-    },
-    "paper": REAL,
-}
-VERDICTS = {
-    "supported": "✓ supported",
-    "contradicted": "✗ contradicted",
-    "undecided": "? undecided",
-    "blocked": "– blocked",
-}
-NOTHING = "—"
+VERDICTS = {verdict: f"{glyph} {verdict}" for verdict, glyph in GLYPHS.items()}
 
 
 def write() -> list[Path]:
-    """Write README.md and the pages of all profiles that have evidence; the paths written."""
-    readme = ROOT / "README.md"
-    texts = {readme: insert(readme.read_text(encoding="utf-8"))} | pages()
+    """Write README.md, README.zh-TW.md and the pages of all profiles that have evidence; the paths written."""
+    texts = {ROOT / name: insert((ROOT / name).read_text(encoding="utf-8"), chinese) for name, chinese in READMES.items()}
+    texts |= pages()
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
     return list(texts)
 
 
+READMES = {"README.md": False, "README.zh-TW.md": True}
+
+
+def collected() -> list[str]:
+    """Profiles that have evidence, the nearest to the paper first."""
+    return [name for name in SHOWN if (EVIDENCE / name).is_dir()]
+
+
 def pages() -> dict[Path, str]:
-    """docs/results-<profile>.md of every profile that has one and has evidence, with its text."""
-    there = [name for name, shown in SHOWN.items() if shown["page"] and (EVIDENCE / name).is_dir()]
-    return {ROOT / "docs" / f"results-{name}.md": page(name) for name in there}
+    """docs/results-<profile>.md of every profile with numbers of real clips, with its text."""
+    return {ROOT / "docs" / f"results-{name}.md": page(name) for name in collected() if SHOWN[name]["picture"]}
 
 
-def insert(readme: str) -> str:
-    """The README with the block of every profile made anew; a profile without evidence has an empty one."""
-    for profile in SHOWN:
-        start, end = f"<!-- results:{profile} -->", f"<!-- /results:{profile} -->"
-        text = f"{block(profile)}\n" if (EVIDENCE / profile).is_dir() else ""
-        pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
-        readme = pattern.sub(lambda _, text=text, start=start, end=end: f"{start}\n{text}{end}", readme)
+def insert(readme: str, chinese: bool = False) -> str:
+    """A README with each of its blocks, <!-- NAME --> to <!-- /NAME -->, made anew."""
+    for name, lines in {"picture": picture(), "results": results(), "gallery": gallery(chinese)}.items():
+        pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = "".join(f"{line}\n" for line in lines)
+        readme = pattern.sub(lambda found, text=text: f"{found[1]}{text}{found[2]}", readme)
     return readme
 
 
-def block(profile: str) -> str:
-    """What the README shows of a profile."""
-    shown, lines = SHOWN[profile], []
-    if shown["page"]:
-        lines += [f"### What `{profile}` found", "", *_about(profile, f"docs/results-{profile}.md"), ""]
-    for number in shown["readme_tables"]:
-        rows = [row for row in _rows(profile, number) if row["experiment"]]
-        lines += [_caption(profile, number, rows), "", *_scores(rows), ""]
-    if shown["page"]:
-        lines += [_claim_count(profile), ""]
-    for name in shown["readme_figures"]:
-        lines += [*_figure(profile, name, "outputs/evidence"), ""]
-    return "\n".join(lines[:-1])
+def picture() -> list[str]:
+    """The picture of the nearest profile to the paper that has one."""
+    shown = next((_figure(name, SHOWN[name]["picture"], "outputs/evidence") for name in of_real_clips()), [])
+    return ["<br>".join(filter(None, shown))] if shown else []
+
+
+def of_real_clips() -> list[str]:
+    """Profiles that have evidence from real clips."""
+    return [name for name in collected() if SHOWN[name]["picture"]]
+
+
+def results() -> list[str]:
+    """What README says of every profile with numbers of real clips: data, networks, claims; and of some, a table."""
+    lines = []
+    for profile in of_real_clips():
+        link = f"docs/results-{profile}.md"
+        lines += [f"**`{profile}`**: {_about(profile)} {_claim_count(profile)} [All results]({link}).", ""]
+        if number := SHOWN[profile]["table"]:
+            view = _view(profile, number, of_ours=True)
+            lines += [view["caption"], "", *markdown_table(view, marks=False), ""]
+    return lines[:-1]
+
+
+def gallery(chinese: bool) -> list[str]:
+    """Three notebooks a row: a thumbnail and the question, both leading to the rendered copy of the nearest profile."""
+    cells = []
+    for name, (_, _, *questions) in GALLERY.items():
+        profile = next((p for p in collected() if (EVIDENCE / p / "notebooks" / f"{name}.ipynb").is_file()), None)
+        if profile:
+            folder, number = f"outputs/evidence/{profile}", name.split("_")[0]
+            link, question = f"{folder}/notebooks/{name}.ipynb", questions[chinese]
+            cells.append(
+                f"[![{question}]({folder}/gallery/{name}.png)]({link})<br>[{number}]({link}) {question} (`{profile}`)"
+            )
+    rows = [cells[at : at + 3] for at in range(0, len(cells), 3)]
+    return [_line(row) for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])] if rows else []
 
 
 def page(profile: str) -> str:
     """docs/results-<profile>.md: all tables, claims, what differs from the paper, figures, notebooks and records."""
     title = f"# Results of profile `{profile}`, beside the paper"
     lines = ["<!-- Made by `python tools/evidence.py` from outputs/evidence/: change nothing here by hand. -->", ""]
-    lines += [title, "", *_about(profile), ""]
+    lines += [title, "", _about(profile), ""]
     lines += [
         "What the numbers mean, in our words: [findings](findings.md). What the paper leaves open: [ledger](ledger.md).",
         "",
     ]
-    for number in (2, 3, 4, 5):
-        rows = _rows(profile, number)
-        lines += [f"## {_title(number)}", "", _caption(profile, number, rows), "", *_scores(rows, full=True), ""]
-        lines += [f"Every column: [table{number}.csv](../outputs/evidence/{profile}/table{number}.csv).", ""]
+    views = lettered([_view(profile, number) for number in (2, 3, 4, 5)])
+    for view in views:
+        name = view["name"]
+        lines += [*as_markdown(view, notes=False).replace("### ", "## ").splitlines(), ""]
+        lines += [f"Every column: [{name}.csv](../outputs/evidence/{profile}/{name}.csv).", ""]
+    lines += ["## Notes to the tables", "", *markdown_notes(views).splitlines(), ""]
     lines += _differences(profile) + _claims(profile)
     lines += ["## Figures", ""]
     for name in SHOWN[profile]["figures"]:
@@ -125,8 +111,21 @@ def page(profile: str) -> str:
     return "\n".join(lines + _runs(profile)) + "\n"
 
 
-def _about(profile: str, link: str = "") -> list[str]:
-    """What the numbers are about: data, networks, seeds, and where the rest stands."""
+def _view(profile: str, number: int, of_ours: bool = False) -> dict:
+    """A committed table as everything shows it; `of_ours`: without the rows of other papers."""
+    rows = [from_csv(row) for row in _rows(profile, number)]
+    name, spec = f"table{number}", read_spec()
+    if of_ours:
+        ours = [at for at, row in enumerate(rows) if row["experiment"]]
+        table = spec["tables"][name]
+        spec["tables"] |= {name: table | {"rows": [table["rows"][at] for at in ours]}}
+        rows = [rows[at] | {"group": ""} for at in ours]
+    view = readable(spec, name, rows, profile)
+    return lettered([view | {"common": []}])[0]  # what a profile changes stands under "What differs from the paper"
+
+
+def _about(profile: str) -> str:
+    """What the numbers are about: data, networks, seeds."""
     records = read_records(profile)
     data = "; ".join(dict.fromkeys(map(differences.data_words, records)))
     networks = list(dict.fromkeys(_network(r) for r in records if r.get("stands_in_for_pann")))
@@ -137,28 +136,8 @@ def _about(profile: str, link: str = "") -> list[str]:
         words.append(f"Pretrained rows: **{'; '.join(networks)}**; no row is PANN's.")
     if widths:
         words.append(f"CNN14 has width {', '.join(map(str, widths))}, not 64.")
-    words.append(f"{seeds} seed{'s' if seeds > 1 else ''} a row, last epoch, 95% intervals in brackets.")
-    if link:
-        words.append(
-            f"Tables 3 and 4, claims, figures, rendered notebooks and what differs from the paper: [all results]({link})."
-        )
-    return [" ".join(words)]
-
-
-def _title(number: int) -> str:
-    return f"Table {number}: {read_spec()['tables'][f'table{number}']['title']}"
-
-
-def _caption(profile: str, number: int, rows: list[dict]) -> str:
-    """What audio the numbers are about, which folds, and what the brackets are."""
-    ours = [row for row in rows if row["accuracy"]]
-    data, over = ("; ".join(dict.fromkeys(re.sub(r"^95%, ", "", row[key]) for row in ours)) for key in ("data", "interval"))
-    folds = list(dict.fromkeys(row["fold_list"] for row in ours))
-    where = f"trained on fold {'; '.join(folds)}"
-    if any(" " in words for words in folds):
-        several = "ten folds" if folds == [" ".join(map(str, FOLDS))] else f"folds {'; '.join(folds).replace(' ', ', ')}"
-        where = f"mean over {several}"
-    return f"Table {number} of profile `{profile}`: numbers of **{data}**, {where} [95% interval, {over}]."
+    words.append(f"{seeds} seed{'s' if seeds > 1 else ''} a row, last epoch.")
+    return " ".join(words)
 
 
 def _rows(profile: str, number: int) -> list[dict]:
@@ -166,48 +145,8 @@ def _rows(profile: str, number: int) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def _scores(rows: list[dict], full: bool = False) -> list[str]:
-    """Rows as a Markdown table; `full` adds the difference to the row that the paper compares with, and what was run."""
-    header = ["Row", "Accuracy, paper", "Accuracy, here", "AUC, paper", "AUC, here", "Folds"]
-    header += ["Accuracy minus that of", "The same, paper", "Experiment", "Steps"] if full else []
-    lines = [header, ["---"] * len(header)]
-    for row in rows:
-        cells = [row["row"]]
-        for metric in ("accuracy", "auc"):
-            printed = row[f"paper_{metric}"]
-            cells += [f"{float(printed):.2f}" if printed else "", _level(row, metric)]
-        cells.append(row["folds"])
-        cells += [*_against(row), row["experiment"] and f"`{row['experiment']}`", row["steps"]] if full else []
-        lines.append([cell or NOTHING for cell in cells])
-    return [_line(cells) for cells in lines]
-
-
 def _line(cells) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _level(row: dict, metric: str) -> str:
-    if not row[metric]:
-        return NOTHING
-    return f"{float(row[metric]):.1f}" + _interval(row[f"{metric}_low"], row[f"{metric}_high"])
-
-
-def _interval(low, high) -> str:
-    return "" if low in ("", None) else f" [{float(low):.1f}, {float(high):.1f}]"
-
-
-def _against(row: dict) -> tuple[str, str]:
-    """Our differences to the row's baseline and to its control, with the paper's and the marks of the comparisons."""
-    ours, paper = [], []
-    if row["accuracy_difference"]:
-        ends = _interval(row["accuracy_difference_low"], row["accuracy_difference_high"])
-        ours.append(f"{row['baseline']}: {float(row['accuracy_difference']):+.1f}{ends}")
-        paper.append(f"{float(row['paper_accuracy_difference']):+.2f} {MARKS[row['mark']]}")
-    if row.get("control_difference"):
-        ends = _interval(row["control_low"], row["control_high"])
-        mark = MARKS[row["control_mark"]]
-        ours.append(f"{row['control']}: {float(row['control_difference']):+.1f}{ends} {mark}")
-    return "; ".join(ours), "; ".join(paper)
 
 
 def read_records(profile: str) -> list[dict]:
@@ -243,9 +182,7 @@ def _claim_count(profile: str) -> str:
     claims = _read_claims(profile)
     found = Counter(claim["verdict"] for claim in claims)
     words = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict] or verdict != "blocked")
-    link, scope = f"docs/results-{profile}.md#the-papers-claims", _scope(claims)
-    about = f"on these runs, {scope}" if scope else "on these runs"
-    return f"Of the paper's {found.total()} claims, {about}: {words} ([each with its numbers]({link}))."
+    return f"Of the paper's {found.total()} claims, on these runs: {words}."
 
 
 def _claims(profile: str) -> list[str]:
@@ -257,10 +194,8 @@ def _claims(profile: str) -> list[str]:
     lines = ["## The paper's claims", "", words, ""]
     lines += map(_line, (["Claim", "Verdict", "Here", "Paper"], ["---"] * 4))
     for claim in claims:
-        here = (
-            NOTHING if claim["difference"] is None else f"{claim['difference']:+.1f}{_interval(claim['low'], claim['high'])}"
-        )
-        paper = NOTHING if claim["paper"] is None else f"{claim['paper']:+.2f}"
+        here = level(claim["difference"], claim["low"], claim["high"], "+")
+        paper = NO_RUN if claim["paper"] is None else f"{claim['paper']:+.2f}"
         lines.append(_line([f"({claim['id']}) {claim['claim']}", VERDICTS[claim["verdict"]], here, paper]))
     lines += ["", "The evidence, rule by rule:", ""]
     for claim in claims:
@@ -307,11 +242,9 @@ def _runs(profile: str) -> list[str]:
     commits = ", ".join(f"{commit}{' with uncommitted changes' if dirty else ''}" for commit, dirty in made)
     codes = ", ".join(dict.fromkeys(r["provenance"]["code_hash"] for r in records))
     lines = ["## Notebooks and records", ""]
-    for run in SHOWN[profile]["notebooks"]:
-        experiment, _, rest = run.partition("/")
-        name = f"`{experiment}`, {rest.replace('fold', 'fold ').replace('_seed', ', seed ')}"
-        link = f"{folder}/notebooks/{run.replace('/', '_')}.ipynb"
-        lines.append(f"- [The rendered notebook of {name}]({link}) ({_backbone(profile, run)})")
+    if SHOWN[profile]["gallery"]:
+        books = [f"[{name.split('_')[0]}]({folder}/notebooks/{name}.ipynb)" for name in GALLERY]
+        lines.append(f"- Rendered notebooks: {', '.join(books)}")
     lines += [
         f"- [Scores, every knob, provenance and history of all {len(records)} runs]({folder}/runs)",
         f"- Code: commit {commits}; hash of the method's code {codes}",

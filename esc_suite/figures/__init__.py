@@ -33,14 +33,13 @@ from esc_suite.figures.fixmatch import (
 from esc_suite.figures.heatmap import mask_heatmap
 from esc_suite.figures.network import layer_shapes, layer_table, network
 from esc_suite.figures.pairs import pairs
+from esc_suite.figures.paper import claims_overview, forest
 from esc_suite.figures.runs import confusion_matrix, learning_curves, one_vs_rest, roc_curves
 from esc_suite.figures.step import fixmatch_step
 from esc_suite.figures.tables import (
     all_fold_curves,
-    claims_overview,
     fold_curves,
     fold_dots,
-    forest,
     mean_roc,
     roc_artists,
     roc_frame,

@@ -1,11 +1,10 @@
-"""Figures of notebooks 05 and 06: folds, mean ROC, ours beside the paper's, claims. Arrays in, Figure out."""
-
-import itertools
+"""Figures of folds, for notebook 05: dots, mean ROC. Arrays in, Figure out."""
 
 import numpy as np
 
 from esc_suite.figures import style
 from esc_suite.figures.runs import FPR_GRID, one_vs_rest, weighted_mean
+from esc_suite.results.comparison import daggers, short_name
 
 METRICS = (("accuracy", "accuracy [%]"), ("auc", "ROC AUC, weighted [%]"))
 
@@ -40,14 +39,15 @@ def fold_dots(folds, paper=None, title="Every fold, their mean and deviation"):
         axes.tick_params(axis="y", length=0)
     counts = [folds.loc[folds["row"] == row, "fold"].nunique() for row in rows]
     panels[0].set_yticks(
-        range(len(rows)), [f"{_wrap(row, 28)}\n{n} of 10 folds" for row, n in zip(rows, counts, strict=True)]
+        range(len(rows)), [f"{wrapped(short_name(row), 28)}\n{n} of 10 folds" for row, n in zip(rows, counts, strict=True)]
     )
     panels[0].set_ylim(len(rows) - 0.4, -0.5)
-    _paper_key(figure, bool(paper), "one fold", "mean \N{PLUS-MINUS SIGN} standard deviation")
+    notes = ". ".join(daggers({"row": row} for row in rows))
+    _paper_key(figure, bool(paper), "one fold", "mean \N{PLUS-MINUS SIGN} standard deviation", notes)
     return figure
 
 
-def _wrap(text: str, width: int = 24) -> str:
+def wrapped(text: str, width: int = 24) -> str:
     """Lines of at most `width` characters; a remark in brackets at the end stays together where it can."""
     import re
     import textwrap
@@ -57,15 +57,15 @@ def _wrap(text: str, width: int = 24) -> str:
     return "\n".join(lines) or text
 
 
-def _paper_key(figure, paper: bool, dot: str, bar: str):
+def _paper_key(figure, paper: bool, dot: str, bar: str, notes: str):
     from matplotlib.lines import Line2D
 
-    keys = [Line2D([], [], color=style.MUTED, marker="o", linestyle="none", markersize=4, label=dot)] if dot else []
+    keys = [Line2D([], [], color=style.MUTED, marker="o", linestyle="none", markersize=4, label=dot)]
     keys.append(Line2D([], [], color=style.MUTED, marker="|", markersize=9, markeredgewidth=2.4, linewidth=2, label=bar))
     if paper:
         keys.append(Line2D([], [], color="black", marker="D", markerfacecolor="white", linestyle="none", markersize=6,
                            label="the paper's number"))  # fmt: skip
-    figure.legend(handles=keys, loc="outside lower center", ncols=3)
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, title=notes or None, title_fontsize=8.5)
 
 
 @style.figure
@@ -116,7 +116,7 @@ def roc_artists(figure, rows) -> list:
     for label, experiment, curves, areas in rows:
         look = style.method(experiment)
         line = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 2}
-        words = f"{_wrap(label, 32)}\nno fold has this class"
+        words = f"{wrapped(short_name(label), 32)}\nno fold has this class"
         if len(curves):
             mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1 if len(curves) > 1 else 0)
             low, high = np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1)
@@ -125,11 +125,14 @@ def roc_artists(figure, rows) -> list:
             made.append(left.add_artist(Line2D(FPR_GRID, mean, **line)))  # `plot` would measure the limits, which stand
             deviation = 100 * areas.std(ddof=1) if len(areas) > 1 else 0.0
             area = f"{100 * areas.mean():.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}"
-            words = f"{_wrap(label, 32)}\n{area}, n = {len(areas)} folds"
+            words = f"{wrapped(short_name(label), 32)}\n{area}, n = {len(areas)} folds"
         lines = words.count("\n") + 1
         made.append(right.add_artist(Line2D([0, 0.13], [line_at + 0.45] * 2, **line)))
         made.append(right.text(0.17, line_at, words, va="top", fontsize=8.5, linespacing=1.15))
         line_at += lines + 0.8
+    for note in daggers({"row": label} for label, *_ in rows):
+        made.append(right.text(0, line_at, note, va="top", fontsize=8, color=style.MUTED))
+        line_at += 1.2
     right.set(xlim=(0, 1), ylim=(max(line_at, 20), 0))
     return made
 
@@ -161,101 +164,3 @@ def _gather(found, class_index):
             curves.append(tpr)
             areas.append(area)
     return np.array(curves), np.array(areas)
-
-
-@style.figure
-def forest(table, title="Ours beside the paper"):
-    """Every row: our number with its interval, and the paper's printed one as an open diamond.
-
-    table: DataFrame with row, experiment, paper_accuracy, paper_auc, accuracy, accuracy_low, accuracy_high, auc,
-    auc_low, auc_high (%), NaN where there is none; optionally group (a heading wherever it changes).
-    """
-    lines, headings, at, group = [], [], 0.0, None
-    for entry in table.to_dict("records"):
-        if entry.get("group") and entry["group"] != group:
-            group = entry["group"]
-            headings.append((at, group))
-            at += 0.8
-        room = max(1.0, 0.45 * (1 + _wrap(entry["row"], 34).count("\n")))  # a line of a label takes so much
-        lines.append((at + (room - 1) / 2, entry))
-        at += room
-    figure = style.new(7.0, 1.3 + 0.36 * at, title)
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, (metric, unit) in zip(panels, METRICS, strict=True):
-        for place, entry in lines:
-            _forest_row(axes, place, entry, metric)
-        for place, _ in headings:
-            axes.axhline(place - 0.45, color=style.LINE, linewidth=0.8)
-        axes.set_xlabel(unit)
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
-    ticks = [(place, _wrap(entry["row"], 34)) for place, entry in lines] + headings
-    panels[0].set_yticks([place for place, _ in ticks], [name for _, name in ticks])
-    for label, _ in zip(panels[0].get_yticklabels()[len(lines) :], headings, strict=True):
-        label.set_fontweight("bold")
-    panels[0].set_ylim(at - 0.4, -0.7)
-    _paper_key(figure, True, "", "ours, with its 95 % interval")
-    return figure
-
-
-def _forest_row(axes, place, entry, metric):
-    ours, low, high = (_number(entry.get(key)) for key in (metric, f"{metric}_low", f"{metric}_high"))
-    look = style.method(str(entry.get("experiment") or ""))
-    if np.isfinite(ours):
-        reach = [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
-        axes.errorbar(
-            ours, place + 0.1, xerr=reach, color=look["color"], marker=look["marker"], markersize=6, elinewidth=2.2
-        )
-    printed = _number(entry.get(f"paper_{metric}"))
-    if np.isfinite(printed):
-        _diamond(axes, printed, place - 0.16)
-
-
-def _diamond(axes, x, y):
-    axes.plot(x, y, "D", markerfacecolor="white", markeredgecolor="black", markersize=5.5, zorder=4)
-
-
-def _number(value) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")
-
-
-@style.figure
-def claims_overview(claims, title="The paper's claims, on these runs"):
-    """One line a claim: verdict as colour, mark and word, our difference with its interval, the paper's difference.
-
-    claims: list of dicts with key, text, verdict (supported, contradicted, undecided, blocked), and optionally difference,
-    low, high and paper (percentage points).
-    """
-    marks = {
-        "supported": "\N{CHECK MARK}",
-        "contradicted": "\N{MULTIPLICATION X}",
-        "undecided": "?",
-        "blocked": "\N{EN DASH}",
-    }
-    texts = [_wrap(f"({claim['key'].split('_')[0]}) {claim['text']}", 46) for claim in claims]
-    places = np.cumsum([0.0] + [0.5 * (a.count("\n") + b.count("\n")) / 2 + 1.0 for a, b in itertools.pairwise(texts)])
-    span = float(places[-1]) if claims else 1.0
-    figure = style.new(7.0, 1.5 + 0.36 * span, title)
-    axes = figure.add_subplot()
-    for at, claim in zip(places, claims, strict=False):
-        colour = style.VERDICTS[claim["verdict"]]
-        words = f"{marks[claim['verdict']]} {claim['verdict']}"
-        axes.text(1.03, at, words, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=colour,
-                  fontweight="bold")  # fmt: skip
-        ours, low, high, printed = (_number(claim.get(key)) for key in ("difference", "low", "high", "paper"))
-        if np.isfinite(ours):
-            reach = [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
-            axes.errorbar(ours, at + 0.1, xerr=reach, color=colour, marker="o", markersize=6, elinewidth=2.2)
-        if np.isfinite(printed):
-            _diamond(axes, printed, at - 0.16)
-    axes.axvline(0, color=style.MUTED, linewidth=1)
-    axes.set(xlabel="difference [points]", ylim=(span + 0.8, -0.8))
-    axes.set_yticks(places[: len(claims)], texts, fontsize=8.5)
-    axes.tick_params(axis="y", left=False)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
-    _paper_key(figure, True, "", "ours, with its 95 % interval")
-    return figure

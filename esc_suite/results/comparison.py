@@ -1,5 +1,6 @@
 """The finished runs of a profile, and the comparison of two rows: what tables and claims are made of."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,6 +100,25 @@ def row_name(label: str, run: runs.Run) -> str:
         )
     width = run.metrics["config"].get("width", 64)
     return f"{label} [width {width}, not 64]" if width != 64 else label
+
+
+def short_name(name: str) -> str:
+    """A row's name where there is little room: a dagger for what stands in PANN's place, a double one for a narrow CNN14.
+
+    `row_name`'s long form stays in the CSV files; `daggers` explains the marks."""
+    mark = " \u2020" if "in place of PANN]" in name else " \u2021" if name.endswith(", not 64]") else ""
+    name = re.sub(r" \[[^\]]*(in place of PANN|not 64)\]$", "", name).removesuffix(" (not in the paper)")
+    name = re.sub(r"\bEfficientAT (\w+) \(AudioSet\)", r"\1", name).replace(", control of FixMatch", ", control")
+    return re.sub(r"^-- ", "\u2013 ", name) + mark
+
+
+def daggers(rows) -> list[str]:
+    """What the daggers of these rows (dicts with row and, if known, network) stand for, in words."""
+    rows = list(rows)
+    stand_ins = dict.fromkeys(row.get("network") or "" for row in rows if short_name(row["row"]).endswith("\u2020"))
+    narrow = dict.fromkeys(re.findall(r"\[(width \d+, not 64)\]", " ".join(row["row"] for row in rows)))
+    words = [f"\u2020 {'; '.join(filter(None, stand_ins)) or 'another network'} in place of PANN"] if stand_ins else []
+    return words + ([f"\u2021 CNN14 of {'; '.join(narrow)}"] if narrow else [])
 
 
 def data_label(found: list[runs.Run]) -> str:

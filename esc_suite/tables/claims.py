@@ -1,16 +1,21 @@
 """The paper's claims, each decided by its rules in params/tables.yaml from the runs: `python -m esc_suite claims`."""
 
-from esc_suite.results import comparison, family, rules
+import collections
+import re
+
+from esc_suite.results import comparison, family, intervals, rules
+from esc_suite.results.rules import sign
 
 OPEN = "open"
+VERDICTS = {"supported": "\u2713", "contradicted": "\u2717", "undecided": "?", "blocked": "\u2013"}  # and a glyph for each
 
 
 def decide(spec: dict, results: comparison.Results) -> list[dict]:
     """One dict a claim, in the order of the file.
 
     id, claim (its words), evidence (words), note, data, scope; the first rule's difference, low, high and paper (points);
-    p and p_holm (of the rule that decides, adjusted over the family of its table, see `family`); `rules`, the evidence of
-    each; and the verdict, which has two parts:
+    p and p_holm (of the rule that decides, adjusted over the family of its table, see `family`); `rules`, of each its
+    evidence, `pair` (what is compared) and `why` (see there); and the verdict, which has two parts:
     - `on_this_network`: what these runs say of the networks and the audio that they used: supported if all rules are,
       contradicted if one is, blocked (with the reason) where a comparison would not mean what it says, else undecided.
       `verdict` is the same in one word.
@@ -34,9 +39,36 @@ def summary(verdicts: list[dict]) -> str:
     )
 
 
+def outcome(results: comparison.Results, built: dict[str, list[dict]], verdicts: list[dict]) -> list[str]:
+    """The outcome of a profile in three sentences: what ran, what FixMatch adds to its control, what becomes of the claims.
+
+    built: rows of the tables by name, of `rows.build`."""
+    every = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
+    rows = [row for name in reversed(built) for row in built[name] if row.get("control_difference") is not None]
+    networks = "; ".join(dict.fromkeys(map(comparison.network_name, filter(comparison.stands_in, every))))
+    count = collections.Counter(claim["verdict"] for claim in verdicts)
+    still = sum(claim["of_the_paper"] == OPEN for claim in verdicts)
+    ran = f"{len(every)} run{'s' if len(every) > 1 else ''} on {comparison.data_label(every)}"
+    sentences = [f"{ran}{f', with {networks} in place of PANN' if networks else ''}."]
+    if pretrained := [row for row in rows if "cnn14" not in row["experiment"]] or rows:
+        row = pretrained[0]
+        interval = "" if row["control_low"] is None else f" [{row['control_low']:.1f}, {row['control_high']:.1f}]"
+        printed = row["paper_accuracy_difference"]
+        told = f", where the paper prints {printed:+.2f} over its supervised row" if printed is not None else ""
+        sentences.append(
+            f"FixMatch changes the accuracy of its control, which sees the same labelled clips and nothing unlabelled, by "
+            f"{row['control_difference']:+.1f}{interval} points over {row['folds']} folds{told}."
+        )
+    words = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS)
+    sentences.append(
+        f"Of the paper's {len(verdicts)} claims these runs leave {words}; of the paper itself {still} stay open."
+    )
+    return sentences
+
+
 def _claim(claim: dict, found: list[dict]) -> dict:
     for rule in found:
-        rule["evidence"] = _evidence(rule)
+        rule |= {"evidence": _evidence(rule), "why": why(rule), "pair": _pair(rule)}
     verdict, reason = _verdict(found)
     on_this_network = f"{verdict}: {reason}" if reason else verdict
     decisive = _decisive(found, verdict)
@@ -140,6 +172,34 @@ def _evidence(found: dict) -> str:
         beyond = " beyond the margin" if found["margin"] else ""
         words.append(f"the printed difference would take {found['what_it_would_take']} to show{beyond} with 80% power")
     return "; ".join(words) + "."
+
+
+def why(found: dict) -> str:
+    """What keeps a rule from being decided, in a few words; "" for one that is."""
+    if found["verdict"] in ("supported", "contradicted"):
+        return ""
+    if found["blocked"]:
+        about = {"trained out": "not trained out", "differ in": "another budget", "of the loss": "small share of the loss",
+                 "printed": "not comparable", "exceed": "above the claimed budget"}  # fmt: skip
+        return next((words for part, words in about.items() if part in found["blocked"]), "blocked")
+    if found["difference"] is None:
+        return "too few epochs" if any("epochs" in words for words in found["lacking"]) else "no run yet"
+    if found["p_holm"] is None:
+        return "only with the claim's other rules"
+    if found["p_holm"] >= 1 - intervals.LEVEL:
+        limit = sign(found) * found["margin"]
+        if found.get("low") is None or found["low"] <= limit <= found["high"]:
+            return f"interval reaches {limit:g}" if found.get("low") is not None else comparison.p_words(found["p_holm"])
+        return f"{comparison.p_words(found['p_holm'])} by Holm"
+    return "another seed could undo it"
+
+
+def _pair(found: dict) -> str:
+    """The rows of a rule, with short names."""
+    left, right = (re.sub(r" \([^()]* \d{4}\)$", "", comparison.short_name(found[side])) for side in ("left", "right"))
+    return f"{left} {'less steady than' if found['kind'] == 'unsteady' else 'against'} {right}" + (
+        ", AUC" if found["metric"] == "auc" else ""
+    )
 
 
 def _measured(found: dict) -> str:

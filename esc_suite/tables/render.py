@@ -4,20 +4,16 @@ import csv
 import io
 import json
 import re
-import string
 from pathlib import Path
 
 from esc_suite.results import comparison
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims
 from esc_suite.tables import rows as tables
+from esc_suite.tables.view import level, notes_of, readable
 from esc_utils import config
 from esc_utils.errors import UserError
 
-MARKS = {
-    "supported": "✓ as printed", "contradicted": "✗ the other way", "undecided": "? undecided", "blocked": "– blocked",
-    "above": "✓ above", "below": "✗ below",
-}  # fmt: skip
 EXTRAS = (
     "fold_list", "interval", "clips", "recordings", "seeds", "accuracy_seed_deviation", "auc_seed_deviation",
     "accuracy_fold_deviation", "auc_fold_deviation", "accuracy_recordings_low", "accuracy_recordings_high",
@@ -35,7 +31,6 @@ COLUMNS = (
     "row", "experiment", "paper_accuracy", "paper_auc", "accuracy", "accuracy_low", "accuracy_high", "auc", "auc_low",
     "auc_high", "folds", *EXTRAS,
 )  # fmt: skip
-NO_RUN = "—"
 
 
 def write(outputs: Path, profile: str, names=tables.NAMES, with_claims: bool = True) -> list[Path]:
@@ -88,212 +83,45 @@ def _cell(value):
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def readable(spec: dict, name: str, rows: list[dict], profile: str) -> dict:
-    """What Markdown and HTML show of a table: title, caption (says what audio, and what is the same in all rows), header,
-    rows of strings, and of each row the marks of its notes: ledger lines by number, remarks by letter."""
-    table = spec["tables"][name]
-    header, body, facts = (_specaugment if name == "table1" else _scores)(rows)
-    same, differing, cells = _same_and_differing(facts)
-    used = set(table.get("footnotes", [])) | {n for row in table["rows"] for n in row.get("footnotes", [])}
-    notes = {number: spec["ledger_notes"][number] for number in sorted(used)}
-    common, letters, marks = _shared(
-        [row["remarks"] if "remarks" in row else [*filter(None, [row["note"]])] for row in rows]
-    )
-    return {
-        "name": name,
-        "title": f"Table {name[-1]}. {table['title']}",
-        "profile": profile,
-        "synthesised": any(comparison.SYNTHESISED in row["data"] for row in rows),
-        "caption": _caption(name, rows, profile, same),
-        "header": header + differing,
-        "rows": [row + more for row, more in zip(body, cells, strict=True)],
-        "marks": [[*map(int, row.get("footnotes", "").split()), *own] for row, own in zip(rows, marks, strict=True)],
-        "groups": [row.get("group", "") for row in rows],
-        "notes": notes,
-        "letters": letters,
-        "general": table.get("footnotes", []),
-        "common": common,
-    }
+def as_markdown(view: dict, notes: bool = True) -> str:
+    """One table with its caption above and, unless they stand elsewhere on the page, its notes below."""
+    lines = [f"### {view['title']}", "", view["caption"], "", *markdown_table(view)]
+    if view["all_marks"]:
+        lines += ["", f"All rows: notes {', '.join(map(str, view['all_marks']))}."]
+    return "\n".join(lines + (["", markdown_notes([view])] if notes else [])).rstrip() + "\n"
 
 
-def _shared(remarks: list[list[str]]) -> tuple[list[str], dict[str, str], list[list[str]]]:
-    """From the remarks of each row: those that all rows share, the others by letter, and the letters of each row."""
-    every = list(dict.fromkeys(text for texts in remarks for text in texts))
-    common = [text for text in every if all(text in texts for texts in remarks)]
-    alphabet = string.ascii_lowercase
-    letters = {
-        alphabet[at % len(alphabet)] * (1 + at // len(alphabet)): text
-        for at, text in enumerate(text for text in every if text not in common)
-    }
-    return common, letters, [[letter for letter, text in letters.items() if text in texts] for texts in remarks]
-
-
-def _same_and_differing(facts: list[dict | None]) -> tuple[list[str], list[str], list[list[str]]]:
-    """Facts of the rows, {header: (cell, words)} or None for a row without runs -> words of those that are the same in all
-    rows, and one column (header and cells, or neither) for those that are not."""
-    known = [row for row in facts if row]
-    if not known:
-        return [], [], [[] for _ in facts]
-    differing = [name for name in known[0] if len({row[name] for row in known}) > 1]
-    same = [words for name, (_, words) in known[0].items() if name not in differing]
-    if not differing:
-        return same, [], [[] for _ in facts]
-    one = len(differing) == 1
-    cells = [[NO_RUN if not row else "\n".join(row[name][0 if one else 1] for name in differing)] for row in facts]
-    return same, [", ".join(differing).capitalize()], cells
-
-
-def _caption(name: str, rows: list[dict], profile: str, same: list[str]) -> str:
-    data = "; ".join(dict.fromkeys(row["data"] for row in rows if row["data"]))
-    words = [f"Profile {profile}."]
-    if comparison.SYNTHESISED in data:
-        words.append("Numbers from synthesised audio: they show that the suite works and reproduce nothing of the paper.")
-    elif data:
-        words.append(f"Data: {data}.")
-    if same:
-        words.append(f"Each row {'has' if name == 'table1' else 'that was run has'} {', '.join(same)}.")
-    if name == "table1":
-        return " ".join(words)
-    words.append(
-        "Percent, validation fold, last epoch. Brackets: 95% interval, over recordings (one fold) or folds (several). "
-        "By recording: accuracy with each recording weighing the same. Difference: accuracy against the row named, paired, "
-        "p by Holm over the table's marks and claims; its mark compares its direction with the printed one, or says above "
-        "or below the control."
-    )
-    if any(row.get("accuracy_seed_deviation") is not None for row in rows):
-        words.append("Seeds: deviation over training seeds, apart from the interval.")
-    if changes := tables.changed_method(profile):
-        words.append(f"Beyond scale this profile changes: {changes}.")
-    short = sorted({row["folds"] for row in rows if row.get("folds") and row["folds"].split()[0] != row["folds"].split()[2]})
-    if short:
-        words.append(f"Not all runs are there: {', '.join(short)} folds.")
-    return " ".join(words)
-
-
-def _scores(rows: list[dict]) -> tuple[list[str], list[list[str]], list[dict | None]]:
-    header = ["Row", "Accuracy, paper", "Accuracy, ours", "By recording", "Difference to", "AUC, paper", "AUC, ours"]
-    names = {row["row"]: _short(row["row"]) for row in rows}
-    body = [
-        [
-            row["row"],
-            number(row["paper_accuracy"]),
-            _level(row, "accuracy"),
-            number(row.get("accuracy_by_recording")),
-            _differences(row, names),
-            number(row["paper_auc"]),
-            _level(row, "auc"),
-        ]
-        for row in rows
-    ]
-    return header, body, [_run_facts(row) for row in rows]
-
-
-def _run_facts(row: dict) -> dict[str, tuple[str, str]] | None:
-    """{header: (cell, words)} of what ran in a row; None where nothing did."""
-    if not row.get("clips"):
-        return None
-    seeds, spread = row["seeds"], row["accuracy_seed_deviation"]
-    deviation = "" if spread is None else f" (± {spread:.2f})"
-    return {
-        "folds": (row["folds"], f"{row['folds']} fold{'' if row['folds'].endswith(' 1') else 's'}"),
-        "clips": (
-            f"{row['clips']} of {row['recordings']} recordings",
-            f"{row['clips']} clips of {row['recordings']} recordings",
-        ),
-        "seeds": (f"{seeds}{deviation}", f"{seeds} seed{'' if seeds == '1' else 's'}{deviation}"),
-        "steps": (row["steps"], f"{row['steps']} steps"),
-    }
-
-
-def _short(name: str) -> str:
-    """A row's name where another row of its table refers to it: without what stands in brackets behind it."""
-    return re.sub(r" \[[^\]]*\]$", "", name).removesuffix(" (not in the paper)")
-
-
-def number(value: float | None) -> str:
-    """Two decimals, or a dash where there is nothing."""
-    return NO_RUN if value is None else f"{value:.2f}"
-
-
-def _level(row: dict, metric: str) -> str:
-    if row[metric] is None:
-        return NO_RUN
-    if row[f"{metric}_low"] is None:
-        return f"{row[metric]:.2f}"
-    return f"{row[metric]:.2f} [{row[f'{metric}_low']:.2f}, {row[f'{metric}_high']:.2f}]"
-
-
-def _differences(row: dict, names: dict[str, str]) -> str:
-    """Differences to the baseline and to the control, one a line, each with interval, p and mark."""
-    told = []
-    if row.get("accuracy_difference") is not None:
-        keys = ("accuracy_difference", "accuracy_difference_low", "accuracy_difference_high", "p_holm", "mark", "blocked")
-        told.append(_difference(names[row["baseline"]], *(row[key] for key in keys), row["paper_accuracy_difference"]))
-    if row.get("control_difference") is not None:
-        keys = ("difference", "low", "high", "p_holm", "mark", "blocked")
-        told.append(_difference(names[row["control"]], *(row[f"control_{key}"] for key in keys)))
-    return "\n".join(told) or NO_RUN
-
-
-def _difference(name, difference, low, high, p, mark, blocked, printed=None) -> str:
-    text = f"{name}: {difference:+.2f}"
-    if low is not None:
-        text += f" [{low:.2f}, {high:.2f}]" + (f", {comparison.p_words(p)}" if p is not None else "")
-    text += "" if printed is None else f"; printed {printed:+.2f}"
-    return f"{text}; {MARKS[mark]}{f': {blocked}' if blocked else ''}"
-
-
-def _specaugment(rows: list[dict]) -> tuple[list[str], list[list[str]], list[dict | None]]:
-    header = ["View", "Frequency, paper", "Time, paper", "Masked, paper's setting", "Frequency, ours", "Time, ours",
-              "Masked, expected", "Masked, measured"]  # fmt: skip
-    body = [
-        [
-            row["row"],
-            f"{row['paper_freq_width']} x {row['paper_freq_stripes']}",
-            f"{row['paper_time_width']} x {row['paper_time_stripes']}",
-            f"{row['paper_masked_expected']:.1f}%",
-            f"{row['freq_width']} x {row['freq_stripes']}",
-            f"{row['time_width']} x {row['time_stripes']}",
-            f"{row['masked_expected']:.1f}%",
-            f"{row['masked_measured']:.1f}%",
-        ]
-        for row in rows
-    ]
-    facts: list[dict | None] = [
-        {
-            "frames x mels": (f"{row['frames']} x {row['mels']}", f"{row['frames']} x {row['mels']} frames x mels"),
-            "measured on": (row["measured_on"], f"its measured share from {row['measured_on']}"),
-            "taken from": (row["parameters"], f"its setting from {row['parameters']}"),
-        }
-        for row in rows
-    ]
-    return header, body, facts
-
-
-def as_markdown(view: dict) -> str:
-    """One table with its caption above and its notes below."""
+def markdown_table(view: dict, marks: bool = True) -> list[str]:
+    """The lines of a view's table, with or without the marks of its notes."""
 
     def line(cells):
         return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", "<br>") for cell in cells) + " |"
 
-    lines = [f"### {view['title']}", "", view["caption"], "", line(view["header"]), line(["---"] * len(view["header"]))]
-    group = ""
-    for name, row, marks in zip(view["groups"], view["rows"], view["marks"], strict=True):
+    lines, group = [line(view["header"]), line(["---"] * len(view["header"]))], ""
+    for name, row, own in zip(view["groups"], view["rows"], view["row_marks"], strict=True):
         if name != group:
             lines.append(line([f"*{name}*", *[""] * (len(row) - 1)]))
             group = name
-        raised = f" <sup>{', '.join(map(str, marks))}</sup>" if marks else ""
+        raised = f" <sup>[{', '.join(map(str, own))}]</sup>" if own and marks else ""
         lines.append(line([f"{row[0]}{raised}", *row[1:]]))
-    if view["general"] or view["common"]:
-        general = [f"[{', '.join(map(str, view['general']))}]"] if view["general"] else []
-        lines += ["", f"All rows: {'; '.join(general + view['common'])}."]
-    lines += [""] + [f"- [{mark}] {text}" for mark, text in (view["letters"] | view["notes"]).items()]
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def markdown_notes(views: list[dict]) -> str:
+    """How to read the tables of a page, and all their notes, each once."""
+    reading = dict.fromkeys(view["reading"] for view in views if view["reading"])
+    lines = [*reading, *([""] if reading else [])]
+    return "\n".join(lines + [f"- [{mark}] {text}" for mark, text in notes_of(views).items()])
 
 
 def as_html(view: dict) -> str:
     """A page of its own, readable offline, from assets/table.html.j2."""
-    return environment().get_template("table.html.j2").render(view=view)
+    return environment().get_template("table.html.j2").render(view=view, notes=notes_of([view]))
+
+
+def claims_html(verdicts: list[dict]) -> str:
+    """One line a claim with its verdict and numbers, the evidence folded under it."""
+    return environment().get_template("macros.html.j2").module.claim_list(verdicts)
 
 
 def environment():
@@ -305,10 +133,11 @@ def environment():
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     made.filters["unbroken"] = unbroken
+    made.globals |= {"glyphs": claims.VERDICTS, "level": level}
     return made
 
 
 def unbroken(text: str) -> str:
     """Text in which no line breaks within an interval, a p value or a mark."""
-    parts = r"\[-?\d[^\]]*\]|p [=<] [\d.e-]+|printed [+-]\S+|[✓✗?–] [a-z ]+"
+    parts = r"\[-?\d[^\]]*\]|AUC [\d.]+|p [=<] [\d.e-]+|printed [+-]\S+|[✓✗?–] [a-z ]+"
     return re.sub(parts, lambda found: found[0].replace(" ", "\u00a0"), text)

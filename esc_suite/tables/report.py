@@ -1,9 +1,11 @@
-"""One offline page with the tables, claims, figures and runs of a profile: `python -m esc_suite report --profile quick`."""
+"""One offline page with the outcome, tables, claims, figures and runs of a profile: `python -m esc_suite report`.
+
+The page is small, for it holds the figures as thumbnails and links to those that lie beside it."""
 
 import argparse
 import base64
+import io
 import json
-import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +15,14 @@ from esc_suite.results.spec import read_spec
 from esc_suite.run import plan
 from esc_suite.tables import claims
 from esc_suite.tables import rows as tables
-from esc_suite.tables.render import environment, readable
+from esc_suite.tables.render import environment
+from esc_suite.tables.view import lettered, notes_of, readable
 from esc_suite.tables.write import add_places
 from esc_utils import config, provenance, runs
 from esc_utils.errors import UserError, exit_with
 
-PNG = b"\x89PNG\r\n\x1a\n"
+PICTURE = "tables_forest"  # of notebook 06: the page opens with it
+WIDE, NARROW = 760, 480  # of that picture and of the other figures as they stand in the page, pixels
 
 
 def stale_reasons(
@@ -83,7 +87,8 @@ def collect(outputs: Path, profile: str) -> dict:
     spec, results = read_spec(), comparison.load(outputs, profile)
     if not results.found:
         raise UserError(f"no finished run under {root / 'runs'}: run `make tables PROFILE={profile}` first")
-    views = [readable(spec, name, tables.build(spec, results, name, profile), profile) for name in spec["tables"]]
+    built = {name: tables.build(spec, results, name, profile) for name in tables.NAMES}
+    views = lettered([readable(spec, name, rows, profile) for name, rows in built.items()])
     verdicts = claims.decide(spec, results)
     every = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
     every.sort(key=lambda run: (run.metrics["experiment"], run.metrics["fold"], run.metrics["seed"]))
@@ -111,11 +116,14 @@ def collect(outputs: Path, profile: str) -> dict:
         "devices": sorted({run.metrics["provenance"]["device"] for run in every}),
         "count": len(every),
         "stale": [(reason, _few(names)) for reason, names in stale.items()],
-        "notes": dict(sorted(item for view in views for item in view["notes"].items())),
+        "outcome": claims.outcome(results, built, verdicts),
+        "opening": next((shown for shown in figures if shown["name"] == PICTURE), None),
+        "reading": next(view["reading"] for view in views if view["reading"]),
+        "notes": notes_of(views),
         "views": [(view, _there(root / "tables", view["name"])) for view in views],
         "claims": verdicts,
         "could_be_decided": claims.summary(verdicts),
-        "figures": figures,
+        "figures": [shown for shown in figures if shown["name"] != PICTURE],
         "groups": groups,
         "notebooks": _notebooks(root / "notebooks", "../notebooks"),
     }
@@ -160,7 +168,7 @@ def _run_view(run: runs.Run, root: Path) -> dict:
         "command": how,
         "provenance": provenance_words(metrics["provenance"]),
         "paths": paths,
-        "figures": [figure(path, folder) for path in paths],
+        "figures": [(path.stem.replace("_", " "), f"../figures/{place}/{path.name}") for path in paths],
     }
 
 
@@ -179,21 +187,21 @@ def provenance_words(made: dict) -> dict[str, str]:
 
 
 def figure(path: Path, folder: Path) -> dict:
-    """A PNG with its description from <name>.json beside it: name, data (base64), width, height, alt, caption, command,
-    provenance. Without a description the alt text is the name. UserError where either file is damaged."""
+    """A PNG with its description from <name>.json beside it: name, link, thumbnail (as a data address), width, height, alt,
+    caption, command, provenance. Without a description the alt text is the name. UserError where either is damaged."""
+    name = path.relative_to(folder).with_suffix("").as_posix()
     try:
-        drawn = path.read_bytes()
         sidecar = path.with_suffix(".json")
         about = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.is_file() else {}
-        if not drawn.startswith(PNG) or not isinstance(about, dict):
-            raise ValueError("not a PNG with its description")
-        width, height = struct.unpack(">II", drawn[16:24])
-    except (OSError, ValueError, struct.error) as error:
+        if not isinstance(about, dict):
+            raise ValueError("no description")
+        data, width, height = thumbnail(path, WIDE if name == PICTURE else NARROW)
+    except (OSError, ValueError) as error:
         raise UserError(f"figure {path} is damaged ({error}): delete it and render its notebook again") from None
-    name = path.relative_to(folder).with_suffix("").as_posix()
     return {
         "name": name,
-        "data": base64.b64encode(drawn).decode(),
+        "link": f"../figures/{name}.png",
+        "data": data,
         "width": width,
         "height": height,
         "alt": about.get("alt") or name.replace("_", " "),
@@ -202,6 +210,18 @@ def figure(path: Path, folder: Path) -> dict:
         "provenance": about.get("provenance") or {},
         "words": provenance_words(about.get("provenance") or {}),
     }
+
+
+def thumbnail(path: Path, width: int) -> tuple[str, int, int]:
+    """A picture at most `width` pixels wide, as a WebP in a data address, with its size."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((width, 4 * width), Image.Resampling.LANCZOS)
+    made = io.BytesIO()
+    small.save(made, "webp", quality=75, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(made.getvalue()).decode()}", *small.size
 
 
 def write(outputs: Path, profile: str) -> Path:

@@ -43,7 +43,7 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
     notes = []
     if experiment is None:
         answer |= {"folds": "", "data": ""} | _footnotes(row)
-        return answer | _remarks("printed by another paper; nothing to run")
+        return answer | _remarks("printed by another paper, nothing to run")
     folds = results.folds(experiment, wanted)
     answer["folds"] = f"{len(folds)} of {len(wanted)}"
     answer |= {"fold_list": " ".join(map(str, folds))} | _footnotes(row)

@@ -12,7 +12,8 @@ import numpy as np
 
 from esc_suite.results import comparison, intervals
 from esc_suite.results.spec import read_spec
-from esc_suite.tables.render import as_html, as_markdown, csv_text, number, save
+from esc_suite.tables.render import as_html, as_markdown, csv_text, save
+from esc_suite.tables.view import NO_RUN, level, number
 from esc_suite.tables.write import add_places
 from esc_utils import config
 from esc_utils.errors import UserError, exit_with
@@ -114,41 +115,38 @@ def readable(spec: dict, rows: list[dict], profile: str) -> dict:
     data = "; ".join(dict.fromkeys(row["data"] for row in rows if row["data"]))
     synthesised = comparison.SYNTHESISED in data
     about = "Numbers from synthesised audio: they reproduce nothing of the paper." if synthesised else f"Data: {data}."
-    header = ["Question", "Instead of our default", "Accuracy", "Default", "Change", "AUC", "Default", "Change", "Notes"]
-    body = [
-        [f"[{row['ledger']}]", row["row"], *(text for metric in METRICS for text in _scores(row, metric)), _notes(row)]
-        for row in rows
-    ]
+    header = ["Question", "Instead of our default", "Default", "Here", "Change", "Notes"]
+    body = [[f"[{row['ledger']}]", row["row"], *_scores(row), _notes(row)] for row in rows]
     used = sorted({row["ledger"] for row in rows})
     return {
         "name": "sensitivity",
         "title": spec["sensitivity"]["title"],
         "profile": profile,
         "synthesised": synthesised,
-        "caption": f"Profile {profile}. {about} Percent, validation fold, last epoch; change in points with 95% interval "
-        "over recordings, p by Holm over the table. Says nothing about another training seed.",
+        "caption": f"Profile {profile}. {about} Accuracy and, below it, AUC in percent, validation fold, last epoch; "
+        "change in points with 95% interval over recordings, p by Holm over the table. Says nothing about "
+        "another training seed.",
         "header": header,
         "rows": body,
-        "marks": [[] for _ in body],
+        "reading": "",
+        "row_marks": [[] for _ in body],
+        "all_marks": [],
         "groups": [""] * len(body),
-        "notes": {number: spec["ledger_notes"][number] for number in used},
         "letters": {},
-        "general": [],
-        "common": [],
+        "notes": {number: spec["ledger_notes"][number] for number in used},
     }
 
 
-def _scores(row: dict, metric: str) -> tuple[str, str, str]:
-    return number(row[metric]), number(row[f"{metric}_default"]), _change(row, metric)
+def _scores(row: dict) -> list[str]:
+    """Default, here, change: each with accuracy on its first line and AUC on its second."""
+    columns = zip(*((number(row[f"{m}_default"]), number(row[m]), _change(row, m)) for m in METRICS), strict=True)
+    return [accuracy if auc == NO_RUN else f"{accuracy}\nAUC {auc}" for accuracy, auc in columns]
 
 
 def _change(row: dict, metric: str) -> str:
-    if row[f"{metric}_difference"] is None:
-        return "—"
-    text = f"{row[f'{metric}_difference']:+.2f}"
-    if row[f"{metric}_low"] is None:
-        return text
-    return f"{text} [{row[f'{metric}_low']:.2f}, {row[f'{metric}_high']:.2f}], {comparison.p_words(row[f'{metric}_p_holm'])}"
+    difference, low = row[f"{metric}_difference"], row[f"{metric}_low"]
+    told = level(difference, low, row[f"{metric}_high"], "+")
+    return told if difference is None or low is None else f"{told}, {comparison.p_words(row[f'{metric}_p_holm'])}"
 
 
 def _notes(row: dict) -> str:

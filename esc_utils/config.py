@@ -138,7 +138,7 @@ def exceptions(profile: str, experiment: str) -> dict:
 
 
 def _named(params: Path, folders: list[str], kind: str, name: str) -> Path:
-    known = {path.stem: path for folder in folders for path in sorted((params / folder).glob("*.yaml"))}
+    known = {path.stem: path for folder in folders for path in sorted((params / folder).glob("[!.]*.yaml"))}
     if name not in known:
         raise UserError(f"no {kind} '{name}' in params/{' or params/'.join(folders)}: choose from {', '.join(known)}")
     return known[name]

@@ -14,7 +14,15 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONOPTIMIZE PYTHONWARNINGS PYTHO
 export PYTHONUTF8 := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 export MATPLOTLIBRC := /dev/null
-DRIVE    = $(BIN)/python workflow/drive.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" $(if $(JOBS),--jobs $(JOBS))
+# What a user gives goes through the environment, as it was given: neither make nor the shell reads a $ or a quote in it.
+override PROFILE := $(value PROFILE)
+override DATA    := $(value DATA)
+override OUTPUTS := $(value OUTPUTS)
+override JOBS    := $(value JOBS)
+override TABLE   := $(value TABLE)
+export PROFILE DATA OUTPUTS JOBS TABLE
+PLACES   = --profile="$$PROFILE" --outputs="$$OUTPUTS" --data="$$DATA"
+DRIVE    = $(BIN)/python workflow/drive.py $(PLACES) $(if $(JOBS),--jobs="$$JOBS")
 
 .PHONY: help install tables table1 table2 table3 table4 table5 report pages reproduce sensitivity bench first-light first-light-collect check-paper test test-browser torture lab data check lint clean
 help:
@@ -43,10 +51,9 @@ table1 table2 table3 table4 table5: install
 	@exec $(DRIVE) --tables $(@:table%=%)
 report: tables
 pages: install
-	@test -d "$(OUTPUTS)/$(PROFILE)" || { echo "error: no $(OUTPUTS)/$(PROFILE): run make tables PROFILE=$(PROFILE) first"; exit 1; }
-	@find "$(OUTPUTS)/$(PROFILE)" -name '*.ipynb' -not -path '*/.*' -exec $(BIN)/python tools/page.py {} +
+	@$(BIN)/python tools/page.py --profile="$$PROFILE" --outputs="$$OUTPUTS"
 reproduce: install
-	@$(BIN)/python tools/reproduce.py --profile $(PROFILE) --outputs "$(OUTPUTS)" --data "$(DATA)" --tables "$(TABLE)" $(if $(JOBS),--jobs $(JOBS))
+	@$(BIN)/python tools/reproduce.py $(PLACES) --tables="$$TABLE" $(if $(JOBS),--jobs="$$JOBS")
 sensitivity: install
 	@exec $(DRIVE) --sensitivity
 bench: install
@@ -54,7 +61,7 @@ bench: install
 first-light: install
 	@$(BIN)/python tools/bench/first_light_pack.py pack
 first-light-collect: install
-	@$(BIN)/python tools/bench/first_light_pack.py collect "$(FOUND)" --commit "$(COMMIT)" --outputs "$(OUTPUTS)"
+	@$(BIN)/python tools/bench/first_light_pack.py collect "$(FOUND)" --commit "$(COMMIT)" --outputs="$$OUTPUTS"
 check-paper: install
 	@$(BIN)/python -m esc_suite check-paper
 test: install
@@ -73,8 +80,9 @@ lint: install
 lab: install
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir . --LabApp.default_url=/lab/tree/notebooks/01_data_exploration.ipynb
 data: install
-	@$(BIN)/python -m esc_suite download --profile "$(PROFILE)"
+	@$(BIN)/python -m esc_suite download --profile="$$PROFILE"
 check: install
-	@$(BIN)/python -m esc_suite check --profile $(PROFILE) --outputs "$(OUTPUTS)" $(if $(DATA),--data "$(DATA)")
+	@$(BIN)/python -m esc_suite check $(PLACES)
 clean:
-	rm -rf outputs/$(PROFILE) outputs/cache .snakemake
+	@test -f "params/profiles/$$PROFILE.yaml" || { echo "error: no profile '$$PROFILE' in params/profiles"; exit 1; }
+	rm -rf "outputs/$$PROFILE" outputs/cache .snakemake

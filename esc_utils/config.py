@@ -32,6 +32,19 @@ def data_folder() -> Path:
     return working_root() / "data"
 
 
+def place(text: str) -> Path:
+    """The file or folder that a knob or an option names, the same in a parameter file, on a command line and in a notebook:
+    ~ is the home folder, a relative path starts at `working_root`, and every other character stands for itself."""
+    if "://" in text:
+        raise UserError(f"{text!r} is an address: give a folder of this machine")
+    if not text.isprintable():  # neither a line break nor bytes that are no UTF-8
+        raise UserError(f"{text!r} has characters that cannot be printed: give it a name without them")
+    try:
+        return working_root() / Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{text!r}: no home folder is known for this ~, give the whole path") from None
+
+
 class _OnceLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, where YAML would silently take the later line."""
 
@@ -96,6 +109,8 @@ def _explain(error: dict, origin: dict) -> str:
     hint = ""
     if isinstance(value, str) and error["type"].startswith(("float", "int")):
         hint = " (YAML read it as text: write 1.0e-4 with the dot, no quotes)"
+    elif error["type"] == "string_type":
+        hint = f" (write it in quotes, as in {key}: '2024_01'; for papermill, -r instead of -p)"
     return f"{origin[key]}: {key} = {value!r}: {error['msg'].removeprefix('Input ')}{hint}"
 
 
@@ -123,7 +138,7 @@ def exceptions(profile: str, experiment: str) -> dict:
 
 
 def _named(params: Path, folders: list[str], kind: str, name: str) -> Path:
-    known = {path.stem: path for folder in folders for path in sorted((params / folder).glob("*.yaml"))}
+    known = {path.stem: path for folder in folders for path in sorted((params / folder).glob("[!.]*.yaml"))}
     if name not in known:
         raise UserError(f"no {kind} '{name}' in params/{' or params/'.join(folders)}: choose from {', '.join(known)}")
     return known[name]
@@ -145,12 +160,12 @@ def from_notebook(variables: dict) -> RunConfig:
 
 
 def outputs_folder(config: RunConfig) -> Path:
-    """Folder of everything this profile writes: <outputs>/<profile>; `outputs` is taken relative to `working_root`."""
-    return (working_root() / (config.outputs or "outputs")) / config.profile
+    """Folder of everything this profile writes: <outputs>/<profile>."""
+    return place(config.outputs or "outputs") / config.profile
 
 
 def cache_folder(config: RunConfig) -> Path:
     """Folder of what can be made again (synthesised audio, feature stores), shared by all profiles."""
     if config.cache_dir:
-        return working_root() / config.cache_dir
-    return (working_root() / (config.outputs or "outputs")) / "cache"
+        return place(config.cache_dir)
+    return place(config.outputs or "outputs") / "cache"

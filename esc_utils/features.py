@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import limits
 from .config import RunConfig, cache_folder, digest
 from .errors import UserError
 from .logmel import LogMel, Mn04LogMel
@@ -21,13 +22,14 @@ STORE_VERSION = 1
 BATCH = 64  # clips transformed at a time: bounds the memory of a build
 # Levels lie within (-128, 128) dB, where float16 steps are at most 1/16 dB: rounding is off by at most half a step.
 FLOAT16_ERROR_DB = 1 / 32
+LOUDEST = 100.0  # largest sample of a clip that is taken for sound; a float file may go a little beyond full scale, 1
 SHARE = 0.5  # of an accelerator's free memory that a resident store may take
 
 
 def decode(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Audio file -> mono float32 (samples,) at `sample_rate`: channels averaged, then resampled (soxr HQ).
 
-    UserError names the file where it cannot be read, is empty, or holds samples that are not finite."""
+    UserError names the file where it cannot be read, is empty, or holds samples that are not finite or absurdly large."""
     import soundfile
 
     try:
@@ -54,6 +56,11 @@ def decode(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         )
     if not np.isfinite(mono).all():  # also after resampling, which overflows near the largest float
         raise UserError(f"audio file {path} has samples that are NaN, infinite or beyond float32: replace it")
+    if (peak := float(np.abs(mono).max())) > LOUDEST:
+        raise UserError(
+            f"audio file {path} has samples up to {peak:.2g}, where full scale is 1 (damaged, or integers marked as float): "
+            "replace it"
+        )
     return mono.astype(np.float32, copy=False)
 
 
@@ -130,7 +137,7 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
         # Plain writes: on a full disk they raise, where writing through a memory map would kill the process (SIGBUS).
         with (
             temporary.open("wb") as file,
-            ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+            ThreadPoolExecutor(limits.cores()) as pool,
             torch.inference_mode(),
         ):
             for batch in progress(batches, total=len(batches)) if progress else batches:

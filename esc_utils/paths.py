@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .config import data_folder, project_root
+from .config import data_folder, place, project_root
 
 PANN_FILE, MN04_FILE = "Cnn14_16k_mAP=0.438.pth", "mn04_as_mAP_432.pt"
 MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
@@ -20,7 +20,7 @@ def weights_file(config) -> Path | None:
     if not config.pretrained:
         return None
     if config.weights_path:
-        return Path(config.weights_path).expanduser()
+        return place(config.weights_path)
     if config.backbone == "mn04":
         return mn04_file()
     return data_folder() / PANN_FILE if config.backbone == "pann" else ASSETS / "backbone.safetensors"

@@ -9,6 +9,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from .contents import sha256, visible
+from .knobs import digest
 from .paths import MN04_SHA256, weights_file
 
 FOLDER = Path(__file__).parent
@@ -25,7 +27,7 @@ def code_hash() -> str:
 def folder_hash(folder: Path, others: str) -> str:
     """16 hex digits over the syntax trees of all modules under a folder, and the bytes of its files of that pattern."""
     found = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path in visible(folder, "*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found.update(f"{path.relative_to(folder).as_posix()} {dump(_without_docstrings(tree))}".encode())
     for path in sorted(folder.glob(others)):
@@ -54,14 +56,13 @@ def weights_digest(config) -> str:
     if path is None or not path.is_file():
         to_fetch = config.network == "mn04" and not config.weights_path
         return MN04_SHA256[:16] if to_fetch else ""
-    about = path.stat()
-    return _file_digest(path, about.st_size, about.st_mtime_ns)
+    return sha256(path)[:16]
 
 
-@functools.cache
-def _file_digest(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+def identity(config, fingerprint: str) -> str:
+    """16 hex digits over all that a run's numbers come from: its knobs, the method's code, the dataset's fingerprint and
+    the pretrained weights. A record that holds them needs no new run."""
+    return digest([config.hash, code_hash(), fingerprint, weights_digest(config)])
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

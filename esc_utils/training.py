@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import allocator, checkpoint, provenance, runs
-from .config import RunConfig, digest
+from .config import RunConfig
 from .errors import UserError
 from .evaluation import metrics, predict, scored
 from .graphs import StepGraph, optimizer_too, usable
@@ -32,7 +32,7 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
     and data is returned as it is. UserError for whatever a user can mend, with nothing half-written."""
     dataset = open_dataset(config)
     folds = split(config, dataset)
-    identity = digest([config.hash, provenance.code_hash(), dataset.fingerprint, provenance.weights_digest(config)])
+    identity = provenance.identity(config, dataset.fingerprint)
     folder, state = runs.folder(config), None
     with runs.claim(folder):
         if runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import RunConfig, cache_folder, data_folder
+from .config import RunConfig, cache_folder, data_folder, digest, place
+from .contents import digests, state
 from .errors import UserError
 from .index import CLASSES as CLASSES  # and again from here: a dataset's classes
 from .index import FOLDS, read_index
@@ -72,16 +73,17 @@ def open_dataset(config: RunConfig) -> Dataset:
             raise UserError(
                 f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere, or free some space"
             ) from None
-        dataset = load(folder)
     else:
-        dataset = load(find_dataset(config.data_dir), config.allow_partial)
+        folder = find_dataset(config.data_dir)
+    memory = cache_folder(config) / f"contents-{digest(str(folder))}.json"
+    dataset = load(folder, config.allow_partial and config.dataset != "synthetic", memory)
     return by_index(dataset) if config.fold_assignment == "by_index" else dataset
 
 
 def find_dataset(data_dir: str = "") -> Path:
     """Folder of UrbanSound8K: `data_dir`, else data/UrbanSound8K of the project, else Kaggle's two mounts."""
     if data_dir:
-        return Path(data_dir).expanduser()
+        return place(data_dir)
     own = data_folder() / "UrbanSound8K"
     for candidate in (own, *map(Path, os.environ.get("ESC_KAGGLE_INPUT", ":".join(KAGGLE)).split(":"))):
         if candidate.is_dir():
@@ -91,10 +93,11 @@ def find_dataset(data_dir: str = "") -> Path:
     )
 
 
-def load(root: Path | str, allow_partial: bool = False) -> Dataset:
+def load(root: Path | str, allow_partial: bool = False, memory: Path | None = None) -> Dataset:
     """Index the dataset at `root`, in the official layout (audio/foldN, metadata/UrbanSound8K.csv) or Kaggle's (foldN and
     UrbanSound8K.csv at the root). UserError where the folder, the CSV, a fold or a clip is missing or inconsistent;
-    `allow_partial` accepts missing clips and reports them in `missing`."""
+    `allow_partial` accepts missing clips and reports them in `missing`. The fingerprint is made of the CSV and of what is in
+    every clip; `memory`: a file that keeps the clips' digests, so that only what has changed is read again."""
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"no dataset folder {root}: unpack UrbanSound8K there, or give its folder as data_dir")
@@ -108,19 +111,19 @@ def load(root: Path | str, allow_partial: bool = False) -> Dataset:
     else:
         raise UserError(f"no metadata/UrbanSound8K.csv or UrbanSound8K.csv in {root}: is it the folder of UrbanSound8K?")
     clips = read_index(csv)
-    sizes, blocked = _sizes(audio)
-    if blocked:
-        raise UserError(f"folder {blocked} cannot be read: give yourself read permission (chmod u+rx)")
+    states = _states(audio)
     keys = ["fold" + str(fold) + "/" + file for fold, file in zip(clips["fold"], clips["file"], strict=True)]
     clips["path"] = [str(audio / key) for key in keys]
-    there = np.array([key in sizes for key in keys], dtype=bool)
+    there = np.array([key in states for key in keys], dtype=bool)
     missing = clips.loc[~there].groupby("fold").size().to_dict()
     if missing and not allow_partial:
         total = ", ".join(f"fold {fold}: {count}" for fold, count in missing.items())
-        example = clips.loc[~there, "path"].iloc[0]
+        lacking = clips.loc[~there, "path"]
+        links = sum(map(os.path.islink, lacking))
+        remedy = f"fetch what {links} links point at (git annex get, dvc pull)" if links else "unpack the archive again"
         raise UserError(
-            f"{sum(missing.values())} of {len(clips)} clips are missing in {audio} ({total}; first: {example}): "
-            "unpack the archive again, or set allow_partial: true to go on with what is there"
+            f"{sum(missing.values())} of {len(clips)} clips are missing in {audio} ({total}; first: {lacking.iloc[0]}): "
+            f"{remedy}, or set allow_partial: true to go on with what is there"
         )
     if not there.any():
         raise UserError(f"none of the {len(clips)} clips that {csv} names is in {audio}: unpack the archive again")
@@ -129,8 +132,9 @@ def load(root: Path | str, allow_partial: bool = False) -> Dataset:
     synthesised = marker.is_file() and _says_synthesised(marker)
     identity = hashlib.sha256(csv.read_bytes())
     identity.update(marker.read_bytes() if synthesised else b"")
-    for key in sorted(key for key, present in zip(keys, there, strict=True) if present):
-        identity.update(f"{key} {sizes[key]}\n".encode())
+    present = {key: states[key] for key in sorted(keys) if key in states}
+    for key, content in digests(audio, present, memory).items():
+        identity.update(f"{key} {content}\n".encode())
     return Dataset(root, clips, synthesised, identity.hexdigest()[:16], {int(k): int(v) for k, v in missing.items()})
 
 
@@ -141,18 +145,32 @@ def _says_synthesised(marker: Path) -> bool:
         raise UserError(f"{marker} is damaged ({error}): delete the folder, a synthesised dataset is made again") from None
 
 
-def _sizes(audio: Path) -> tuple[dict[str, int], Path | None]:
-    sizes = {}
+def _states(audio: Path) -> dict[str, tuple[int, int, int]]:
+    """Size and times of every WAV in the folds' folders. What is no file (a folder, a link to nowhere) is left out, so that
+    it costs no clip but its own."""
+    found = {}
     for fold in FOLDS:
         folder = audio / f"fold{fold}"
         try:
-            with os.scandir(folder) as entries:
-                sizes |= {f"fold{fold}/{e.name}": e.stat().st_size for e in entries if e.name.endswith(".wav")}
+            for path in folder.iterdir():
+                if path.suffix == ".wav" and (about := _state(path)):
+                    found[f"fold{fold}/{path.name}"] = about
         except FileNotFoundError:
             continue
-        except PermissionError:
-            return sizes, folder
-    return sizes, None
+        except OSError as error:
+            remedy = "give yourself read permission (chmod u+rx)" if isinstance(error, PermissionError) else "mend its disk"
+            remedy = "remove it, unpack the archive again" if isinstance(error, NotADirectoryError) else remedy
+            raise UserError(f"folder {folder} cannot be read ({error.strerror}): {remedy}") from None
+    return found
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        return state(path.stat())
+    except PermissionError:
+        raise
+    except OSError:  # a link to nowhere, or to itself
+        return None
 
 
 def by_index(dataset: Dataset) -> Dataset:

@@ -161,3 +161,16 @@ BAD_AUDIO = {
 def test_bad_audio(case, tmp_path):
     spoil(case, tmp_path / "clip.wav")
     refused(lambda: features.decode(tmp_path / "clip.wav"), str(tmp_path / "clip.wav"), BAD_AUDIO[case])
+
+
+@pytest.mark.parametrize("factor", [2.0**15, -(2.0**23), 1e12, 1e25])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_absurd_samples_name_their_file(factor, rate, tmp_path):
+    """Integers marked as float, and damage that is finite."""
+    soundfile.write(tmp_path / "clip.wav", (tone(rate) * factor).astype(np.float32), rate, "FLOAT")
+    refused(lambda: features.decode(tmp_path / "clip.wav"), "clip.wav", "full scale is 1", "replace it")
+
+
+def test_a_float_file_may_go_beyond_full_scale(tmp_path):
+    soundfile.write(tmp_path / "clip.wav", (tone(16000) * 8).astype(np.float32), 16000, "FLOAT")
+    assert np.abs(features.decode(tmp_path / "clip.wav")).max() == pytest.approx(4, rel=1e-3)

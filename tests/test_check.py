@@ -5,13 +5,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import namedtuple
+from collections import Counter, namedtuple
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from esc_suite.run import check, download
+from esc_suite.run import check, check_data, download
 from esc_utils import urbansound
 from esc_utils.errors import UserError
 
@@ -209,11 +210,37 @@ def test_dataset_that_leaks(project, data):
 
 
 def test_full_part_decodes_clips(project, data):
-    _, decoded = every("dataset", "lite", quick=False, data_dir=str(data))
+    _, official, decoded = every("dataset", "lite", quick=False, data_dir=str(data))
+    assert official[0] == "warn" and "0 of 10 clips that are there are official; 10 differ" in official[1]
     assert decoded == ("ok", "one clip of each fold decoded, 1.0 s")
     (data / "audio" / "fold7" / "7-3-0-0.wav").write_text("no audio")
     status, text = every("dataset", "lite", quick=False, data_dir=str(data))[-1]
     assert status == "fail" and "7-3-0-0.wav" in text
+
+
+def test_which_clips_are_the_published_ones(project, data, monkeypatch, tmp_path):
+    published = tmp_path / "published.tsv"
+    lines = ["# what it is", "fold\tslice_file_name\tsha256\tbytes"]
+    for path in sorted((data / "audio").glob("fold*/*.wav")):
+        lines.append(f"{path.parent.name}\t{path.name}\t{hashlib.sha256(path.read_bytes()).hexdigest()}\t0")
+    published.write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(check_data, "OFFICIAL", published)
+    every_line = partial(every, "dataset", "lite", quick=False, data_dir=str(data))
+    assert every_line()[1] == ("ok", "10 of 10 official")
+    clip = data / "audio" / "fold4" / "4-3-0-0.wav"
+    clip.write_bytes(clip.read_bytes()[:-2] + b"\1\1")  # as many bytes as before
+    status, text = every_line()[1]
+    assert status == "warn" and "9 of 10 clips that are there are official; 1 differ" in text and clip.name in text
+    clip.unlink()
+    status, text = every_line()[1]
+    assert status == "warn" and "9 of 9 clips that are there are official; 1 of 10 are not there" in text
+
+
+def test_the_list_of_published_clips_is_whole():
+    lines = [line.split("\t") for line in check_data.OFFICIAL.read_text().splitlines()[2:]]
+    folds = Counter(int(fold.removeprefix("fold")) for fold, *_ in lines)
+    assert folds == urbansound.FOLD_SIZES and len({name for _, name, *_ in lines}) == len(lines) == 8732
+    assert all(len(digest) == 64 and int(digest, 16) for _, _, digest, _ in lines)
 
 
 def test_pann_weights(project, monkeypatch, tmp_path):

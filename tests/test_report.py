@@ -182,6 +182,17 @@ def test_user_errors_are_one_line(outputs, tmp_path, capsys):
         report.write(outputs, "nonsense")
 
 
+@pytest.mark.parametrize("stray", ["._{}", ".ipynb_checkpoints/{}", ".{}.icloud"])
+def test_hidden_files_of_other_programs_are_no_figures(stray, outputs):
+    before = report.collect(outputs, "quick")
+    kinds = [(path, path.name) for path in (outputs / "quick").rglob("*") if path.suffix in (".png", ".ipynb", ".json")]
+    for path, name in kinds:
+        beside = path.parent / stray.format(name)
+        beside.parent.mkdir(exist_ok=True)
+        beside.write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X        ")
+    assert kinds and report.collect(outputs, "quick") == before
+
+
 def test_text_contrast():
     css = (Path(report.__file__).parent / "assets" / "style.css.j2").read_text()
     backgrounds = ["#fff", *re.findall(r"background: (#\w+)", css), *re.findall(r"--soft: (#\w+)", css)]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-OUTPUTS = "reader's outputs"  # as folders are called
+OUTPUTS = 'reader\'s $HOME 2024_01: "a" #b, 50%'  # as folders are called
 TABLE2 = {
     "cnn14_table2", "pann_table2", "fixmatch_tau095", "fixmatch_tau095_nomixup", "pann_control", "pann_probe"
 }  # fmt: skip
@@ -35,7 +35,7 @@ def project(tmp_path_factory):
 def drive(project, *words):
     environment = os.environ | {"PYTHONPATH": str(project)}
     environment.pop("ESC_ROOT", None)
-    command = [sys.executable, "workflow/drive.py", "--profile", "tiny", "--outputs", OUTPUTS, *words]
+    command = [sys.executable, "workflow/drive.py", "--profile", "tiny", f"--outputs={OUTPUTS}", *words]
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
 
 
@@ -83,6 +83,49 @@ def test_table_and_progress(trained):
 
 def test_second_time_there_is_nothing_to_do(trained):
     assert would_run(trained[0], "--tables", "2") == (set(), 0)
+
+
+def test_without_snakemake_s_notes_the_records_decide(trained):
+    project = trained[0]
+    shutil.rmtree(project / ".snakemake")
+    assert would_run(project, "--tables", "2") == (set(), 0)
+    path = project / "params" / "experiments" / "fixmatch_tau095_nomixup.yaml"
+    original = path.read_text()
+    path.write_text(original + "tau: 0.9\n")
+    shutil.rmtree(project / ".snakemake")
+    assert would_run(project, "--tables", "2")[0] == {"fixmatch_tau095_nomixup"}
+    path.write_text(original)
+
+
+def test_outputs_carried_elsewhere_are_finished_there(trained, tmp_path):
+    """Without their times, and on their way under another name."""
+    project = trained[0]
+    shutil.copytree(project / OUTPUTS, tmp_path / "~007", copy_function=shutil.copyfile)
+    assert would_run(project, "--tables", "2", f"--outputs={tmp_path / '~007'}")[0] == set()
+    record = tmp_path / "~007" / "tiny/runs/pann_control/fold1_seed0/metrics.json"
+    made = json.loads(record.read_text())
+    made["provenance"]["identity"] = "0" * 16  # of other data, say
+    record.write_text(json.dumps(made))
+    assert would_run(project, "--tables", "2", f"--outputs={tmp_path / '~007'}")[0] == {"pann_control"}
+
+
+def test_data_decide_by_their_content(trained):
+    project = trained[0]
+    (clip, *_) = sorted((project / OUTPUTS / "cache").glob("synthetic-*/audio/fold2/*.wav"))
+    original = clip.read_bytes()
+    clip.write_bytes(original)  # at another time
+    assert would_run(project, "--tables", "2") == (set(), 0)
+    clip.write_bytes(original[:-2] + b"\1\1")
+    assert would_run(project, "--tables", "2")[0] == TABLE2
+    clip.write_bytes(original)
+    assert would_run(project, "--tables", "2") == (set(), 0)
+
+
+@pytest.mark.parametrize("name", ["1e3", "-x", "null #1"])
+def test_results_are_where_they_were_asked_for(project, name):
+    done = drive(project, f"--outputs={name}", "--tables", "2", "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project / name / "tiny" / ".workflow.json").is_file()
 
 
 def test_changed_sentence_retrains_nothing_and_changed_code_does(trained):
@@ -164,6 +207,9 @@ def test_another_seed_trains_its_own_runs_and_the_table_shows_the_spread(trained
         (["--profile", "quickk"], "no profile 'quickk'"),
         (["--profile", "lite", "--data", "/nowhere/at/all"], "no dataset folder /nowhere/at/all"),
         (["--tables", "9"], "no such table"),
+        (["--outputs={outputs}"], "which Snakemake reads"),
+        (["--outputs=s3://bucket/results"], "is an address"),
+        (["--outputs=~nobody-of-that-name/x"], "no home folder is known"),
     ],
 )
 def test_user_errors_are_one_line(project, words, expected):

@@ -1,8 +1,10 @@
 """Rendered notebooks as HTML pages that need nothing else: figures inside, each with its text alternative.
 
 python tools/page.py NOTEBOOK.ipynb ...     writes NOTEBOOK.html beside each; plain nbconvert drops the alternatives
+python tools/page.py --profile P --outputs DIR     of every notebook there
 """
 
+import argparse
 import html
 import sys
 from pathlib import Path
@@ -10,6 +12,12 @@ from pathlib import Path
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat.reader import NotJSONError
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from esc_utils import config
+from esc_utils.contents import visible
+from esc_utils.errors import UserError, exit_with
 
 
 class DescribedImages(Preprocessor):
@@ -38,9 +46,24 @@ def page(notebook: Path) -> Path:
     return path
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--outputs", default="")
+    options = parser.parse_args()
+    with exit_with():
+        folder = config.place(options.outputs or "outputs") / options.profile
+        notebooks = options.notebooks or visible(folder, "*.ipynb")
+        if not notebooks:
+            raise UserError(f"no rendered notebook in {folder}: run make tables PROFILE={options.profile} first")
+        for notebook in notebooks:
+            try:
+                print(page(notebook))
+            except (OSError, NotJSONError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"no page of {notebook} ({reason}): `make tables` renders the notebooks") from None
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        try:
-            print(page(Path(name)))
-        except (OSError, NotJSONError) as error:
-            sys.exit(f"error: no page of {name} ({' '.join(str(error).split())[:200]}): `make tables` renders the notebooks")
+    main()

@@ -161,12 +161,12 @@ def report(found: Comparison, committed: Path) -> str:
     return "\n".join([*lines, DIGITS])
 
 
-def train(options, outputs: Path, tables: str) -> None:
+def train(options, outputs: str, tables: str) -> None:
     """Run the workflow into a folder of its own, relative to the project; UserError where it fails."""
-    if (config.working_root() / outputs / DONE).is_file():
-        shutil.rmtree(config.working_root() / outputs)
-    words = ["--profile", options.profile, "--outputs", str(outputs), "--data", options.data, "--tables", tables]
-    words += ["--jobs", str(options.jobs)] if options.jobs else []
+    if (config.place(outputs) / DONE).is_file():
+        shutil.rmtree(config.place(outputs))
+    words = [f"--profile={options.profile}", f"--outputs={outputs}", f"--data={options.data}", f"--tables={tables}"]
+    words += [f"--jobs={options.jobs}"] if options.jobs else []
     if subprocess.run([sys.executable, "workflow/drive.py", *words], cwd=ROOT).returncode:
         raise UserError(f"not every run of {outputs} ended: the same command goes on where it stopped")
 
@@ -176,9 +176,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="quick", choices=sorted(pages.SHOWN))
     parser.add_argument("--data", default="", help="folder of UrbanSound8K")
     parser.add_argument("--tables", default="", help="comma-separated numbers (default: 2 to 5, and the claims)")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"))
+    parser.add_argument("--outputs", default="")
     parser.add_argument("--jobs", type=int, help="runs at a time (default: as many as cores)")
-    parser.add_argument("--compare-only", type=Path, metavar="DIR", help="an outputs folder: compare it, train nothing")
+    parser.add_argument("--compare-only", default="", metavar="DIR", help="an outputs folder: compare it, train nothing")
     options = parser.parse_args(argv)
     with exit_with():
         return reproduce(options)
@@ -196,13 +196,13 @@ def reproduce(options) -> int:
     if not set(numbers) <= set(known):
         raise UserError(f"no committed table {options.tables}: choose from {', '.join(map(str, known))}")
     outputs = options.compare_only
-    if outputs is None:
+    if not outputs:
         name = f"table{'-'.join(map(str, numbers))}" if options.tables else "all"
-        outputs = options.outputs / "reproduced" / f"{options.profile}-{name}"
+        outputs = f"{options.outputs or 'outputs'}/reproduced/{options.profile}-{name}"
         train(options, outputs, ",".join(map(str, numbers)) if options.tables else "")
-        outputs = config.working_root() / outputs
+    outputs = config.place(outputs)
     found = compare(committed, outputs / options.profile, numbers, with_claims=not options.tables)
-    if options.compare_only is None:
+    if not options.compare_only:
         (outputs / DONE).touch()
     print(report(found, committed))
     return 1 if found.lines else 0

@@ -5,18 +5,23 @@ python workflow/drive.py --profile quick [--data DIR] [--outputs DIR] [--tables 
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 NODE_THREADS = 4  # of a cluster job that may use many
+SETTINGS = ".workflow.json"  # in outputs/<profile>: what Snakemake is told
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from esc_suite.run import environment, gpus, plan, together, warm  # noqa: E402
-from esc_utils import config, limits, locks, runs  # noqa: E402
+from esc_suite.run.finished import Finished, rendered  # noqa: E402
+from esc_utils import config, limits, locks, provenance  # noqa: E402
 from esc_utils.errors import UserError, exit_with  # noqa: E402
+from esc_utils.files import write_atomic  # noqa: E402
 
 
 def main() -> int:
@@ -35,7 +40,6 @@ def main() -> int:
 
 
 def drive(options) -> int:
-    data = str(Path(options.data).expanduser().resolve()) if options.data else ""
     known = sorted(plan.tables())
     asked = set(options.tables.split(",")) if options.tables else set(map(str, known))
     if not asked <= set(map(str, known)):
@@ -46,62 +50,119 @@ def drive(options) -> int:
     ways = sorted(path.parent.name for path in (ROOT / "workflow" / "profiles").glob("*/config.yaml"))
     if options.workflow_profile not in ways:
         raise UserError(f"no workflow profile '{options.workflow_profile}': choose from {', '.join(ways)}")
-    places = {"outputs": options.outputs} | ({"data_dir": data} if data else {})
+    places = {"outputs": options.outputs} | ({"data_dir": options.data} if options.data else {})
     base = config.for_run(options.profile, "", **places)
-    plan.whole_folds(base)  # a missing dataset or fold is said here, in one line
     folder = config.outputs_folder(base)
+    passable(folder)
+    valid = plan.whole_folds(base)  # a missing dataset or fold is said here, in one line
     check = [sys.executable, "-m", "esc_suite", "check", "--quick"]
-    check += ["--profile", options.profile, "--outputs", options.outputs]
-    checked = subprocess.run([*check, *(["--data", data] if data else [])], cwd=ROOT, capture_output=True, text=True)
+    check += [f"--profile={options.profile}", f"--outputs={options.outputs}", f"--data={options.data}"]
+    checked = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     if checked.returncode:
         failed = [line.split(maxsplit=2)[1:] for line in checked.stdout.splitlines() if line.startswith("fail ")]
         lines = [f"error: {name}: {text}" for name, text in failed]
         print("\n".join(lines) or checked.stderr, file=sys.stderr)
         return 1
+    for line in checked.stdout.splitlines():
+        if line.split()[:2] == ["warn", "dataset"]:  # clips that are missing are never left out without a word
+            print(f"note: {line.split(maxsplit=2)[2]}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     with locks.hold(ROOT / ".snakemake-driver.lock", "another `make tables` is running in this checkout: wait, or stop it"):
-        forget_half_runs(folder)
-        status = snakemake(options, data, wanted)
+        stale = hand_over(options, base, valid, places, wanted)
+        status = snakemake(options, folder, stale)
     if status == 0 and not options.dry_run:
         tell_sensitivity(folder) if options.sensitivity else tell(folder, wanted, known)
     return status
 
 
-def forget_half_runs(folder: Path) -> None:
-    """A rendered notebook whose record was deleted is no result: let the workflow make both again."""
-    for notebook in folder.glob("runs/*/*/notebook.ipynb"):
-        if not runs.complete(notebook.parent):
-            notebook.unlink()
+def passable(folder: Path) -> None:
+    """UserError for the few names that cannot be handed on as they are."""
+    if marks := sorted(set("{}") & set(str(folder))):
+        raise UserError(f"outputs {str(folder)!r} has {' '.join(marks)} in its name, which Snakemake reads: name it without")
+    if os.pathsep in str(ROOT):
+        raise UserError(f"the checkout's own path {str(ROOT)!r} has '{os.pathsep}' in it, which parts paths: move it")
 
 
-def snakemake(options, data: str, wanted: list[int]) -> int:
-    tables = ",".join(map(str, wanted))
-    values = [f"profile={options.profile}", f"outputs={options.outputs}", f"tables={tables}"]
+def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[int]) -> list[str]:
+    """Write what Snakemake is to do into one file (SETTINGS); the files that are stale, whatever their times say."""
+    folder, tables = config.outputs_folder(base), plan.tables()
+    jobs = {n: plan.jobs(tables[n], list(valid), base.seeds) if n > 1 else [] for n in tables}
+    jobs["sensitivity"] = plan.sensitivity_jobs(list(valid), base.seeds)
+    asked = ["sensitivity"] if options.sensitivity else wanted
+    knobs = plan.configs(options.profile, sorted({job for n in asked for job in jobs[n]}), valid, **places)
+    given = " ".join(f"-r {key} {quote(value)}" for key, value in places.items())
+    slurm = options.workflow_profile != "default"
+    cores = NODE_THREADS if slurm else options.jobs or limits.cores()
+    # The machine that submits to a cluster has none of its GPUs: the paper's scale asks for one in any case.
+    gpu = int(base.device != "cpu" and (options.profile == "paper" or bool(gpus.devices())))
+    settings = {
+        "out": str(folder), "wanted": wanted, "tables": sorted(tables), "books": plan.SUITE,
+        "records": {n: [job.name for job in jobs[n]] for n in jobs},
+        "runs": {job.name: run_settings(options.profile, job, of, given) for job, of in knobs.items()},
+        "place": f"--outputs={quote(options.outputs)} --profile={quote(options.profile)}",
+        "data": f"--data={quote(options.data)}", "given": f"{layers(options.profile, '')} {given}",
+        "threads": cores, "run_threads": base.threads or cores, "mem_mb": plan.RUN_MB, "gpus": gpu,
+        "on_gpu": f"{quote(sys.executable)} -m esc_suite.run.gpus" if gpu and base.device in ("auto", "cuda") else "",
+    }  # fmt: skip
+    write_atomic(folder / SETTINGS, json.dumps(settings, indent=1).encode())
+    known = Finished(folder)
+    notebooks = {job.name: folder / "runs" / job.name / "notebook.ipynb" for job in knobs}
+    left = {job: of for job, of in knobs.items() if not known.run(job.name, of)}
+    stale = [notebooks[job.name] for job in left if notebooks[job.name].exists()]
+    for of in {of.network: of for of in left.values()}.values():
+        stamp = folder / ".stores" / of.network
+        stale += [stamp] if stamp.exists() and not known.store(of) else []
+    if not options.sensitivity and wanted == sorted(tables):
+        books = {folder / "notebooks" / f"{name}.ipynb": f"{name}.ipynb" for name in plan.SUITE}
+        stale += [path for path, name in books.items() if path.exists() and not rendered(name, path)]
+    return [str(path) for path in [*stale, *renew_reporting(options, base, asked)]]
+
+
+def run_settings(profile: str, job: plan.Job, knobs, given: str) -> dict:
+    own = f"-p train_fold {job.fold} -p valid_fold {knobs.valid_fold} -p seed {job.seed}"
+    notebook = f"notebooks/{plan.NOTEBOOKS[knobs.method]}.ipynb"
+    return {"notebook": notebook, "network": knobs.network, "given": f"{layers(profile, job.experiment)} {given} {own}"}
+
+
+def layers(profile: str, experiment: str) -> str:
+    return " ".join(f"-f {quote(file)}" for file in plan.parameter_files(profile, experiment))
+
+
+def renew_reporting(options, base, asked: list) -> list[Path]:
+    """What tables, claims, rendered notebooks and report are made by, as a file that is written anew when it changes. A
+    dry run leaves it as it is; the tables that are stale by it."""
+    path = config.outputs_folder(base) / ".reporting"
+    made_by = [provenance.folder_hash(ROOT / "esc_suite", "tables/assets/*.j2"), provenance.code_hash(), base.hash]
+    now = config.digest(made_by).encode()
+    if path.exists() and (path.read_bytes() == now or options.dry_run):
+        tables = [path.parent / "tables" / f"{'' if n == 'sensitivity' else 'table'}{n}.csv" for n in asked]
+        return [table for table in tables if path.read_bytes() != now and table.exists()]
+    write_atomic(path, now)
+    return []
+
+
+def snakemake(options, folder: Path, stale: list[str]) -> int:
     limit = ["--cores", str(options.jobs or limits.cores())]
     if options.workflow_profile != "default":
-        values.append(f"threads={NODE_THREADS}")
         limit = ["--jobs", str(options.jobs)] if options.jobs else []
-    words = [
-        sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", *limit,
-        "--workflow-profile", f"workflow/profiles/{options.workflow_profile}", "--logger", "esc",
-        "--config", *values, *([f"data={data}"] if data else []),
-    ]  # fmt: skip
+    start = [sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--configfile", str(folder / SETTINGS)]
+    words = [*start, *limit, "--workflow-profile", f"workflow/profiles/{options.workflow_profile}", "--logger", "esc"]
     if options.workflow_profile == "default":
         # One run a GPU at a time, and no more runs at once than the memory holds; one in any case.
         most = {"gpu": max(1, len(gpus.devices())), "mem_mb": max(plan.RUN_MB, limits.memory() // limits.MIB)}
         words += ["--resources", *(f"{name}={value}" for name, value in most.items())]
+    if stale:
+        words += ["--forcerun", *stale]
     if options.dry_run:
         words.append("--dry-run")
-    if options.sensitivity:
-        words += ["--", "sensitivity"]
+    words += ["--", "sensitivity" if options.sensitivity else "all"]
     own = environment.settled(ROOT / ".snakemake" / "home")
     own |= {
         "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", ""),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "workflow"), os.environ.get("PYTHONPATH", "")]).rstrip(":"),
     }
-    unlock = [*words[:5], "--unlock", "--cores", "1", "--config", *values, *([f"data={data}"] if data else [])]
     if any((ROOT / ".snakemake" / "locks").glob("*")):  # ours is held, so these are of a killed one
-        subprocess.run(unlock, cwd=ROOT, env=own, capture_output=True)
+        subprocess.run([*start, "--unlock", "--cores", "1"], cwd=ROOT, env=own, capture_output=True)
     if options.dry_run:
         return subprocess.run(words, cwd=ROOT, env=own).returncode
     if options.workflow_profile != "default":

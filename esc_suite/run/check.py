@@ -14,32 +14,19 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from esc_suite.run.check_base import Line, Setup, existing, require_writable, some
+from esc_suite.run.check_data import dataset, weights
 from esc_suite.run.lock import lock_problems, needs, project, read_lock
 from esc_utils import config as configuration
+from esc_utils import limits
 from esc_utils.errors import UserError
-from esc_utils.paths import ASSETS, mn04_file
 
 FREE_GB = {"quick": 1, "lite": 3, "paper": 8}  # feature store, run records, checkpoints
 GB = 1e9
-
-
-class Line(NamedTuple):
-    status: str  # ok, warn or fail
-    name: str
-    text: str
-
-
-class Setup(NamedTuple):
-    """What is checked."""
-
-    config: configuration.RunConfig
-    root: Path
-    quick: bool
 
 
 def setup_of(profile: str = "quick", quick: bool = False, **overrides) -> Setup:
@@ -58,13 +45,16 @@ def _lines(check: Callable[[Setup], Iterator[Line]], setup: Setup) -> Iterator[L
         yield from check(setup)
     except UserError as problem:
         yield Line("fail", check.__name__, str(problem))
+    except OSError as problem:
+        text = f"{problem.filename} cannot be used ({problem.strerror}): mend its disk, or name another place"
+        yield Line("fail", check.__name__, text)
 
 
 # --- the checks: each yields lines, or raises UserError for a failure -------------------------------------------------
 
 
 def python(setup: Setup) -> Iterator[Line]:
-    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {limits.cores()} cores"
     wanted = project(setup.root)["requires-python"]
     if not Requirement(f"python{wanted}").specifier.contains(platform.python_version()):
         yield Line("fail", "python", f"{text}: this suite needs {wanted}, make the environment with such a Python")
@@ -95,9 +85,9 @@ def packages(setup: Setup) -> Iterator[Line]:
         if (found := _installed(need.name)) is not None and found not in need.specifier
     ]
     if unfit:
-        yield Line("warn", "packages", f"outside the supported versions: {_some(unfit)}; {remedy}")
+        yield Line("warn", "packages", f"outside the supported versions: {some(unfit)}; {remedy}")
     elif other:
-        yield Line("warn", "packages", f"not the tested versions: {_some(other)}; {remedy}")
+        yield Line("warn", "packages", f"not the tested versions: {some(other)}; {remedy}")
     else:
         yield Line("ok", "packages", f"the {len(locked)} locked versions")
 
@@ -153,88 +143,6 @@ def device(setup: Setup) -> Iterator[Line]:
         yield Line("warn" if _driver() else "ok", "device", text + _driver(": mend the driver, or leave it"))
 
 
-def dataset(setup: Setup) -> Iterator[Line]:
-    from esc_utils import urbansound
-
-    if setup.config.dataset == "synthetic":
-        yield Line("ok", "dataset", "synthesised on first use, no download")
-        return
-    found = urbansound.load(urbansound.find_dataset(setup.config.data_dir), setup.config.allow_partial)
-    urbansound.leak_check(found)
-    sizes = found.clips["fold"].value_counts().to_dict()
-    layout = "official" if (found.root / "metadata").is_dir() else "Kaggle's"
-    text = f"{found.root}: {layout} layout, {len(found.clips)} clips in {len(sizes)} folds"
-    if found.synthesised:
-        yield Line("warn", "dataset", f"{text}: synthesised, not UrbanSound8K; give another folder with --data")
-    elif odd := [
-        f"fold {k} has {sizes.get(k, 0)}, not {n}" for k, n in urbansound.FOLD_SIZES.items() if sizes.get(k, 0) != n
-    ]:
-        yield Line("warn", "dataset", f"{text}: not the whole UrbanSound8K ({_some(odd)}); `make data` gets it")
-    else:
-        yield Line("ok", "dataset", f"{text}, as published")
-    if not setup.quick:
-        from esc_utils.features import decode
-
-        clips = found.clips.groupby("fold").first()["path"]
-        seconds = sum(len(decode(path)) for path in clips) / 16000
-        yield Line("ok", "audio", f"one clip of each fold decoded, {seconds:.1f} s")
-
-
-def weights(setup: Setup) -> Iterator[Line]:
-    settings = setup.config
-    given = Path(settings.weights_path).expanduser() if settings.weights_path else None
-    if not settings.pretrained:
-        return
-    if settings.backbone == "pann":
-        from esc_suite.run.download import SOURCES
-
-        source = SOURCES["weights"]
-        path = given or configuration.data_folder() / source.name
-        if not path.is_file():
-            raise UserError(f"no {path}: run `make data`, or put {source.name} there ({source.checksum})")
-        if setup.quick:
-            yield Line("ok", "weights", f"{path} is there")
-            return
-        import pooch
-
-        kind, expected = source.checksum.split(":")
-        if pooch.file_hash(str(path), alg=kind) == expected:
-            yield Line("ok", "weights", f"{path}, {kind} as published")
-        else:
-            yield Line("warn", "weights", f"{path} is not the published file ({kind} differs): rows will say PANN for it")
-    elif settings.backbone == "synthesised":
-        path = given or ASSETS / "backbone.safetensors"
-        if not path.is_file():
-            raise UserError(f"no {path}: it is part of the project, check it out or install again")
-        yield Line("ok", "weights", f"{path.name} (synthesised audio), shipped")
-    else:
-        yield from _mn04(given, setup.quick)
-
-
-def _mn04(given: Path | None, quick: bool) -> Iterator[Line]:
-    """mn04's weights: there, or to be fetched into a folder that can be written."""
-    from esc_suite.run.download import SOURCES
-
-    path, source = given or mn04_file(), SOURCES["mn04"]
-    if given and not given.is_file():
-        raise UserError(f"no mn04 weights at {given}: mend weights_path, or leave it empty to have them fetched")
-    if not path.is_file():
-        _require_writable(path.parent, f"put {source.name} somewhere and name it in weights_path ({source.url()})")
-        text = f"no {path} yet: `make data PROFILE=lite` or the first run fetches it (4 MB, from {source.url()})"
-        yield Line("warn", "weights", text)
-    elif quick:
-        yield Line("ok", "weights", f"{path} is there")
-    else:
-        import pooch
-
-        from esc_utils.standins.mn04 import Mn04, load_mn04
-
-        load_mn04(Mn04(10), path)
-        published = pooch.file_hash(str(path)) == source.checksum.split(":")[1]
-        text = f"{path} loads, " + ("sha256 as known" if published else "but is another file than the known one (sha256)")
-        yield Line("ok" if published else "warn", "weights", text)
-
-
 def memory(setup: Setup) -> Iterator[Line]:
     """Free memory, against what the workflow sets aside for a run."""
     if setup.quick:
@@ -251,10 +159,10 @@ def memory(setup: Setup) -> Iterator[Line]:
 
 def outputs(setup: Setup) -> Iterator[Line]:
     folder = configuration.outputs_folder(setup.config)
-    _require_writable(folder, "set outputs (OUTPUTS= for make) to a folder of yours")
-    _require_writable(configuration.cache_folder(setup.config), "set outputs or cache_dir to a folder of yours")
+    require_writable(folder, "set outputs (OUTPUTS= for make) to a folder of yours")
+    require_writable(configuration.cache_folder(setup.config), "set outputs or cache_dir to a folder of yours")
     need = FREE_GB.get(setup.config.profile, 1)
-    free = shutil.disk_usage(_existing(folder)).free / GB
+    free = shutil.disk_usage(existing(folder)).free / GB
     text = f"{folder} is writable, {free:.0f} GB free"
     if free < need:
         raise UserError(f"{text}, profile {setup.config.profile} needs about {need} GB: free some, or set outputs elsewhere")
@@ -295,25 +203,6 @@ def _version_file(package: str) -> dict | None:
     return {"version": version[1] if version else _installed(package), "cuda": cuda[1] if cuda else None}
 
 
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def _require_writable(folder: Path, remedy: str) -> None:
-    """Try it, for real: permission bits say little on network disks and for root. Leaves no new folder behind."""
-    nearest = _existing(folder)
-    probe = nearest / f".esc-check-{os.getpid()}"
-    try:
-        probe.write_bytes(b"x")
-        probe.unlink()
-    except OSError as problem:
-        raise UserError(f"cannot write to {nearest} ({problem.strerror}): {remedy}") from None
-
-
-def _some(items: list[str], most: int = 3) -> str:
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m esc_suite check", description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="quick", help="quick (default), lite or paper")
@@ -324,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         overrides = {"data_dir": args.data} if args.data else {}
-        overrides |= {"outputs": str(Path(args.outputs).resolve())} if args.outputs else {}
+        overrides |= {"outputs": args.outputs} if args.outputs else {}
         overrides |= {"allow_partial": True} if args.allow_partial else {}
         lines = run(setup_of(args.profile, args.quick, **overrides))
     except UserError as problem:

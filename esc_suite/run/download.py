@@ -159,7 +159,8 @@ def missing_clips(root: Path) -> list[str] | None:
     named = {line.split(",", 1)[0] for line in lines if ".wav," in line}
     if not named:
         return None
-    present = {path.name for top in (root / "audio", root) for path in top.glob("fold*/*.wav")}
+    found = (path for top in (root / "audio", root) for path in top.glob("fold*/*.wav"))
+    present = {path.name for path in found if path.is_file()}  # no link to nowhere
     return sorted(named - present)
 
 

@@ -2,6 +2,7 @@
 line, kernels are this environment's own whatever a person has set up, and they talk over Unix sockets where there is a
 place for those, so that parallel runs never race for ports."""
 
+import ast
 import base64
 from contextlib import ExitStack
 from pathlib import Path
@@ -123,16 +124,32 @@ def _check_kernel(name: str) -> None:
 
 
 def _declared(nb) -> set[str]:
-    """Names that the notebook's own parameters cell sets."""
-    import ast
-
+    """Names that the notebook's own parameters cell sets; typed names, magics and shell lines are let stand, as Jupyter
+    does. UserError where the cell is no Python."""
     names = set()
     for cell in nb.cells:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            for node in ast.parse(cell.source).body:
-                if isinstance(node, ast.Assign):
-                    names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            for node in ast.walk(ast.parse(_plain_python(cell.source))):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    names.add(node.id)
     return names
+
+
+def _plain_python(source: str) -> str:
+    """A cell as IPython hands it to Python; of a cell magic such as %%time the lines under it, where they are Python."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    first, _, rest = source.lstrip().partition("\n")
+    magic = first.startswith("%%")
+    code = TransformerManager().transform_cell(rest if magic else source)
+    try:
+        ast.parse(code)
+    except SyntaxError as error:
+        if magic:
+            return ""
+        line = (error.text or "").strip()
+        raise UserError(f"the parameters cell is no Python ({error.msg}, line {error.lineno}: {line}): mend it") from None
+    return code
 
 
 def _check(passed: dict, declared: set[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from esc_suite.results.spec import read_spec
 from esc_utils import config
 from esc_utils.errors import UserError
-from esc_utils.urbansound import FOLDS, find_dataset, load
+from esc_utils.urbansound import FOLDS, open_dataset
 
 # The notebooks: that which papermill runs for a row, by its method; and those that are rendered once, with what they read.
 NOTEBOOKS = {
@@ -28,6 +28,11 @@ class Job:
     fold: int
     seed: int
 
+    @property
+    def name(self) -> str:
+        """Folder of its record, under runs/."""
+        return f"{self.experiment}/fold{self.fold}_seed{self.seed}"
+
 
 def tables() -> dict[int, dict]:
     """The tables of params/tables.yaml by number: title, folds, rows."""
@@ -46,7 +51,7 @@ def whole_folds(base: config.RunConfig) -> dict[int, int]:
     next whole fold otherwise [ledger 16]."""
     whole = list(FOLDS)
     if base.dataset == "urbansound8k":
-        dataset = load(find_dataset(base.data_dir), base.allow_partial)
+        dataset = open_dataset(base)
         there = set(dataset.clips["fold"])
         whole = [fold for fold in FOLDS if fold in there and not dataset.missing.get(fold)]
     if len(whole) < 2:
@@ -59,6 +64,16 @@ def jobs(table: dict, folds: list[int], seeds: list[int]) -> list[Job]:
     are there."""
     experiments = dict.fromkeys(row[key] for row in table["rows"] for key in ("experiment", "probe") if row.get(key))
     return [Job(e, fold, seed) for e in experiments for fold in table.get("folds", [1]) if fold in folds for seed in seeds]
+
+
+def configs(profile: str, wanted: list[Job], valid: dict[int, int], **places) -> dict[Job, config.RunConfig]:
+    """The config of each run; valid: training fold -> validation fold, as of `whole_folds`."""
+    of = {name: config.for_run(profile, name, **places).model_dump() for name in {job.experiment for job in wanted}}
+    found = {}
+    for job in wanted:
+        own = {"train_fold": job.fold, "valid_fold": valid[job.fold], "seed": job.seed}
+        found[job] = config.merge([(f"experiment {job.experiment}", of[job.experiment]), ("the workflow", own)])
+    return found
 
 
 def parameter_files(profile: str, experiment: str) -> list[str]:

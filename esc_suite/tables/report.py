@@ -19,6 +19,7 @@ from esc_suite.tables.render import environment
 from esc_suite.tables.view import lettered, notes_of, readable
 from esc_suite.tables.write import add_places
 from esc_utils import config, provenance, runs
+from esc_utils.contents import visible
 from esc_utils.errors import UserError, exit_with
 
 PICTURE = "tables_forest"  # of notebook 06: the page opens with it
@@ -104,7 +105,7 @@ def collect(outputs: Path, profile: str) -> dict:
         groups.setdefault(run.metrics["experiment"], []).append(_run_view(run, root))
     folder = root / "figures"
     own = {path for group in groups.values() for view in group for path in view["paths"]}
-    figures = [figure(path, folder) for path in sorted(folder.rglob("*.png")) if path not in own]
+    figures = [figure(path, folder) for path in visible(folder, "*.png") if path not in own]
     for shown in figures:
         made = shown["provenance"].get("code_hash")
         if made and made != code:
@@ -140,7 +141,7 @@ def _there(folder: Path, name: str) -> list[str]:
 
 def _notebooks(folder: Path, link: str) -> list[tuple[str, list[str]]]:
     """(name, links) of each rendered notebook of a folder, HTML copies included."""
-    names = sorted({path.stem for path in folder.glob("*.ipynb")} | {path.stem for path in folder.glob("*.html")})
+    names = sorted({path.stem for end in ("ipynb", "html") for path in folder.glob(f"[!.]*.{end}")})
     names = [name for name in names if not name.endswith(".running")]
     ends = ("html", "ipynb")
     return [(name, [f"{link}/{name}.{end}" for end in ends if (folder / f"{name}.{end}").is_file()]) for name in names]
@@ -151,7 +152,7 @@ def _run_view(run: runs.Run, root: Path) -> dict:
     metrics, settings = run.metrics, SimpleNamespace(**run.metrics["config"])
     place = f"{metrics['experiment']}/{run.folder.name}"
     folder = root / "figures" / place
-    paths = sorted(folder.rglob("*.png"))
+    paths = visible(folder, "*.png")
     links = [link for _, found in _notebooks(run.folder, f"../runs/{place}") for link in found]
     links += [
         f"../runs/{place}/{name}" for name in ("metrics.json", "history.csv", "log.txt") if (run.folder / name).is_file()
@@ -243,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
     add_places(parser)
     args = parser.parse_args(argv)
     with exit_with():
-        print(write(Path(args.outputs or config.project_root() / "outputs"), args.profile))
+        print(write(config.place(args.outputs or "outputs"), args.profile))
     return 0
 
 

@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     add_places(parser)
     options = parser.parse_args(argv)
     with exit_with():
-        for path in write(Path(options.outputs or config.project_root() / "outputs"), options.profile):
+        for path in write(config.place(options.outputs or "outputs"), options.profile):
             print(path)
     return 0
 

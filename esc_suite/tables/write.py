@@ -1,7 +1,6 @@
 """The commands that write tables and claims: `python -m esc_suite tables | claims [--profile P] [--outputs DIR]`."""
 
 import argparse
-from pathlib import Path
 
 from esc_suite.tables.render import write
 from esc_suite.tables.rows import NAMES
@@ -38,6 +37,6 @@ def write_and_print(args: argparse.Namespace, names, with_claims: bool) -> int:
         unknown = [name for name in names if name not in NAMES]
         if unknown:
             raise UserError(f"no such table: {unknown[0].removeprefix('table')}; choose from 1 2 3 4 5")
-        for path in write(Path(args.outputs or config.project_root() / "outputs"), args.profile, names, with_claims):
+        for path in write(config.place(args.outputs or "outputs"), args.profile, names, with_claims):
             print(path)
     return 0

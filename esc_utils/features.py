@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import limits
 from .config import RunConfig, cache_folder, digest
 from .errors import UserError
 from .logmel import LogMel, Mn04LogMel
@@ -130,7 +131,7 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
         # Plain writes: on a full disk they raise, where writing through a memory map would kill the process (SIGBUS).
         with (
             temporary.open("wb") as file,
-            ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+            ThreadPoolExecutor(limits.cores()) as pool,
             torch.inference_mode(),
         ):
             for batch in progress(batches, total=len(batches)) if progress else batches:

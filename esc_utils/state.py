@@ -1,6 +1,5 @@
 """What a run in training holds: set up from its config, kept in a checkpoint, put back from one."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import limits
 from .config import RunConfig
 from .device import choose_device, choose_precision, prepare
 from .fast import lay_out
@@ -61,7 +61,7 @@ def set_up(config: RunConfig, dataset: Dataset, folds: Split, folder: Path, iden
     """A run before its first step. UserError for a device that is not there, or weights that do not fit."""
     device = choose_device(config.device)
     dtype = choose_precision(config.precision, device)
-    prepare(device, config.threads or os.cpu_count() or 1)
+    prepare(device, config.threads or limits.cores())
     clips = Clips(open_store(config, dataset), device)
     labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(device)
     steps = budget(config, len(folds.labelled), len(folds.unlabelled), len(folds.labelled_folds))

@@ -33,6 +33,7 @@ from esc_suite.figures.heatmap import mask_heatmap
 from esc_suite.figures.network import layer_shapes, layer_table, network
 from esc_suite.figures.runs import confusion_matrix, learning_curves, one_vs_rest, roc_curves
 from esc_suite.figures.step import fixmatch_step
+from esc_suite.figures.style import own_style
 from esc_suite.figures.tables import (
     all_fold_curves,
     claims_overview,
@@ -94,7 +95,8 @@ def draw(figure, dpi: float = 100, small: bool = True) -> bytes:
     usual, drawn = figure.get_dpi(), io.BytesIO()
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with own_style():
+        canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     picture = _fewer_colours(pixels) if small else Image.fromarray(pixels)
     picture.save(drawn, "png", dpi=(dpi, dpi))
@@ -127,11 +129,7 @@ def _fewer_colours(pixels):
 
 
 def _vector(figure, kind: str, metadata: dict) -> bytes:
-    import matplotlib
-
-    from esc_suite.figures.style import RC
-
     drawn = io.BytesIO()
-    with matplotlib.rc_context({key: RC[key] for key in ("svg.hashsalt", "svg.fonttype")}):
+    with own_style():
         figure.savefig(drawn, format=kind, metadata=metadata)
     return drawn.getvalue()

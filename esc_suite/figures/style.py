@@ -91,9 +91,7 @@ def figure(function):
 
     @functools.wraps(function)
     def styled(*args, synthesised: bool = False, **kwargs):
-        import matplotlib
-
-        with matplotlib.rc_context(RC):
+        with own_style():
             made = function(*args, **kwargs)
             if synthesised:
                 mark_synthesised(made)
@@ -103,6 +101,14 @@ def figure(function):
     mark = inspect.Parameter("synthesised", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
     styled.__signature__ = own.replace(parameters=[*own.parameters.values(), mark])
     return styled
+
+
+def own_style():
+    """Context in which matplotlib has its defaults with RC over them, whatever a person's matplotlibrc or session has set:
+    for making a figure, and for drawing it, which makes the ticks."""
+    from matplotlib import style
+
+    return style.context(RC, after_reset=True)
 
 
 def retitle(made, text: str, synthesised: bool):

@@ -19,8 +19,10 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from esc_suite.run import check_place
 from esc_suite.run.lock import lock_problems, needs, project, read_lock
 from esc_utils import config as configuration
+from esc_utils import limits
 from esc_utils.errors import UserError
 from esc_utils.paths import ASSETS, mn04_file
 
@@ -64,7 +66,7 @@ def _lines(check: Callable[[Setup], Iterator[Line]], setup: Setup) -> Iterator[L
 
 
 def python(setup: Setup) -> Iterator[Line]:
-    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    text = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {limits.cores()} cores"
     wanted = project(setup.root)["requires-python"]
     if not Requirement(f"python{wanted}").specifier.contains(platform.python_version()):
         yield Line("fail", "python", f"{text}: this suite needs {wanted}, make the environment with such a Python")
@@ -130,10 +132,20 @@ def engine(setup: Setup) -> Iterator[Line]:
         yield Line("warn", "engine", f"papermill does not know --engine esc (make and Snakemake use it); {remedy}")
 
 
+def place(setup: Setup) -> Iterator[Line]:
+    yield from (Line(*line) for line in check_place.place(setup.root))
+    if not setup.quick:
+        yield from (Line(*line) for line in check_place.sockets())
+
+
 def device(setup: Setup) -> Iterator[Line]:
     if setup.quick:
         return
     import torch
+
+    from esc_utils.device import choose_device
+
+    choose_device(setup.config.device)
 
     wanted = setup.config.device
     if torch.cuda.is_available():
@@ -261,7 +273,7 @@ def outputs(setup: Setup) -> Iterator[Line]:
     yield Line("ok", "outputs", text)
 
 
-CHECKS = (python, lock, packages, torch, engine, device, memory, dataset, weights, outputs)
+CHECKS = (python, lock, packages, torch, engine, place, device, memory, dataset, weights, outputs)
 
 
 # --- what the checks stand on -----------------------------------------------------------------------------------------

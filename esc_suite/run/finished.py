@@ -39,7 +39,8 @@ class Finished:
         return store_path(knobs, self.dataset(knobs)).is_file()
 
     def dataset(self, knobs: config.RunConfig) -> Dataset:
-        key = tuple(getattr(knobs, name) for name in ("dataset", "synthetic_clips", "synthetic_seed", "clip_seconds"))
+        names = ("dataset", "data_dir", "synthetic_clips", "synthetic_seed", "clip_seconds")
+        key = tuple(getattr(knobs, name) for name in names)
         if key not in self.datasets:
             self.datasets[key] = open_dataset(knobs)
         return self.datasets[key]

@@ -1,4 +1,4 @@
-"""Digests of files. Content counts; a file is read again only when its size or one of its times has changed."""
+"""Digests of files. Content counts; a file is read again only when its size or a time of it has changed."""
 
 import hashlib
 import json
@@ -18,10 +18,13 @@ _known: dict[str, tuple[int, int, int, str]] = {}  # of this process: path -> si
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:
-    """Files of that pattern anywhere under a folder, sorted; none that is hidden or in a hidden folder below it, as what
-    macOS (._name) and JupyterLab (.ipynb_checkpoints) leave there."""
-    found = folder.rglob(pattern)
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts) and p.is_file())
+    """Files of that pattern anywhere under a folder, sorted; none that is hidden or in a hidden folder below
+    it, as what macOS (._name) and JupyterLab (.ipynb_checkpoints) leave there."""
+    found = []
+    for path in folder.rglob(pattern):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        found += [] if hidden or not path.is_file() else [path]
+    return sorted(found)
 
 
 def state(about: os.stat_result) -> tuple[int, int, int] | None:
@@ -30,7 +33,8 @@ def state(about: os.stat_result) -> tuple[int, int, int] | None:
 
 
 def sha256(path: Path, found: tuple[int, int, int] | None = None) -> str:
-    """SHA-256 of a file in hex. `found`: its `state`, where it is known. UserError where the file cannot be read."""
+    """SHA-256 of a file in hex. `found`: its `state`, where that is known. UserError where the file cannot be
+    read."""
     try:
         found = found or state(path.stat()) or (-1, 0, 0)
         if (before := _known.get(str(path))) and before[:3] == found:
@@ -45,8 +49,8 @@ def sha256(path: Path, found: tuple[int, int, int] | None = None) -> str:
 
 
 def digests(folder: Path, states: dict[str, tuple[int, int, int]], memory: Path | None = None) -> dict[str, str]:
-    """SHA-256 of each file of a folder, by its name there. `states`: what `state` says of each. `memory`: a file that
-    keeps the digests from one process to the next, where it can be written."""
+    """SHA-256 of each file of a folder, by its name there. `states`: what `state` says of each. `memory`: a file
+    that keeps the digests from one process to the next, where it can be written."""
     known = _read(memory) if memory else {}
     for name, (*before, digest) in known.items():
         _known.setdefault(str(folder / name), (*before, digest))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from bad_input import refused
 
-from esc_suite.run import check, engine, plan
+from esc_suite.run import check, plan
 from esc_utils import config, paths, urbansound
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -158,18 +158,21 @@ CELLS = {
 }
 
 
-def book(source: str):
+def declared(source: str) -> set[str]:
     import nbformat
+    import papermill  # noqa: F401  it loads the engine itself
+
+    from esc_suite.run import engine
 
     cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
-    return nbformat.v4.new_notebook(cells=[cell])
+    return engine._declared(nbformat.v4.new_notebook(cells=[cell]))
 
 
 @pytest.mark.parametrize("source", CELLS)
 def test_syntax_of_jupyter_in_the_parameters_cell(source):
-    assert CELLS[source] <= engine._declared(book(source))
+    assert CELLS[source] <= declared(source)
 
 
 @pytest.mark.parametrize("source", ["tau = = 1", "def f(:\n    pass", "tau = 0.5\n  mu = 3"])
 def test_a_parameters_cell_that_is_no_python_is_one_line(source):
-    refused(lambda: engine._declared(book(source)), "parameters cell", "line")
+    refused(lambda: declared(source), "parameters cell", "line")

@@ -84,7 +84,8 @@ def passable(folder: Path) -> None:
 
 
 def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[int]) -> list[str]:
-    """Write what Snakemake is to do into one file (SETTINGS); the files that are stale, whatever their times say."""
+    """Write what Snakemake is to do into one file (SETTINGS). Returns the files that are stale, whatever their
+    times say."""
     folder, tables = config.outputs_folder(base), plan.tables()
     jobs = {n: plan.jobs(tables[n], list(valid), base.seeds) if n > 1 else [] for n in tables}
     jobs["sensitivity"] = plan.sensitivity_jobs(list(valid), base.seeds)
@@ -129,8 +130,8 @@ def layers(profile: str, experiment: str) -> str:
 
 
 def renew_reporting(options, base, asked: list) -> list[Path]:
-    """What tables, claims, rendered notebooks and report are made by, as a file that is written anew when it changes. A
-    dry run leaves it as it is; the tables that are stale by it."""
+    """What tables, claims, rendered notebooks and report are made by, as a file that is written anew when it
+    changes. A dry run leaves it as it is, and gets the tables that are stale by it."""
     path = config.outputs_folder(base) / ".reporting"
     made_by = [provenance.folder_hash(ROOT / "esc_suite", "tables/assets/*.j2"), provenance.code_hash(), base.hash]
     now = config.digest(made_by).encode()

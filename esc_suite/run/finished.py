@@ -1,7 +1,7 @@
-"""What is finished and what is stale, told from what lies in the outputs alone, so that it may be moved or cleaned up.
+"""What is finished and what is stale, told from the outputs alone, so that they may be moved or cleaned up.
 
-A run is finished where its record holds the hash of today's knobs, code, data and weights, and its rendered notebook the
-code cells of today's; a changed sentence makes nothing stale.
+A run is finished where its record holds the hash of today's knobs, code, data and weights, and its rendered
+notebook the code cells of today's; a changed sentence makes nothing stale.
 """
 
 import json
@@ -16,7 +16,7 @@ INJECTED = "injected-parameters"  # papermill's tag of the cell that it adds
 
 
 class Finished:
-    """Asks the outputs of one profile; opens each dataset once, and only where a record is to be compared with it."""
+    """Asks the outputs of one profile; opens each dataset once, and only where a record is compared with it."""
 
     def __init__(self, folder: Path):
         self.folder, self.datasets = folder, {}
@@ -39,7 +39,8 @@ class Finished:
         return store_path(knobs, self.dataset(knobs)).is_file()
 
     def dataset(self, knobs: config.RunConfig) -> Dataset:
-        key = tuple(getattr(knobs, name) for name in ("dataset", "synthetic_clips", "synthetic_seed", "clip_seconds"))
+        names = ("dataset", "data_dir", "synthetic_clips", "synthetic_seed", "clip_seconds")
+        key = tuple(getattr(knobs, name) for name in names)
         if key not in self.datasets:
             self.datasets[key] = open_dataset(knobs)
         return self.datasets[key]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..config import place
 from ..errors import UserError
 from ..fast import conv_norm
 from ..paths import MN04_FILE, mn04_file
@@ -177,7 +178,7 @@ def load_mn04(model: Mn04, path: str | Path | None = None) -> Mn04:
     `paths.mn04_file` says. UserError: no file and none to be fetched; damaged; holds more than data; a tensor missing, not
     finite, of another shape or unknown (the first are listed). The model is then unchanged.
     """
-    path = Path(path).expanduser() if path else mn04_file()
+    path = place(str(path)) if path else mn04_file()
     if not path.is_file():
         raise UserError(f"no weights at {path}: {WHERE}")
     tensors = read_safetensors(path) if path.suffix == ".safetensors" else read_pickled(path, WHERE)

@@ -156,28 +156,23 @@ def ablations_table(built: dict[str, list[dict]]):
     differences to the row that each is compared with and to the control."""
     import pandas as pd
 
-    lines = {}
-    for name, rows in built.items():
-        for row in rows:
-            if row["accuracy"] is None:
-                continue
-            interval = "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.1f} to {row['accuracy_high']:.1f}"
-            gap, gain = row.get("accuracy_difference"), row.get("control_difference")
-            lines[f"Table {name[-1]}", _short(row["row"])] = {
-                "the paper's accuracy [%]": row["paper_accuracy"],
-                "accuracy [%]": row["accuracy"],
-                "95 % interval": interval,
-                "AUC [%]": row["auc"],
-                "to its baseline": "" if gap is None else f"{gap:+.1f} ({_short(row['baseline'])})",
-                "to the control": "" if gain is None else f"{gain:+.1f}",
-            }
+    from esc_suite.results.comparison import daggers, short_name
+
+    lines, there = {}, [(name, row) for name, rows in built.items() for row in rows if row["accuracy"] is not None]
+    for name, row in there:
+        interval = "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.1f} to {row['accuracy_high']:.1f}"
+        gap, gain = row.get("accuracy_difference"), row.get("control_difference")
+        lines[f"Table {name[-1]}", short_name(row["row"])] = {
+            "the paper's accuracy [%]": row["paper_accuracy"],
+            "accuracy [%]": row["accuracy"],
+            "95 % interval": interval,
+            "AUC [%]": row["auc"],
+            "to its baseline": "" if gap is None else f"{gap:+.1f} ({short_name(row['baseline'])})",
+            "to the control": "" if gain is None else f"{gain:+.1f}",
+        }
     table = pd.DataFrame(lines).T
-    return table.style.format("{:.1f}", subset=[column for column in table if "[%]" in column], na_rep="–")
-
-
-def _short(row: str) -> str:
-    """A row's name without the remark in brackets, which tables and their notes have in full."""
-    return row.partition(" [")[0].removesuffix(" (not in the paper)")
+    shown = table.style.format("{:.1f}", subset=[column for column in table if "[%]" in column], na_rep="–")
+    return shown.set_caption(". ".join(daggers(row for _, row in there)))
 
 
 def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):

@@ -258,7 +258,7 @@ def test_pairs_are_a_line_for_every_fold_and_their_mean():
     assert spans[0] == pytest.approx(spans[1])
 
 
-OTHERS = {"fold_dots", "mean_roc", "mean_roc_class", "forest", "claims_overview"}  # described where they are shown
+OTHERS = {"claims_overview"}  # described where it is shown
 
 
 @pytest.mark.parametrize("name", sorted(set(cases()) - OTHERS))

@@ -44,7 +44,13 @@ def fold_dots(folds, paper=None, title="Every fold, their mean and deviation"):
     panels[0].set_ylim(len(rows) - 0.4, -0.5)
     notes = ". ".join(daggers({"row": row} for row in rows))
     _paper_key(figure, bool(paper), "one fold", "mean \N{PLUS-MINUS SIGN} standard deviation", notes)
-    return figure
+    means = folds.groupby("row", sort=False)["accuracy"].mean()
+    return style.described(
+        figure,
+        "Accuracy and AUC of every fold, by row, with mean and standard deviation; mean accuracy: "
+        + "; ".join(f"{short_name(row)} {mean:.1f} %" for row, mean in means.items()),
+        "Open diamonds are the paper's means." if paper else "",
+    )
 
 
 def wrapped(text: str, width: int = 24) -> str:
@@ -78,7 +84,12 @@ def mean_roc(rows, class_index=None, class_name="", title=""):
     drawn = [(label, experiment, *fold_curves(folds, class_index)) for label, experiment, folds in rows]
     figure = roc_frame(title or roc_title(class_index, class_name))
     roc_artists(figure, drawn)
-    return figure
+    areas = [f"{short_name(label)} {100 * found.mean():.1f} %" for label, _, _, found in drawn if len(found)]
+    return style.described(
+        figure,
+        f"Mean ROC curve of each row with a band of one standard deviation over folds; AUC: {'; '.join(areas) or 'none'}",
+        "The band is one standard deviation over the folds.",
+    )
 
 
 def roc_title(class_index, class_name="") -> str:

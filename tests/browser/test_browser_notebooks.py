@@ -9,6 +9,7 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.i
 FIGURES = ".jp-OutputArea-output.jp-RenderedImage img"
 SLIDERS = {"02": 8, "04": 2}  # and none elsewhere
 BOXES = {"05": 2, "06": 1}  # at least: one for each row of the ROC curves; the order of the runs
+DRAWN = {"01": 6, "02": 2, "03": 4, "04": 11, "05": 5}  # figures: 05's third is FixMatch against its control
 EXPLORERS = ("01", "02", "04", "05", "06")
 MOST_KEYS = 15  # a tiny run has few clips, and one step may lie between two confidences
 
@@ -24,9 +25,9 @@ def test_run_all(page, lab, report, name):
         page.assert_clean()
         assert page.page.locator(FOLDED).count() >= 1, "the bootstrap is folded away"
         figures = page.page.locator(FIGURES)
-        assert figures.count() >= 2
-        assert all(figures.evaluate_all("all => all.map(e => e.complete && e.naturalWidth >= 200)"))
         number = name[:2]
+        assert figures.count() >= DRAWN.get(number, 2)
+        assert all(figures.evaluate_all("all => all.map(e => e.complete && e.naturalWidth >= 200)"))
         if number in EXPLORERS:
             assert page.page.locator(".jp-OutputArea-output .widget-dropdown, .widget-slider").count(), "no controls"
         assert len(page.sliders()) == SLIDERS.get(number, 0)

@@ -22,6 +22,9 @@ import evidence  # noqa: E402
 import evidence_pages as pages  # noqa: E402
 
 # Evidence of profiles; outputs/evidence/pairs holds rows that no table reports (test_pairs.py).
+BLOCKS = {
+    "README.md": ["picture", "results", "gallery"], "README.zh-TW.md": ["gallery"], "docs/findings.md": ["quick"],
+}  # fmt: skip
 COMMITTED = sorted(path.parent.name for path in pages.EVIDENCE.glob("*/claims.json"))
 
 
@@ -193,7 +196,11 @@ def test_what_differs_is_computed_from_the_records(collected):
 def test_blocks_are_made_anew_and_the_rest_stays(collected):
     text = "a\n<!-- results -->\nold\n<!-- /results -->\nb\n<!-- picture -->\n<!-- /picture -->\nc"
     made = pages.insert(text)
-    assert made.startswith("a\n<!-- results -->\n**`lite`**") and "old" not in made and made.endswith("<!-- /picture -->\nc")
+    assert (
+        made.startswith("a\n<!-- results -->\n**`lite`**")
+        and "\nold\n" not in made
+        and made.endswith("<!-- /picture -->\nc")
+    )
     assert "\nb\n<!-- picture -->\n![Alt of tables_forest](outputs/evidence/lite/figures/tables_forest.png)<br>" in made
     assert pages.insert(made) == made
     for path in collected.rglob("*"):
@@ -213,9 +220,7 @@ def test_readme_and_pages_are_what_the_committed_files_give():
     for name, chinese in pages.READMES.items():
         readme = (ROOT / name).read_text(encoding="utf-8")
         assert pages.insert(readme, chinese) == readme, remedy
-        assert all(
-            f"<!-- {block} -->" in readme for block in (["gallery"] if chinese else ["picture", "results", "gallery"])
-        )
+        assert all(f"<!-- {block} -->" in readme for block in BLOCKS[name])
     assert {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("results-*.md")} == pages.pages(), remedy
 
 

@@ -21,7 +21,7 @@ VERDICTS = {verdict: f"{glyph} {verdict}" for verdict, glyph in GLYPHS.items()}
 
 
 def write() -> list[Path]:
-    """Write README.md, README.zh-TW.md and the pages of all profiles that have evidence; the paths written."""
+    """Write the blocks of READMES and the pages of all profiles that have evidence; the paths written."""
     texts = {ROOT / name: insert((ROOT / name).read_text(encoding="utf-8"), chinese) for name, chinese in READMES.items()}
     texts |= pages()
     for path, text in texts.items():
@@ -29,7 +29,8 @@ def write() -> list[Path]:
     return list(texts)
 
 
-READMES = {"README.md": False, "README.zh-TW.md": True}
+# Pages with blocks, <!-- NAME --> to <!-- /NAME -->, and whether they are in Chinese.
+READMES = {"README.md": False, "README.zh-TW.md": True, "docs/findings.md": False}
 
 
 def collected() -> list[str]:
@@ -43,8 +44,9 @@ def pages() -> dict[Path, str]:
 
 
 def insert(readme: str, chinese: bool = False) -> str:
-    """A README with each of its blocks, <!-- NAME --> to <!-- /NAME -->, made anew."""
-    for name, lines in {"picture": picture(), "results": results(), "gallery": gallery(chinese)}.items():
+    """A page with each of its blocks made anew."""
+    blocks = {"picture": picture(), "results": results(), "gallery": gallery(chinese), "quick": of_synthesised_audio()}
+    for name, lines in blocks.items():
         pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text = "".join(f"{line}\n" for line in lines)
         readme = pattern.sub(lambda found, text=text: f"{found[1]}{text}{found[2]}", readme)
@@ -87,6 +89,29 @@ def gallery(chinese: bool) -> list[str]:
             )
     rows = [cells[at : at + 3] for at in range(0, len(cells), 3)]
     return [_line(row) for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])] if rows else []
+
+
+def of_synthesised_audio() -> list[str]:
+    """What FixMatch adds to its control in Table 5 of `quick`, in a paragraph."""
+    if not (EVIDENCE / "quick").is_dir():
+        return []
+    rows = {row["experiment"]: from_csv(row) for row in _rows("quick", 5)}
+    ours, control = rows["fixmatch_tau075"], rows["pann_control"]
+    gap = level(*(ours[f"control_{key}"] for key in ("difference", "low", "high")), sign="+")
+    pairs = [
+        f"{what} {ours[key]:.1f} against {control[key]:.1f}"
+        for what, key in (
+            ("accuracy", "accuracy"),
+            ("AUC", "auc"),
+            ("accuracy on the unlabelled folds", "transductive_accuracy"),
+        )
+        if ours[key] is not None and control[key] is not None
+    ]
+    return [
+        "In Table 5 of `quick` ([`table5.csv`](../outputs/evidence/quick/table5.csv), drawn in the copy of "
+        "[notebook 06](../outputs/evidence/quick/notebooks/06_tables_and_claims.ipynb))",
+        f"FixMatch's pretrained row differs from its control by {gap} points of accuracy: {', '.join(pairs)}.",
+    ]
 
 
 def page(profile: str) -> str:

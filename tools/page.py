@@ -1,4 +1,4 @@
-"""Rendered notebooks as HTML pages that need nothing else: figures inside, each with its text alternative.
+"""Rendered notebooks as HTML pages that need nothing else: figures and formulas inside, each with its text alternative.
 
 python tools/page.py NOTEBOOK.ipynb ...     writes NOTEBOOK.html beside each; plain nbconvert drops the alternatives
 python tools/page.py --profile P --outputs DIR     of every notebook there
@@ -9,6 +9,7 @@ import html
 import sys
 from pathlib import Path
 
+from formulas import pictured
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from nbformat.reader import NotJSONError
@@ -21,10 +22,12 @@ from esc_utils.errors import UserError, exit_with
 
 
 class DescribedImages(Preprocessor):
-    """Turns every PNG that carries a description into an <img> with that as its alt text, and leaves out the source of cells
-    that JupyterLab folds away."""
+    """Turns every PNG that carries a description, and every formula, into an <img> with alternative text, and leaves out the
+    source of cells that JupyterLab folds away."""
 
     def preprocess_cell(self, cell, resources, index):
+        if cell["cell_type"] == "markdown":
+            cell["source"] = pictured(cell["source"])
         if cell.metadata.get("jupyter", {}).get("source_hidden"):
             cell.metadata["transient"] = {"remove_source": True}
         for output in cell.get("outputs", []):

@@ -60,9 +60,9 @@ def forest(table, title="Ours beside the paper"):
     ours = int(table["accuracy"].notna().sum())
     return style.described(
         figure,
-        f"Accuracy and AUC of {len(table)} rows, one a line: {ours} of ours with a 95 % interval, the paper's numbers "
-        "as open diamonds",
-        "Rows of other papers have only the printed number.",
+        f"Accuracy and AUC of {len(table)} rows, one a line: {ours} of ours with a 95 % interval, coloured by the kind of "
+        "row, the paper's numbers as open diamonds",
+        "A diamond outside of our interval is further off than the choice of recordings explains.",
     )
 
 
@@ -161,7 +161,12 @@ def claims_overview(claims, title="The paper's claims, on these runs"):
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     _claims_key(figure, [rule for _, rule in lines])
-    return figure
+    return style.described(
+        figure,
+        "The paper's claims, each with a verdict and its comparisons: our difference with its interval, the printed "
+        "one, the side on which the claim holds, and what keeps it from being decided",
+        "One line a comparison; differences in points, with 95 % intervals.",
+    )
 
 
 def _claim_rule(axes, place, rule):

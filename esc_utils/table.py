@@ -16,7 +16,7 @@ import numpy as np
 
 from . import limits
 from .audio import decode
-from .config import RunConfig, cache_folder, digest, outputs_folder
+from .config import RunConfig, cache_folder, digest, outputs_folder, place
 from .contents import sha256, visible
 from .dataset import Dataset, says_synthesised
 from .errors import UserError
@@ -47,7 +47,7 @@ def open_table(config: RunConfig) -> Dataset:
     if problems and not config.allow_partial:
         raise UserError(
             f"{len(problems)} of {len(table)} clips in {root} cannot be used (first: {problems[0]}): mend or remove them, "
-            "or set allow_partial: true to go on without them"
+            "or go on without them (label: --skip-bad; in parameters allow_partial: true)"
         )
     about = table.assign(seconds=[one["seconds"] for one in found], digest=[one["digest"] for one in found])
     about = about[[not one["problem"] for one in found]].reset_index(drop=True)
@@ -165,6 +165,8 @@ def _check(csv: Path, table: "pandas.DataFrame", lines: np.ndarray) -> None:
 def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
     """The labels of a table in order of their names; UserError for fewer than two, or too many."""
     names = tuple(sorted(set(table["label"]) - {""}))
+    if not names:
+        raise UserError("no clip of the table has a label: label a few clips of every class")
     if not 2 <= len(names) <= MOST_CLASSES:
         raise UserError(f"{len(names)} classes in the table: at least 2 are needed, and at most {MOST_CLASSES} can be told")
     return names
@@ -224,8 +226,8 @@ def _examined(path: Path, known: dict | None) -> dict:
         seconds = soundfile.info(str(path)).duration
         for start in np.arange(0.0, seconds, LONG) if seconds > LONG else (np.nan,):
             decode(path, start=start, seconds=LONG)
-    except (soundfile.SoundFileError, OSError) as error:
-        problem = f"{path} cannot be decoded ({' '.join(str(error).split())})"
+    except (soundfile.SoundFileError, OSError):
+        problem = f"{path} is no audio file that libsndfile can read"
     except UserError as error:
         problem = str(error).removeprefix("audio file ").rpartition(": ")[0]
     return {"state": state, "seconds": seconds, "digest": content, "problem": problem}

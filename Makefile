@@ -52,7 +52,7 @@ table1 table2 table3 table4 table5: install
 	@exec $(DRIVE) --tables $(@:table%=%)
 report: tables
 label: install
-	@$(BIN)/python -m esc_suite label "$(DATA)" --profile "$(PROFILE)" --outputs "$(OUTPUTS)" $(LABEL)
+	@$(BIN)/python -m esc_suite label --profile="$$PROFILE" --outputs="$$OUTPUTS" $(LABEL) -- "$$DATA"
 pages: install
 	@$(BIN)/python tools/page.py --profile="$$PROFILE" --outputs="$$OUTPUTS"
 reproduce: install

@@ -178,11 +178,10 @@ def test_the_simplest_is_trusted_until_it_is_beaten_beyond_noise():
     assert len(validate.sentences(found)) == 3 and "not tried" in validate.sentences(found)[2]
 
 
-def test_the_command_is_listed_and_make_calls_it():
-    root = Path(__file__).parent.parent
-    text = subprocess.run([sys.executable, "-m", "esc_suite", "--help"], capture_output=True, text=True, cwd=root).stdout
-    assert "  label" in text
-    shown = subprocess.run(
-        ["make", "-n", "label", "DATA=my clips", "PROFILE=lite"], capture_output=True, text=True, cwd=root
-    ).stdout
-    assert '-m esc_suite label "my clips" --profile "lite"' in shown
+def test_the_command_is_listed_and_make_gives_it_a_folder_as_it_is():
+    root, name = Path(__file__).parent.parent, "-my 'clips' $HOME #1"
+    kept = {"capture_output": True, "text": True, "cwd": root}
+    assert "  label" in subprocess.run([sys.executable, "-m", "esc_suite", "--help"], **kept).stdout
+    words = ["make", "-o", "install", f"BIN={Path(sys.executable).parent}", "label", f"DATA={name}", "LABEL=--fast"]
+    found = subprocess.run(words, **kept)
+    assert found.returncode and f"no table of clips {name}:" in found.stderr

@@ -1,6 +1,7 @@
 """Labels for new audio from finished networks: a line or a CSV row a clip, or a window of a long file."""
 
 import csv
+import io
 import itertools
 import math
 import sys
@@ -16,13 +17,14 @@ from esc_utils.audio import decode
 from esc_utils.config import digest
 from esc_utils.device import prepare
 from esc_utils.errors import UserError
+from esc_utils.files import write_atomic
 
 COLUMNS = ("path", "start", "end", "label", "confidence", "second", "second_confidence")
 BATCH = 32  # windows scored at a time
 
 
 def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: bool) -> int:
-    """Label audio files and folders of them; 1 where a file could not be used. UserError without `skip_bad` at the first.
+    """Label audio files and folders of them; returns 0. A file that cannot be used is a UserError, or with `skip_bad` a line.
 
     With `to` the rows are kept in a hidden file beside it, which the same command goes on from, and which becomes `to`
     after the last."""
@@ -44,10 +46,11 @@ def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: b
         kept, done = _kept(part, [str(path) for path in paths])
         if done:
             print(f"{done} of {len(paths)} files are labelled already", file=sys.stderr)
-        with part.open("w", newline="", encoding="utf-8") as file:
+        text = io.StringIO()
+        csv.writer(text).writerows([COLUMNS, *kept])
+        write_atomic(part, text.getvalue().encode())
+        with part.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerows([COLUMNS, *kept])
-            file.flush()
             for row in rows_of(networks, paths[done:], window, hop, skip_bad):
                 writer.writerow([row[0], *(f"{v:.4f}" if isinstance(v, float) else v for v in row[1:])])
                 file.flush()

@@ -24,7 +24,7 @@ BATCH = 32  # windows scored at a time
 
 
 def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: bool) -> int:
-    """Label audio files and folders of them; returns 0. A file that cannot be used is a UserError, or with `skip_bad` a line.
+    """Label audio files and folders of them; returns 0. A file that cannot be used is an error, with `skip_bad` a line.
 
     With `to` the rows are kept in a hidden file beside it, which the same command goes on from, and which becomes `to`
     after the last."""

@@ -24,10 +24,11 @@ export PROFILE DATA OUTPUTS JOBS TABLE
 PLACES   = --profile="$$PROFILE" --outputs="$$OUTPUTS" --data="$$DATA"
 DRIVE    = $(BIN)/python workflow/drive.py $(PLACES) $(if $(JOBS),--jobs="$$JOBS")
 
-.PHONY: help install tables table1 table2 table3 table4 table5 report pages reproduce sensitivity bench first-light first-light-collect check-paper test test-browser torture lab data check lint clean
+.PHONY: help install tables table1 table2 table3 table4 table5 report pages reproduce sensitivity bench first-light first-light-collect check-paper test test-browser torture lab data check lint clean label
 help:
 	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
+	@echo "make label DATA=my_clips [PROFILE=lite] [LABEL=--fast]  labels for your own recordings, from the few you have labelled"
 	@echo "make pages                                          every rendered notebook as one HTML file"
 	@echo "make reproduce [PROFILE=...] [DATA=dir] [TABLE=2]   trains again and compares every number with the committed evidence"
 	@echo "make sensitivity                                    what the paper leaves open: each alternative against our choice"
@@ -50,6 +51,8 @@ tables: install
 table1 table2 table3 table4 table5: install
 	@exec $(DRIVE) --tables $(@:table%=%)
 report: tables
+label: install
+	@$(BIN)/python -m esc_suite label --profile="$$PROFILE" --outputs="$$OUTPUTS" $(LABEL) -- "$$DATA"
 pages: install
 	@$(BIN)/python tools/page.py --profile="$$PROFILE" --outputs="$$OUTPUTS"
 reproduce: install

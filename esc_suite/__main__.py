@@ -9,6 +9,7 @@ COMMANDS = {  # name: where it is, what it does; words only, for a machine on wh
     "check": ("esc_suite.run.check", "whether this machine is ready, one line a check with its remedy"),
     "check-paper": ("esc_suite.run.check_paper", "what the paper's scale takes, and one step of it on this CPU"),
     "download": ("esc_suite.run.download", "UrbanSound8K and the pretrained weights, into data/"),
+    "label": ("esc_suite.label.command", "your own recordings: trains on your labels, and labels the clips that have none"),
     "features": ("esc_suite.run.store", "the log-mels of a dataset, computed once for all runs"),
     "tables": ("esc_suite.tables.write", "Tables 1 to 5 and the claims, from finished runs"),
     "claims": ("esc_suite.tables.write:claims", "the claims alone"),

@@ -5,17 +5,19 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
+from .dataset import Dataset
 from .errors import UserError
 from .features import Clips
-from .urbansound import CLASSES, Dataset
+from .index import CLASSES
 
 EVAL_BATCH, CUDA_EVAL_BATCH = 64, 256  # clips scored at a time
 
 
-def metrics(labels, prob, class_names=CLASSES, recordings=None) -> dict:
+def metrics(labels, prob, class_names=None, recordings=None) -> dict:
     """Accuracy, weighted AUC and per-class accuracy, all in percent (0 to 100).
 
-    labels (n,) integers 0..C-1; prob (n, C) softmax scores. Returns {"accuracy", "auc_weighted", "per_class"}.
+    labels (n,) integers 0..C-1; prob (n, C) softmax scores; class_names: C of them, without them UrbanSound8K's ten, or
+    numbers. Returns {"accuracy", "auc_weighted", "per_class"}.
 
     AUC: scikit-learn's one-vs-rest ROC AUC, averaged with the classes' clip counts as weights (ledger 20).
     A class without clips has `per_class` None and takes no part in the AUC (its weight would be 0 anyway);
@@ -30,7 +32,9 @@ def metrics(labels, prob, class_names=CLASSES, recordings=None) -> dict:
     labels, prob = check_scores(labels, prob)
     right = prob.argmax(1) == labels
     present = np.unique(labels)
-    per_class = dict.fromkeys(class_names[: prob.shape[1]])
+    count = prob.shape[1]
+    class_names = class_names or (CLASSES if count == len(CLASSES) else [str(c) for c in range(count)])
+    per_class = dict.fromkeys(class_names[:count])
     for c in present:
         per_class[class_names[c]] = 100 * float(right[labels == c].mean())
     auc = None
@@ -79,5 +83,5 @@ def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, forward=None
 def score(dataset: Dataset, rows: np.ndarray, prob: np.ndarray, folds: tuple[int, ...]) -> dict:
     """Scores of predictions against the labels: folds, clips, recordings, accuracy (also by recording), AUC, per class."""
     of = dataset.clips.iloc[rows]
-    found = metrics(of["class_id"].to_numpy(), prob, recordings=of["fsid"].to_numpy())
+    found = metrics(of["class_id"].to_numpy(), prob, dataset.classes, of["fsid"].to_numpy())
     return {"folds": list(folds), "clips": len(rows), "recordings": int(of["fsid"].nunique()), "last": found}

@@ -1,9 +1,9 @@
 """The feature store: every clip decoded, resampled and transformed once, and batches of it."""
 
+import itertools
+import math
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,65 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from . import limits
+from .audio import SAMPLE_RATE, decode
 from .config import RunConfig, cache_folder, digest
+from .dataset import Dataset
 from .errors import UserError
 from .logmel import LogMel, Mn04LogMel
 from .memory import free_bytes
-from .urbansound import Dataset
 
-SAMPLE_RATE = 16000
 STORE_VERSION = 1
 BATCH = 64  # clips transformed at a time: bounds the memory of a build
 # Levels lie within (-128, 128) dB, where float16 steps are at most 1/16 dB: rounding is off by at most half a step.
 FLOAT16_ERROR_DB = 1 / 32
-LOUDEST = 100.0  # largest sample of a clip that is taken for sound; a float file may go a little beyond full scale, 1
 SHARE = 0.5  # of an accelerator's free memory that a resident store may take
-
-
-def decode(path: Path | str, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Audio file -> mono float32 (samples,) at `sample_rate`: channels averaged, then resampled (soxr HQ).
-
-    UserError names the file where it cannot be read, is empty, or holds samples that are not finite or absurdly large."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            rate, header = file.samplerate, file.extra_info
-            audio = file.read(dtype="float32", always_2d=True)
-    except OSError as error:
-        raise UserError(f"audio file {path} cannot be read ({error.strerror or error}): check it is there") from None
-    except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"audio file {path} cannot be decoded ({reason}): unpack it again") from None
-    if missing := _cut(header):
-        raise UserError(f"audio file {path} is cut short ({missing:.0%} of its samples are missing): unpack it again")
-    mono = sum(audio.T) / audio.shape[1]  # as audio.mean(axis=1), which takes four times as long
-    if mono.size == 0:
-        raise UserError(f"audio file {path} has no samples: unpack it again")
-    if rate != sample_rate and np.isfinite(mono).all():
-        import soxr
-
-        mono = soxr.resample(mono, rate, sample_rate)
-    if mono.size == 0:
-        raise UserError(
-            f"audio file {path} is shorter than one sample at {sample_rate} Hz (it says {rate} Hz): unpack it again"
-        )
-    if not np.isfinite(mono).all():  # also after resampling, which overflows near the largest float
-        raise UserError(f"audio file {path} has samples that are NaN, infinite or beyond float32: replace it")
-    if (peak := float(np.abs(mono).max())) > LOUDEST:
-        raise UserError(
-            f"audio file {path} has samples up to {peak:.2g}, where full scale is 1 (damaged, or integers marked as float): "
-            "replace it"
-        )
-    return mono.astype(np.float32, copy=False)
-
-
-def _cut(header: str) -> float:
-    """Share of a WAV's samples that its header announces and the file lacks; libsndfile reads on without a word, but notes
-    it. Under 1% is taken for a sloppy header, a size near the largest (0x7fff...) for the mark of an unknown length."""
-    noted = re.search(r"^data : (\d+) \(should be (\d+)\)", header, re.MULTILINE)
-    announced, there = map(int, noted.groups()) if noted else (1, 1)
-    return 1 - there / announced if there < 0.99 * announced and announced < 0x7FFF0000 else 0.0
 
 
 def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
@@ -77,10 +30,15 @@ def fit_length(waveform: np.ndarray, samples: int) -> np.ndarray:
     return np.pad(waveform[:samples], (0, max(0, samples - len(waveform))))
 
 
-def waveforms(paths, seconds: float, pool: ThreadPoolExecutor | None = None, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Decode clips into one float32 array (clips, samples) of `seconds` each; `pool` decodes in parallel."""
+def waveforms(
+    paths, seconds: float, pool: ThreadPoolExecutor | None = None, sample_rate: int = SAMPLE_RATE, starts=None
+) -> np.ndarray:
+    """Decode clips into one float32 array (clips, samples) of `seconds` each; `pool` decodes in parallel.
+    starts: where in its file each begins (s; NaN: the file is read whole, then cut)."""
     samples = round(seconds * sample_rate)
-    decoded = (pool.map if pool else map)(partial(decode, sample_rate=sample_rate), paths)
+    starts = itertools.repeat(math.nan) if starts is None else starts
+    rates, lengths = itertools.repeat(sample_rate), itertools.repeat(seconds)
+    decoded = (pool.map if pool else map)(decode, paths, rates, starts, lengths)
     return np.stack([fit_length(waveform, samples) for waveform in decoded])
 
 
@@ -91,7 +49,7 @@ def front_end(network: str) -> nn.Module:
 
 def store_path(config: RunConfig, dataset: Dataset) -> Path:
     """File of the feature store, keyed by dataset fingerprint, front end and clip length."""
-    key = digest([STORE_VERSION, dataset.fingerprint, config.network, config.clip_seconds])
+    key = digest([STORE_VERSION, dataset.audio or dataset.fingerprint, config.network, config.clip_seconds])
     return cache_folder(config) / "features" / f"{config.network}-{key}.npy"
 
 
@@ -130,8 +88,8 @@ def _writable(folder: Path) -> None:
 
 def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
     extractor = front_end(config.network).eval()
-    paths = list(dataset.clips["path"])
-    batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
+    paths, starts = list(dataset.clips["path"]), dataset.clips.get("offset")
+    batches = [slice(i, i + BATCH) for i in range(0, len(paths), BATCH)]
     temporary, shape = path.with_suffix(".building"), None
     try:
         # Plain writes: on a full disk they raise, where writing through a memory map would kill the process (SIGBUS).
@@ -141,7 +99,8 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
             torch.inference_mode(),
         ):
             for batch in progress(batches, total=len(batches)) if progress else batches:
-                audio = waveforms(batch, config.clip_seconds, pool, extractor.sample_rate)
+                own = None if starts is None else starts[batch]
+                audio = waveforms(paths[batch], config.clip_seconds, pool, extractor.sample_rate, own)
                 levels = extractor(torch.from_numpy(audio)).squeeze(1).to(torch.float16).numpy()
                 if shape is None:
                     shape = (len(paths), *levels.shape[1:])

@@ -31,7 +31,7 @@ class RunConfig(BaseModel):
     experiment: str
     method: Literal["supervised", "fixmatch", "control", "probe"]
 
-    dataset: Literal["synthetic", "urbansound8k"]
+    dataset: Literal["synthetic", "urbansound8k", "table"]
     data_dir: str
     allow_partial: bool
     synthetic_clips: Count
@@ -109,10 +109,12 @@ class RunConfig(BaseModel):
     def _no_contradictions(self):
         if self.validation_fold == self.train_fold:
             raise ValueError(f"valid_fold and train_fold are both {self.train_fold}: validate on another fold")
-        if self.method in ("fixmatch", "control") and self.labelled == "all_but_one":
+        if self.dataset != "table" and self.method in ("fixmatch", "control") and self.labelled == "all_but_one":
             raise ValueError(f"method: {self.method} needs unlabelled folds, labelled: all_but_one leaves none")
         if self.method == "probe" and not self.pretrained:
             raise ValueError("method: probe needs pretrained: true: a random network has no embeddings worth a probe")
+        if self.dataset == "table" and self.fold_assignment != "official":
+            raise ValueError("fold_assignment: by_index is about UrbanSound8K: a table has its own folds, or gets them")
         if self.restart_every > self.epochs:
             raise ValueError(f"restart_every: {self.restart_every} is longer than epochs: {self.epochs}")
         if self.mixup_pairs == "mixmatch" and not (self.mixup and self.method == "fixmatch"):

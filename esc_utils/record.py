@@ -4,13 +4,13 @@ import numpy as np
 import torch
 
 from . import provenance, runs
+from .dataset import Dataset
 from .device import device_name
 from .evaluation import score
 from .losses import accepted
 from .sampling import clips_a_step, labelled_batch
 from .start import BACKBONES
 from .state import State
-from .urbansound import Dataset
 
 HISTORY = (
     "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share", "mask_rate",
@@ -28,15 +28,17 @@ def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> ru
     fixmatch = config.method == "fixmatch"
     history = pandas.DataFrame(state.history, columns=list(HISTORY))
     predictions = _named("valid", dataset, folds.validation, prob)
-    validation = score(dataset, folds.validation, prob, folds.validation_folds) | {"best": state.best}
+    validation = score(dataset, folds.validation, prob, folds.validation_folds) | {"best": _renamed(state.best, dataset)}
     transductive = None
     if other is not None:
         predictions |= _named("unlabelled", dataset, folds.unlabelled, other)
-        transductive = score(dataset, folds.unlabelled, other, folds.unlabelled_folds)
+        known = predictions["unlabelled_label"] >= 0
+        if known.any():
+            transductive = score(dataset, folds.unlabelled[known], other[known], folds.unlabelled_folds)
     if fixmatch:
         confidence, pseudo = state.confidence.cpu().numpy(), state.pseudo_labels.cpu().numpy()
         predictions |= {"pseudo_confidence": confidence, "pseudo_label": pseudo}
-        taken = accepted(confidence, config.tau)
+        taken = accepted(confidence, config.tau) & known  # whether the others are right, nobody knows
         right = taken & (pseudo == predictions["unlabelled_label"])
         with np.errstate(invalid="ignore"):  # NaN in an epoch that accepts nothing
             shares = pandas.Series(right.sum(axis=1) / taken.sum(axis=1), index=range(1, len(taken) + 1))
@@ -62,6 +64,11 @@ def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> ru
         },
     }  # fmt: skip
     return runs.write(state.folder, record, history, predictions)
+
+
+def _renamed(best: dict | None, dataset: Dataset) -> dict | None:
+    """The best validation with its classes by the dataset's own names."""
+    return best and best | {"per_class": dict(zip(dataset.classes, best["per_class"].values(), strict=True))}
 
 
 def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:

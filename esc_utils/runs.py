@@ -61,6 +61,11 @@ class Run:
         """Experiment, fold and seed, for titles."""
         return f"{self.metrics['experiment']}, fold {self.metrics['fold']}, seed {self.metrics['seed']}"
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its classes, by class id."""
+        return tuple(self.metrics["validation"]["last"]["per_class"])
+
 
 def folder(config: RunConfig) -> Path:
     """Folder of the record of one run; UserError for a run without a name."""

@@ -13,7 +13,7 @@ from .model import Cnn14
 from .paths import weights_file
 from .sampling import START, stream_seed
 from .standins.mn04 import Mn04, load_mn04
-from .urbansound import CLASSES
+from .urbansound import classes_of
 from .weights import load_pann
 
 BACKBONES = {
@@ -57,8 +57,10 @@ def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, class
         model.fc_transfer.bias.copy_(torch.from_numpy(bias))
 
 
-def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Module:
-    """The network of a run, from random start or with its pretrained weights, on the CPU."""
+def build_model(config: RunConfig, classes: int = 0) -> torch.nn.Module:
+    """The network of a run, from random start or with its pretrained weights, on the CPU. classes: 0 for as many as its
+    dataset has."""
+    classes = classes or len(classes_of(config))
     torch.manual_seed(stream_seed(config, START, 0))
     if config.network == "mn04":
         return load_mn04(Mn04(classes), config.weights_path)
@@ -78,7 +80,9 @@ def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labe
         model.eval()
         with torch.inference_mode():
             parts = [model.embed(model.normalise(clips[batch])).float().cpu() for batch in scored(clips, rows)]
-        start_from_logistic(model, torch.cat(parts).numpy(), labels.cpu().numpy(), len(CLASSES), config.logistic_c)
+        start_from_logistic(
+            model, torch.cat(parts).numpy(), labels.cpu().numpy(), model.fc_transfer.out_features, config.logistic_c
+        )
         model.train()
 
 

@@ -1,9 +1,8 @@
 """UrbanSound8K on disk: layouts, index, folds, splits, leak check."""
 
 import hashlib
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,13 @@ import numpy as np
 
 from .config import RunConfig, cache_folder, data_folder, digest, place
 from .contents import digests, state
+from .dataset import Dataset as Dataset  # these two again from here, beside what makes them
+from .dataset import Split as Split
+from .dataset import says_synthesised
 from .errors import UserError
-from .index import CLASSES as CLASSES  # and again from here: a dataset's classes
+from .index import CLASSES as CLASSES  # and again from here: UrbanSound8K's classes
 from .index import FOLDS, read_index
+from .table import class_names, open_table, read_table
 
 if TYPE_CHECKING:
     import pandas
@@ -25,37 +28,11 @@ CLIPS = sum(FOLD_SIZES.values())
 KAGGLE = ("/kaggle/input/urbansound8k", "/kaggle/input/datasets/chrisfilo/urbansound8k")
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """The clips that are on disk. `clips` is sorted by file name, one row a clip: file, path, fsid (recording), class_id,
-    class_name, fold, salience (1 foreground, 2 background), start, end, duration (s). `missing`: fold -> clips
-    that the CSV names but the disk lacks."""
-
-    root: Path
-    clips: "pandas.DataFrame"
-    synthesised: bool
-    fingerprint: str
-    missing: dict[int, int]
-
-    def rows(self, folds) -> np.ndarray:
-        """Row numbers of all clips of the given folds, in order."""
-        return np.flatnonzero(self.clips["fold"].isin(list(folds)).to_numpy())
-
-
-@dataclass(frozen=True)
-class Split:
-    """Row numbers into Dataset.clips: labelled (trained on), validation, unlabelled (labels hidden from training)."""
-
-    labelled: np.ndarray
-    validation: np.ndarray
-    unlabelled: np.ndarray
-    labelled_folds: tuple[int, ...]
-    validation_folds: tuple[int, ...]
-    unlabelled_folds: tuple[int, ...]
-
-
 def open_dataset(config: RunConfig) -> Dataset:
-    """The dataset of a run: UrbanSound8K at `data_dir`, or the synthesised default, written on first use."""
+    """The dataset of a run: UrbanSound8K or a table of any clips at `data_dir`, or the synthesised default, written on
+    first use."""
+    if config.dataset == "table":
+        return open_table(config)
     if config.dataset == "synthetic":
         from .standins.synthetic import write_dataset
 
@@ -78,6 +55,11 @@ def open_dataset(config: RunConfig) -> Dataset:
     memory = cache_folder(config) / f"contents-{digest(str(folder))}.json"
     dataset = load(folder, config.allow_partial and config.dataset != "synthetic", memory)
     return by_index(dataset) if config.fold_assignment == "by_index" else dataset
+
+
+def classes_of(config: RunConfig) -> tuple[str, ...]:
+    """Class names of a run's dataset, without opening the clips."""
+    return class_names(read_table(config.data_dir)[0]) if config.dataset == "table" else CLASSES
 
 
 def find_dataset(data_dir: str = "") -> Path:
@@ -129,20 +111,13 @@ def load(root: Path | str, allow_partial: bool = False, memory: Path | None = No
         raise UserError(f"none of the {len(clips)} clips that {csv} names is in {audio}: unpack the archive again")
     clips = clips[there].reset_index(drop=True)
     marker = root / "DATASET.json"
-    synthesised = marker.is_file() and _says_synthesised(marker)
+    synthesised = marker.is_file() and says_synthesised(marker)
     identity = hashlib.sha256(csv.read_bytes())
     identity.update(marker.read_bytes() if synthesised else b"")
     present = {key: states[key] for key in sorted(keys) if key in states}
     for key, content in digests(audio, present, memory).items():
         identity.update(f"{key} {content}\n".encode())
     return Dataset(root, clips, synthesised, identity.hexdigest()[:16], {int(k): int(v) for k, v in missing.items()})
-
-
-def _says_synthesised(marker: Path) -> bool:
-    try:
-        return bool(json.loads(marker.read_text(encoding="utf-8"))["synthesised"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{marker} is damaged ({error}): delete the folder, a synthesised dataset is made again") from None
 
 
 def _states(audio: Path) -> dict[str, tuple[int, int, int]]:
@@ -177,21 +152,22 @@ def by_index(dataset: Dataset) -> Dataset:
     """Folds assigned by index over sorted names, as the PANN transfer project does: slices of one recording land in
     different folds, so validation leaks [ledger 19]. A demonstration of what not to do."""
     clips = dataset.clips.assign(fold=np.arange(len(dataset.clips)) % len(FOLDS) + 1)
-    return Dataset(dataset.root, clips, dataset.synthesised, dataset.fingerprint, dataset.missing)
+    return replace(dataset, clips=clips)
 
 
 def split(config: RunConfig, dataset: Dataset) -> Split:
     """Labelled : validation : unlabelled = 1 : 1 : 8 folds, or 9 : 1 : 0 for the 100% row [ledger 16, 18, 24].
 
     Fold k trains and (k mod 10) + 1 validates; both rows of a pair validate on the same fold. UserError where a fold
-    that the run needs has no clips."""
+    that the run needs has no clips. Clips of a table without a label are unlabelled in every run, but those that share a
+    recording with a clip that validates."""
     valid = (config.validation_fold,)
     rest = tuple(fold for fold in FOLDS if fold not in (config.train_fold, *valid))
     if config.labelled == "all_but_one":
         labelled, unlabelled = tuple(sorted((config.train_fold, *rest))), ()
     else:
         labelled, unlabelled = (config.train_fold,), rest
-    there = {int(fold) for fold in dataset.clips["fold"].unique()}
+    there = {int(fold) for fold in dataset.clips["fold"].unique() if fold}
     for name, folds in (("train_fold", (config.train_fold,)), ("validation fold", valid)):
         if not there.issuperset(folds):
             raise UserError(
@@ -199,12 +175,19 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
                 "choose another fold, or complete the dataset"
             )
     labelled, unlabelled = (tuple(f for f in folds if f in there) for folds in (labelled, unlabelled))
-    if config.method in ("fixmatch", "control") and not unlabelled:
-        raise UserError(f"no unlabelled fold left in {dataset.root} for {config.method}: it needs at least three folds")
+    others, clips = dataset.rows(unlabelled), dataset.clips
+    unknown = dataset.rows([0])
+    if len(unknown):
+        heard = clips["fsid"].iloc[unknown].isin(clips["fsid"].iloc[dataset.rows(valid)])
+        others, unlabelled = np.sort(np.concatenate([others, unknown[~heard.to_numpy()]])), (0, *unlabelled)
+    needs = ("fixmatch",) if config.dataset == "table" else ("fixmatch", "control")
+    if config.method in needs and not len(others):
+        lacks = "clips without a label" if config.dataset == "table" else "at least three folds"
+        raise UserError(f"nothing unlabelled left in {dataset.root} for {config.method}: it needs {lacks}")
     rows = dataset.rows(labelled)
     if config.labels_per_class and config.labelled == "one_fold":
         rows = few_labels(dataset, rows, config.labels_per_class, config.seed, config.train_fold)
-    return Split(rows, dataset.rows(valid), dataset.rows(unlabelled), labelled, valid, unlabelled)
+    return Split(rows, dataset.rows(valid), others, labelled, valid, unlabelled)
 
 
 def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: int) -> np.ndarray:

@@ -151,7 +151,7 @@ def test_the_gallery_leads_to_the_profile_nearest_to_the_paper(collected):
     (pages.EVIDENCE / "quick" / "notebooks" / "01_data_exploration.ipynb").write_text("{}")
     lines = pages.gallery(chinese=False)
     assert (
-        len(lines) == 3 and "".join(lines).count("outputs/evidence/lite/notebooks/") == 12 and "quick" not in "".join(lines)
+        len(lines) == 4 and "".join(lines).count("outputs/evidence/lite/notebooks/") == 14 and "quick" not in "".join(lines)
     )
     (collected / "notebooks" / "01_data_exploration.ipynb").unlink()
     assert "(outputs/evidence/quick/notebooks/01_data_exploration.ipynb)" in pages.gallery(chinese=True)[0]

@@ -30,7 +30,8 @@ def data(tmp_path_factory):
         )
     clips = pd.DataFrame(rows).assign(fsid=range(3), salience=[1, 2, 1], duration=0.5)
     log_mels = noise.normal(-50, 8, (3, 60, 64)).astype(np.float16)
-    return SimpleNamespace(clips=clips, synthesised=True), log_mels, config.for_run("quick", "fixmatch_tau075")
+    dataset = SimpleNamespace(clips=clips, synthesised=True, classes=CLASSES)
+    return dataset, log_mels, config.for_run("quick", "fixmatch_tau075")
 
 
 def make_run(seed=0, labels=None):
@@ -46,7 +47,7 @@ def make_run(seed=0, labels=None):
     found = {"experiment": "fixmatch_tau075", "fold": 1, "seed": seed, "synthesised": True, "epochs": 4, "steps": 9}
     found |= {"config": config.for_run("quick", "fixmatch_tau075").model_dump(), "seconds": 1.0, "backbone": "random start"}
     found["validation"] = {"last": {"accuracy": 50.0 + seed, "auc_weighted": 80.0}}
-    return SimpleNamespace(name=f"run {seed}", metrics=found, predictions=arrays, history=None)
+    return SimpleNamespace(name=f"run {seed}", metrics=found, predictions=arrays, history=None, classes=CLASSES)
 
 
 def controls(widget):

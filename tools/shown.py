@@ -36,6 +36,10 @@ GALLERY = {
     "06_tables_and_claims": (
         "notebooks/06_tables_and_claims", "tables_forest", "All tables; which claims hold?", "所有的表；哪些主張成立？",
     ),
+    "07_your_own_clips": (
+        "notebooks/07_your_own_clips", "own_clips_curve", "Your own clips: how many labels are enough?",
+        "自己的錄音：要標多少才夠？",
+    ),
 }  # fmt: skip
 REAL = {
     # name in the evidence -> name under outputs/<profile>/figures/

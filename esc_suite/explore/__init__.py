@@ -28,7 +28,7 @@ def clip_browser(dataset, features, config):
     import ipywidgets as widgets
 
     clips = dataset.clips
-    kind = widgets.Dropdown(options=[(style.spoken(name), i) for i, name in enumerate(CLASSES)], description="Class")
+    kind = widgets.Dropdown(options=[(style.spoken(name), i) for i, name in enumerate(dataset.classes)], description="Class")
     fold = widgets.Dropdown(options=[("all", 0), *((str(k), k) for k in sorted(clips["fold"].unique()))], description="Fold")
     clip = widgets.Dropdown(description="Clip", layout={"width": "420px"})
     picture, sound = widgets.HTML(), widgets.HTML()
@@ -150,7 +150,7 @@ def tau_explorer(run):
     tau = widgets.FloatSlider(own_tau, min=0.1, max=0.99, step=0.01, description="tau", readout_format=".2f", **wide)
     epoch = widgets.IntSlider(len(sure), 1, len(sure), description="epoch", **wide)
     heat, roc, words = widgets.HTML(), widgets.HTML(), widgets.HTML()
-    base = heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, own_tau, of=run_title(run.metrics), **marked))
+    base = heat_base(figures.mask_heatmap(sure, named, hidden, run.classes, own_tau, of=run_title(run.metrics), **marked))
 
     curve = Lines(figures.confidence_roc(sure[-1], named[-1] == hidden, own_tau, "Right against wrong", **marked))
 
@@ -160,7 +160,7 @@ def tau_explorer(run):
         at = epoch.value - 1
         state = pseudo.states(sure, named, hidden, tau.value)
         now = state[at]
-        share, by_class = pseudo.shares(now, axis=0), _class_rows(now, hidden)
+        share, by_class = pseudo.shares(now, axis=0), _class_rows(now, hidden, run.classes)
         passed = now <= pseudo.WRONG
         words.value = (
             f"<p style='line-height:1.4'><b>tau = {tau.value:.2f}, epoch {epoch.value}</b>: "
@@ -180,9 +180,9 @@ def tau_explorer(run):
     return widgets.VBox([sliders, widgets.HBox([heat, beside], layout={"flex_flow": "row wrap"})])
 
 
-def _class_rows(state, labels) -> str:
+def _class_rows(state, labels, classes) -> str:
     rows = []
-    for index, name in enumerate(CLASSES):
+    for index, name in enumerate(classes):
         own = state[labels == index]
         if own.size:
             share = pseudo.shares(own, axis=0)
@@ -194,7 +194,7 @@ def _class_rows(state, labels) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def roc_explorer(rows, synthesised=False):
+def roc_explorer(rows, synthesised=False, classes=CLASSES):
     """Choose rows and a class; their mean ROC curves with the band over folds.
 
     rows: as `figures.mean_roc` takes them. All curves are made once, when the widget opens."""
@@ -202,7 +202,7 @@ def roc_explorer(rows, synthesised=False):
 
     made = {label: figures.all_fold_curves(folds) for label, _, folds in rows}
     boxes = [widgets.Checkbox(True, description=label, indent=False, layout={"width": "460px"}) for label, _, _ in rows]
-    options = [("weighted mean", -1), *((style.spoken(name), i) for i, name in enumerate(CLASSES))]
+    options = [("weighted mean", -1), *((style.spoken(name), i) for i, name in enumerate(classes))]
     kind = widgets.Dropdown(options=options, description="Class")
     picture, frame = widgets.HTML(), Still(figures.roc_frame())
 
@@ -210,7 +210,7 @@ def roc_explorer(rows, synthesised=False):
         index = None if kind.value < 0 else kind.value
         chosen = [box.description for box in boxes if box.value]
         bands = [(label, name, *made[label][index]) for label, name, _ in rows if label in chosen]
-        title = figures.roc_title(index, "" if index is None else CLASSES[index])
+        title = figures.roc_title(index, "" if index is None else classes[index])
         with style.own_style():
             head = style.retitle(frame.figure, title, synthesised)
             moving = figures.roc_artists(frame.figure, bands)

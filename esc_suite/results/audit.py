@@ -151,13 +151,14 @@ def tau_yield(confidence, pseudo, truth, taus=None) -> dict:
     return {"table": table, "best": best.loc[best["tau"].idxmax()].to_dict()}
 
 
-def last_epoch(confidence, pseudo, truth, recordings, tau: float) -> dict:
+def last_epoch(confidence, pseudo, truth, recordings, tau: float, classes=CLASSES) -> dict:
     """The audit of a run's last epoch in one row: accepted and right clips, recordings behind the accepted, expected
     calibration error before and after the threshold (points), the tau of best yield, classes never accepted."""
     confidence, pseudo = np.asarray(confidence)[-1:], np.asarray(pseudo)[-1:]
     row = audit_epochs(confidence, pseudo, truth, recordings, tau).iloc[0]
     ece = {when: part["ece"] for when, part in calibration(confidence, pseudo, truth, tau).items()}
-    best, by_class = tau_yield(confidence, pseudo, truth)["best"], audit_classes(confidence, pseudo, truth, recordings, tau)
+    best = tau_yield(confidence, pseudo, truth)["best"]
+    by_class = audit_classes(confidence, pseudo, truth, recordings, tau, classes)
     return {
         "drawn": int(row["drawn"]),
         "accepted": int(row["accepted"]),

@@ -12,7 +12,7 @@ from esc_utils.errors import UserError
 from esc_utils.urbansound import CLIPS
 
 SYNTHESISED = "synthesised audio"
-REAL = "UrbanSound8K"
+REAL, OWN = "UrbanSound8K", "your own clips"
 BY_RECORDING = "accuracy_by_recording"
 
 
@@ -86,7 +86,8 @@ def stands_in(run: runs.Run) -> bool:
 def as_the_paper(run: runs.Run) -> bool:
     """Whether a run is what the paper is about: UrbanSound8K whole, and PANN's own weights or CNN14 at full width."""
     metrics = run.metrics
-    whole = not metrics["synthesised"] and not sum(metrics["provenance"].get("dataset_missing", {}).values())
+    theirs = metrics["config"].get("dataset", "urbansound8k") == "urbansound8k"
+    whole = theirs and not metrics["synthesised"] and not sum(metrics["provenance"].get("dataset_missing", {}).values())
     return whole and not stands_in(run) and metrics["config"].get("width", 64) == 64
 
 
@@ -123,7 +124,12 @@ def daggers(rows) -> list[str]:
 
 def data_label(found: list[runs.Run]) -> str:
     """What audio the numbers of these runs are about."""
-    return "; ".join(dict.fromkeys(SYNTHESISED if run.metrics["synthesised"] else REAL for run in found))
+
+    def of(metrics: dict) -> str:
+        real = OWN if metrics["config"].get("dataset") == "table" else REAL
+        return SYNTHESISED if metrics["synthesised"] else real
+
+    return "; ".join(dict.fromkeys(of(run.metrics) for run in found))
 
 
 def means(results: Results, experiment: str, folds, metric: str) -> list[float]:

@@ -16,6 +16,7 @@ NOTEBOOKS = {
 SUITE = {
     "01_data_exploration": "data", "02_specaugment_visualization": "data",
     "05_ten_fold_aggregation": "tables", "06_tables_and_claims": "tables",
+    "07_your_own_clips": "data",
 }  # fmt: skip
 RUN_MB = 4000  # memory set aside for a run
 

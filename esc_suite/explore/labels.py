@@ -1,0 +1,43 @@
+"""Listen to clips and correct their labels, written back into the table."""
+
+from pathlib import Path
+
+import numpy as np
+
+from esc_suite import figures
+from esc_suite.explore import _audio, _image
+from esc_suite.label.clips import relabel
+from esc_utils.audio import SAMPLE_RATE, decode
+
+
+def label_editor(table: Path, dataset, store, labels):
+    """Clips in the order of `labels` (path, label, confidence, indexed by row of the dataset): hear one, see its log-mel,
+    choose its class, and keep it: the CSV `table` then has the label."""
+    import ipywidgets as widgets
+
+    named = [(f"{row.path}: {row.label} {row.confidence:.2f}", row.Index) for row in labels.itertuples()]
+    clip = widgets.Dropdown(options=named, description="Clip", layout={"width": "460px"})
+    kind = widgets.Dropdown(options=list(dataset.classes), description="Label")
+    keep = widgets.Button(description="Keep label", tooltip="Write this label into the table and go to the next clip")
+    picture, sound, words = widgets.HTML(), widgets.HTML(), widgets.HTML()
+
+    def show(_=None):
+        row = dataset.clips.loc[clip.value]
+        kind.value = labels.loc[clip.value, "label"]
+        waveform = decode(row["path"], start=row["start"], seconds=row["duration"])
+        drawn = figures.clip_view(
+            waveform, SAMPLE_RATE, np.asarray(store[clip.value]), row["file"], synthesised=dataset.synthesised
+        )
+        picture.value = _image(drawn, f"Waveform and log-mel of {row['file']}")
+        sound.value = _audio(waveform, SAMPLE_RATE, row["file"])
+
+    def kept(_):
+        name = dataset.clips.loc[clip.value, "file"]
+        relabel(table, {name: kind.value})
+        words.value = f"{name} is {kind.value} in {Path(table).name} now"
+        clip.index = min(clip.index + 1, len(named) - 1)
+
+    clip.observe(show, "value")
+    keep.on_click(kept)
+    show()
+    return widgets.VBox([widgets.HBox([clip, kind, keep], layout={"flex_flow": "row wrap"}), words, sound, picture])

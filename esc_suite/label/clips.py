@@ -1,0 +1,123 @@
+"""The table of a person's clips: a small example of one, labels written back into it, and how many labels are enough."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from esc_suite.figures import style
+from esc_utils import config as knobs
+from esc_utils.config import RunConfig
+from esc_utils.errors import UserError
+from esc_utils.evaluation import scored
+from esc_utils.features import Clips, open_store
+from esc_utils.files import write_atomic
+from esc_utils.start import build_model, standardisation
+from esc_utils.urbansound import open_dataset
+
+EXAMPLE = ("car_horn", "siren", "street_music")  # those that the shipped backbone tells apart least well
+LABELLED, UNLABELLED = 4, 16  # clips a class of the example
+
+
+def example(folder: Path) -> Path:
+    """Write an example table into `folder`, once: clips of the embedded default, most of them without their label, which
+    stands in a column `truth` that nothing reads. Returns the CSV."""
+    target = folder / "clips.csv"
+    if target.is_file():
+        return target
+    known = open_dataset(knobs.for_run("quick", "", outputs=str(folder.parent.parent)))
+    rows = [["path", "label", "recording", "truth"]]
+    for name in EXAMPLE:
+        own = known.clips[known.clips["class_name"] == name].drop_duplicates("fsid")[: LABELLED + UNLABELLED]
+        for at, clip in enumerate(own.itertuples()):
+            rows.append([os.path.relpath(clip.path, folder), name if at < LABELLED else "", str(clip.fsid), name])
+    write_atomic(folder / "DATASET.json", json.dumps({"synthesised": True}).encode())
+    write_atomic(target, _as_csv(rows))
+    return target
+
+
+def relabel(table: Path, labels: dict[str, str]) -> None:
+    """Write labels (path -> class; "": none) into a table, whole or not at all; all else in it stays as it is."""
+    try:
+        content = table.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{table} cannot be read ({error.strerror}): labels go into the CSV of your clips") from None
+    first = content.partition("\n")[0]
+    separator = ";" if first.count(";") > first.count(",") else ","
+    rows = list(csv.reader(io.StringIO(content), delimiter=separator))
+    names = [name.strip().lower() for name in rows[0]]
+    path, label = names.index("path"), names.index("label")
+    places = {row[path].strip(): row for row in rows[1:] if len(row) > max(path, label)}
+    if unknown := [name for name in labels if name not in places]:
+        raise UserError(f"{table} has no clip {unknown[0]}: label clips that stand in it")
+    for name, value in labels.items():
+        places[name][label] = value
+    write_atomic(table, _as_csv(rows, separator))
+
+
+def _as_csv(rows: list[list[str]], separator: str = ",") -> bytes:
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+@torch.inference_mode()
+def embeddings(config: RunConfig, dataset) -> np.ndarray:
+    """Embeddings (clips, E) of all clips by the pretrained network, unaugmented."""
+    model = build_model(config, len(dataset.classes)).eval()
+    clips = Clips(open_store(config, dataset), torch.device("cpu"))
+    parts = scored(clips, np.arange(len(dataset.clips)))
+    return torch.cat([model.embed(model.normalise(clips[rows])) for rows in parts]).numpy()
+
+
+def probe(x: np.ndarray, labels: np.ndarray, c: float):
+    """The frozen probe: a logistic regression on standardised embeddings x (n, E); a function of embeddings that gives
+    scores (n, classes)."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, spread = standardisation(x.astype(np.float64))
+    fitted = LogisticRegression(C=c, max_iter=2000).fit((x - mean) / spread, labels)
+    return lambda other: fitted.predict_proba((other - mean) / spread)
+
+
+def learning_curve(x, labels, recordings, c: float, draws: int = 20, seed: int = 0):
+    """Accuracy of the probe by the number of labelled clips a class: columns labelled, draw, accuracy (%).
+
+    x (n, E), labels and recordings (n,) of the labelled clips. Each draw takes one clip of each of so many recordings a
+    class, and is scored on all recordings that it did not take; the most is one recording a class less than there are."""
+    import pandas
+
+    rng, labels, recordings = np.random.default_rng(seed), np.asarray(labels), np.asarray(recordings)
+    own = {c: np.unique(recordings[labels == c]) for c in np.unique(labels)}
+    most = min(map(len, own.values())) - 1
+    if most < 1:
+        raise UserError("a learning curve needs clips of at least two recordings of every class: label some more")
+    counts = sorted({*(2**i for i in range(20) if 2**i < most), most})
+    rows = []
+    for count in counts:
+        for draw in range(draws):
+            taken = np.concatenate([rng.choice(names, count, replace=False) for names in own.values()])
+            pairs = [(r, k) for k, names in own.items() for r in names if r in taken]
+            firsts = [rng.choice(np.flatnonzero((recordings == r) & (labels == k))) for r, k in pairs]
+            held = ~np.isin(recordings, taken)
+            right = probe(x[firsts], labels[firsts], c)(x[held]).argmax(1) == np.searchsorted(list(own), labels[held])
+            rows.append({"labelled": count, "draw": draw, "accuracy": 100 * right.mean()})
+    return pandas.DataFrame(rows)
+
+
+@style.figure
+def curve_figure(curve, title="Accuracy by the number of labelled clips"):
+    """`learning_curve` as a line with the range that holds 80% of the draws."""
+    import seaborn
+
+    made = style.new(6.0, 3.4, title)
+    axes = made.subplots()
+    seaborn.lineplot(curve, x="labelled", y="accuracy", errorbar=("pi", 80), marker="o", color=style.VALID, ax=axes)
+    axes.set(xlabel="labelled clips a class", ylabel="accuracy [%]", ylim=(0, 101))
+    axes.set_xticks(sorted(set(curve["labelled"])))
+    alt = "Accuracy against the number of labelled clips a class, with the range of 80 per cent of the draws"
+    return style.described(made, alt, "On recordings that the probe has not heard; the band holds 80 per cent of the draws.")

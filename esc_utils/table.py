@@ -1,0 +1,244 @@
+"""Any recordings as a dataset: a CSV of clips, or a folder of class folders.
+
+The CSV has a header and one line a clip. Columns: path (relative to the CSV), label (empty: unlabelled), and, where there
+are any, recording (what must not be split between folds) and fold (1 to 10). Other columns are ignored. In a folder the
+first folder of a path is the label (`unlabelled`, or none, for clips without one) and a deeper one is the recording."""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from csv import reader
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import limits
+from .audio import decode
+from .config import RunConfig, cache_folder, digest, outputs_folder, place
+from .contents import sha256, visible
+from .dataset import Dataset, says_synthesised
+from .errors import UserError
+from .files import write_atomic
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("path", "label", "recording", "fold")
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
+UNLABELLED = ("", "unlabelled", "unlabeled")  # folders whose clips have no label
+MOST_FOLDS, FOLD_SEED = 5, 0
+MOST_CLASSES = 127  # pseudo-labels are kept as int8
+LONG = 60.0  # s; a longer file is read piece by piece
+
+
+def open_table(config: RunConfig) -> Dataset:
+    """The clips that `data_dir` names, sorted by path. A file without a label that is longer than `clip_seconds` is several
+    rows, one a window; clips without a label have class_id -1 and fold 0. UserError where the table is wrong or, unless
+    `allow_partial`, a file cannot be used; each such file is a line on stderr."""
+    table, root = read_table(config.data_dir)
+    table = table.sort_values("path", kind="stable", ignore_index=True)
+    names = class_names(table)
+    found = examine([root / path for path in table["path"]], cache_folder(config) / "tables" / f"{digest(str(root))}.json")
+    problems = [one["problem"] for one in found if one["problem"]]
+    for problem in problems:
+        _say(f"unusable: {problem}")
+    if problems and not config.allow_partial:
+        raise UserError(
+            f"{len(problems)} of {len(table)} clips in {root} cannot be used (first: {problems[0]}): mend or remove them, "
+            "or go on without them (label: --skip-bad; in parameters allow_partial: true)"
+        )
+    about = table.assign(seconds=[one["seconds"] for one in found], digest=[one["digest"] for one in found])
+    about = about[[not one["problem"] for one in found]].reset_index(drop=True)
+    if set(about["label"]) - {""} != set(names):
+        gone = sorted(set(names) - set(about["label"]))
+        raise UserError(f"no clip of the class '{gone[0]}' in {root} can be used: mend its files, or remove their lines")
+    identity = digest(about[["path", "digest", *COLUMNS[1:]]].values.tolist())
+    about["fold"] = about["fold"].replace("", 0).astype("int64")
+    if not about["fold"].any():
+        about["fold"] = assign_folds(about)
+        content = about.loc[about["label"] != "", list(COLUMNS)].to_csv(index=False).encode()
+        written = outputs_folder(config) / f"folds-{identity}.csv"
+        if not (written.is_file() and written.read_bytes() == content):
+            write_atomic(written, content)
+    clips = _rows(about, root, names, config.clip_seconds)
+    return Dataset(
+        root, clips, _synthesised(root), identity, {0: len(problems)} if problems else {}, names,
+        digest(about[["path", "digest"]].values.tolist()),
+    )  # fmt: skip
+
+
+def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window: float) -> "pandas.DataFrame":
+    """One row a clip or window, as in `Dataset.clips`; `offset`: where a window starts (NaN: the file whole)."""
+    import pandas
+
+    labelled = about["label"] != ""
+    spans = [
+        windows(seconds, window, window) if not known or seconds > LONG else [(0.0, seconds)]
+        for seconds, known in zip(about["seconds"], labelled, strict=True)
+    ]
+    spans = [found[:1] if known else found for found, known in zip(spans, labelled, strict=True)]
+    rows = about.loc[np.repeat(np.arange(len(about)), [len(found) for found in spans])].reset_index(drop=True)
+    start, end = np.array([span for found in spans for span in found]).T
+    numbers = pandas.factorize(about["recording"].where(about["recording"] != "", about["path"]), sort=True)[0]
+    ids = {name: number for number, name in enumerate(names)}
+    return pandas.DataFrame(
+        {
+            "file": rows["path"], "path": [str(root / path) for path in rows["path"]],
+            "fsid": np.repeat(numbers, [len(found) for found in spans]).astype("int64"),
+            "class_id": rows["label"].map(ids).fillna(-1).astype("int64"), "class_name": rows["label"],
+            "fold": rows["fold"].where(rows["label"] != "", 0), "salience": 1,
+            "start": start, "end": end, "duration": end - start,
+            "offset": np.where((start > 0) | (rows["seconds"] > LONG), start, np.nan),
+        }
+    )  # fmt: skip
+
+
+def windows(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
+    """Start and end (s) of the windows of a file: one every `hop`; a rest of less than half a window is left out, a file
+    that is shorter is one."""
+    count = 1 + max(0, int(np.floor((seconds - window / 2) / hop + 1e-9)))
+    return [(n * hop, min(n * hop + window, seconds)) for n in range(count)]
+
+
+def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
+    """The table as text (path, label, recording, fold; empty where there is none), and the folder that paths start from.
+    `data`: a CSV, a folder with a clips.csv, or a folder of class folders."""
+    import pandas
+
+    if not data or not (at := place(data)).exists():
+        raise UserError(f"no table of clips {data or 'given'}: set data_dir (DATA= for make) to a CSV or a folder")
+    if at.is_dir() and not (at / "clips.csv").is_file():
+        files = [path.relative_to(at) for path in visible(at, "*") if path.suffix.lower() in SUFFIXES]
+        if not files:
+            raise UserError(f"no clips.csv and no audio files in {at}: give a CSV, or a folder with one folder a class")
+        labels = [path.parts[0] if len(path.parts) > 1 and path.parts[0].lower() not in UNLABELLED else "" for path in files]
+        recordings = [str(path.parent.as_posix()) if len(path.parts) > 2 else "" for path in files]
+        paths = [path.as_posix() for path in files]
+        return pandas.DataFrame({"path": paths, "label": labels, "recording": recordings, "fold": ""}), at.resolve()
+    csv = at / "clips.csv" if at.is_dir() else at
+    try:
+        with csv.open(encoding="utf-8-sig") as lines:
+            first = lines.readline().strip()
+        separator = ";" if first.count(";") > first.count(",") else ","
+        names = [name.strip().lower() for name in next(reader([first], delimiter=separator), [])]
+        if "path" not in names or "label" not in names:
+            raise UserError(f"{csv} lacks a column path or label in its first line ({first[:80]}): add it")
+        if doubled := [name for name in COLUMNS if names.count(name) > 1]:
+            raise UserError(f"{csv} has two columns '{doubled[0]}': rename one of them")
+        names = [name if name in COLUMNS else f"other {at}" for at, name in enumerate(names)]
+        table = pandas.read_csv(
+            csv, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False, sep=separator,
+            header=0, names=names, index_col=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise UserError(f"{csv} cannot be read ({error.strerror}): check its permissions") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{csv} is no CSV table in UTF-8 ({' '.join(str(error).split())}): save it as one") from None
+    table = table.reindex(columns=list(COLUMNS), fill_value="").apply(lambda column: column.str.strip())
+    lines = np.arange(len(table)) + 2
+    used = (table != "").any(axis=1).to_numpy()
+    _check(csv, table[used].reset_index(drop=True), lines[used])
+    return table[used].reset_index(drop=True), csv.parent.resolve()
+
+
+def _check(csv: Path, table: "pandas.DataFrame", lines: np.ndarray) -> None:
+    def refuse(bad, why: str) -> None:
+        if bad.any():
+            at = int(np.flatnonzero(bad)[0])
+            raise UserError(f"{csv}, line {lines[at]} ({table['path'][at]}): {why.format(**table.iloc[at])}")
+
+    if table.empty:
+        raise UserError(f"{csv} lists no clips: write one line a clip, its path and its label")
+    refuse(table["path"] == "", "it names no file: fill in its path, or remove the line")
+    refuse(table["path"].duplicated(), "the clip is listed twice: remove one of the lines")
+    labelled, folds = table["label"] != "", table["fold"]
+    if (folds[labelled] == "").all():
+        return
+    refuse(labelled & ~folds.isin([str(k) for k in range(1, 11)]), "fold is '{fold}', must be 1 to 10 for a labelled clip")
+    of = folds[labelled & (table["recording"] != "")].groupby(table["recording"])
+    leaks = set(of.nunique()[lambda count: count > 1].index)
+    refuse(labelled & table["recording"].isin(leaks), "recording '{recording}' lies in two folds: put it into one")
+
+
+def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
+    """The labels of a table in order of their names; UserError for fewer than two, or too many."""
+    names = tuple(sorted(set(table["label"]) - {""}))
+    if not names:
+        raise UserError("no clip of the table has a label: label a few clips of every class")
+    if not 2 <= len(names) <= MOST_CLASSES:
+        raise UserError(f"{len(names)} classes in the table: at least 2 are needed, and at most {MOST_CLASSES} can be told")
+    return names
+
+
+def assign_folds(about: "pandas.DataFrame") -> np.ndarray:
+    """Fold (1 to K) of each labelled clip, 0 of the others: recordings whole, classes spread evenly, at most MOST_FOLDS.
+    UserError for a class of one recording, which no network could both learn and be scored on."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    known = (about["label"] != "").to_numpy()
+    own = about[known]
+    groups = own["recording"].where(own["recording"] != "", own["path"])
+    counts = groups.groupby(own["label"]).nunique()
+    if counts.min() < 2:
+        raise UserError(f"class '{counts.idxmin()}' has clips of one recording only: label one of another recording, too")
+    parts = StratifiedGroupKFold(int(min(MOST_FOLDS, counts.min())), shuffle=True, random_state=FOLD_SEED)
+    folds = np.zeros(len(about), dtype=np.int64)
+    for number, (_, rows) in enumerate(parts.split(own, own["label"], groups), start=1):
+        folds[np.flatnonzero(known)[rows]] = number
+    return folds
+
+
+def examine(paths: list[Path], memory: Path) -> list[dict]:
+    """Each file decoded once from end to end: seconds, digest of its content, and problem ("": none), one line with its
+    name. `memory` keeps the answers for files of unchanged size and time."""
+    from tqdm import tqdm
+
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    with ThreadPoolExecutor(limits.cores()) as pool:
+        looked = pool.map(lambda path: _examined(path, known.get(str(path))), paths)
+        found = list(tqdm(looked, total=len(paths), desc="reading the audio files", unit="file", delay=2, disable=None))
+    answers = {str(path): one for path, one in zip(paths, found, strict=True)}
+    if answers != known:
+        write_atomic(memory, json.dumps(answers).encode())
+    return found
+
+
+def _examined(path: Path, known: dict | None) -> dict:
+    import soundfile
+
+    try:
+        about = path.stat()
+        state = [about.st_size, about.st_mtime_ns]
+        if known and known.get("state") == state:
+            return known
+        content = sha256(path)[:16]
+    except UserError as error:
+        return {"state": [], "seconds": 0.0, "digest": "", "problem": str(error).rpartition(": ")[0]}
+    except OSError as error:
+        return {"state": [], "seconds": 0.0, "digest": "", "problem": f"{path} cannot be read ({error.strerror})"}
+    seconds, problem = 0.0, ""
+    try:
+        seconds = soundfile.info(str(path)).duration
+        for start in np.arange(0.0, seconds, LONG) if seconds > LONG else (np.nan,):
+            decode(path, start=start, seconds=LONG)
+    except (soundfile.SoundFileError, OSError):
+        problem = f"{path} is no audio file that libsndfile can read"
+    except UserError as error:
+        problem = str(error).removeprefix("audio file ").rpartition(": ")[0]
+    return {"state": state, "seconds": seconds, "digest": content, "problem": problem}
+
+
+@cache
+def _say(line: str) -> None:
+    """A line on stderr, once in a process, however often the table is opened."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _synthesised(root: Path) -> bool:
+    marker = root / "DATASET.json"
+    return marker.is_file() and says_synthesised(marker)

@@ -1,0 +1,187 @@
+"""Labels for one's own recordings: what is written, what is said, finished networks on new audio."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import clips as own
+import numpy as np
+import pandas as pd
+import pytest
+
+from esc_suite.label import command, infer, networks, validate
+from esc_suite.results import intervals
+from esc_utils import table
+from esc_utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Three labelled clips of each of three classes, six without a label, two broken files, a long one."""
+    folder = own.table(tmp_path_factory.mktemp("label") / "my_clips")
+    (folder / "broken.mp3").write_bytes(b"no audio")
+    (folder / "empty.wav").write_bytes(b"")
+    own.write(folder / "long.flac", "siren", 99, 65.0)
+    with (folder / "clips.csv").open("a") as file:
+        file.write("broken.mp3,\nempty.wav,\nlong.flac,\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def finished(data, outputs) -> Path:
+    """All three methods, trained for a moment."""
+    options = ["--skip-bad", "--steps", "3", "--seconds", "1.0", "--outputs", str(outputs)]
+    assert command.main([str(data), *options]) == 0
+    return outputs / "label" / "my_clips" / "quick"
+
+
+def test_labels_for_every_clip_without_one_the_doubtful_first(finished):
+    labels = pd.read_csv(finished / "labels.csv")
+    assert list(labels) == [*infer.COLUMNS, "accepted"]
+    assert len(labels) == 6 + 65 and (labels["path"] == "long.flac").sum() == 65
+    assert labels["confidence"].is_monotonic_increasing and (labels["confidence"] >= labels["second_confidence"]).all()
+    assert set(labels["label"]) <= set(own.NAMES) and (labels["label"] != labels["second"]).all()
+    about = json.loads((finished / "label.json").read_text())
+    assert ((labels["confidence"] >= about["tau"] + 1e-4) <= (labels["accepted"] == "yes")).all()
+    assert about["trusted"] in validate.METHODS and len(about["sentences"]) == 3 == len(about["accuracy"])
+
+
+def test_the_page_has_a_player_and_a_log_mel_for_each_clip_that_it_shows(finished):
+    text = (finished / "labels.html").read_text()
+    assert 3 <= text.count("<audio ") == text.count("<img ") <= 6 * len(own.NAMES)
+    said = json.loads((finished / "label.json").read_text())["sentences"]
+    assert all(sentence in html.unescape(text) for sentence in said)
+    assert not re.findall(r"(?:src|href)=.http", text), "the page works offline"
+
+
+def test_bad_files_are_lines_and_stop_what_was_not_told_to_go_on(data, outputs, capfd):
+    table._say.cache_clear()
+    with pytest.raises(SystemExit):
+        command.main([str(data), "--fast", "--outputs", str(outputs)])
+    said = capfd.readouterr().err.splitlines()
+    assert sum("unusable" in line for line in said) == 2 and said[-1].startswith("error: 2 of 18 clips")
+
+
+def test_the_same_command_again_trains_nothing(finished, data, outputs, monkeypatch):
+    monkeypatch.setattr(validate, "set_up", None)
+    options = ["--skip-bad", "--steps", "3", "--seconds", "1.0", "--outputs", str(outputs)]
+    assert command.main([str(data), *options]) == 0
+
+
+def test_weights_label_again_what_labels_csv_says(finished, data, tmp_path):
+    target = tmp_path / "new.csv"
+    assert command.main([str(finished), str(data / "new"), str(data / "long.flac"), "--to", str(target)]) == 0
+    again = pd.read_csv(target)
+    labels = pd.read_csv(finished / "labels.csv")
+    again["path"] = [str(Path(path).relative_to(data)) for path in again["path"]]
+    both = labels.merge(again, on=["path", "start"], suffixes=("", "_again"))
+    assert len(both) == len(labels) == len(again)
+    assert (
+        np.allclose(both["confidence"], both["confidence_again"], atol=2e-3) and (both["label"] == both["label_again"]).all()
+    )
+
+
+def test_one_run_and_overlapping_windows(finished, data, capsys):
+    run = finished / "runs" / validate.PROBE / "fold1_seed0"
+    assert len(networks.load(run).models) == 1 and networks.load(run / networks.FILE).classes == tuple(sorted(own.NAMES))
+    assert command.main([str(run), str(data / "long.flac"), "--hop", "10"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 and "10.00-11.00 s" in lines[1]
+
+
+def test_labelling_goes_on_where_it_was_cut_off(finished, data, tmp_path, monkeypatch):
+    target, files = tmp_path / "new.csv", sorted(map(str, (data / "known").iterdir()))
+    monkeypatch.setattr(infer, "BATCH", 2)
+    found = networks.load(finished)
+    real, calls = networks.Networks.scores, []
+
+    def killed(self, audio):
+        calls.append(len(audio))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(self, audio)
+
+    monkeypatch.setattr(networks.Networks, "scores", killed)
+    with pytest.raises(KeyboardInterrupt):
+        infer.label(found, files, 0, str(target), False)
+    assert not target.exists()
+    calls[:] = [0] * 10
+    infer.label(found, files, 0, str(target), False)
+    assert list(pd.read_csv(target)["path"]) == files and sum(calls) == len(files) - 5, "five of six rows were whole files"
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+def test_bad_audio_while_labelling(finished, data, tmp_path, capfd):
+    clips = [str(data / "known"), str(data / "broken.mp3"), str(data / "empty.wav")]
+    with pytest.raises(SystemExit):
+        command.main([str(finished), *clips, "--to", str(tmp_path / "new.csv")])
+    assert "broken.mp3" in capfd.readouterr().err and not (tmp_path / "new.csv").exists()
+    assert command.main([str(finished), *clips, "--to", str(tmp_path / "new.csv"), "--skip-bad"]) == 0
+    assert len(pd.read_csv(tmp_path / "new.csv")) == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["nowhere"], "no table of clips nowhere"),
+        (["nowhere", "a.wav"], "no weights.safetensors in nowhere"),
+        (["{run}"], "is a finished run: name the clips"),
+        (["{run}", "nothing.wav"], "no clip nothing.wav"),
+        (["{run}", "{run}/runs"], "no audio files in"),
+        (["{run}", "{data}/long.flac", "--hop", "-1"], "--hop -1 is negative"),
+        (["{data}/long.flac", "{data}/long.flac"], "is damaged or no safetensors file"),
+    ],
+)
+def test_mistakes_are_one_line(finished, data, capfd, words, error):
+    with pytest.raises(SystemExit) as status:
+        command.main([word.format(run=finished, data=data) for word in words])
+    said = capfd.readouterr().err.strip().splitlines()
+    assert status.value.code == 1 and error in said[-1] and said[-1].startswith("error: ")
+
+
+def test_another_folder_of_the_same_name_is_not_overwritten(finished, outputs, tmp_path):
+    other = own.table(tmp_path / "my_clips", labelled=2, unlabelled=1)
+    with pytest.raises(UserError, match="holds the labels of"):
+        command.label_table(str(other), "quick", str(outputs), True, False)
+
+
+def sums_of(right: np.ndarray) -> intervals.Sums:
+    """Two-class scores of one clip a recording, right where `right` says so."""
+    labels = np.arange(len(right)) % 2
+    predicted = np.where(right, labels, 1 - labels)
+    return intervals.recording_sums(labels, 0.1 + 0.8 * np.eye(2)[predicted], np.arange(len(right)))
+
+
+def judged(*right: np.ndarray) -> dict:
+    return validate.judged(dict(zip(validate.METHODS, map(sums_of, right), strict=False)))
+
+
+def test_the_simplest_is_trusted_until_it_is_beaten_beyond_noise():
+    rng = np.random.default_rng(0)
+    weak, strong = rng.random(200) < 0.6, rng.random(200) < 0.95
+    close = weak.copy()
+    close[:2] = ~close[:2]
+    found = judged(weak, close, strong)
+    assert found["trusted"] == validate.FIXMATCH
+    assert "FixMatch helped" in validate.sentences(found)[2] and "Trust the FixMatch" in validate.sentences(found)[1]
+    found = judged(strong, strong, weak)
+    assert found["trusted"] == validate.PROBE and "FixMatch hurt" in validate.sentences(found)[2]
+    found = judged(weak)
+    assert len(validate.sentences(found)) == 3 and "not tried" in validate.sentences(found)[2]
+
+
+def test_the_command_is_listed_and_make_gives_it_a_folder_as_it_is():
+    root, name = Path(__file__).parent.parent, "-my 'clips' $HOME #1"
+    kept = {"capture_output": True, "text": True, "cwd": root}
+    assert "  label" in subprocess.run([sys.executable, "-m", "esc_suite", "--help"], **kept).stdout
+    words = ["make", "-o", "install", f"BIN={Path(sys.executable).parent}", "label", f"DATA={name}", "LABEL=--fast"]
+    found = subprocess.run(words, **kept)
+    assert found.returncode and f"no table of clips {name}:" in found.stderr

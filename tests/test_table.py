@@ -1,0 +1,281 @@
+"""Any table of clips as a dataset: classes, folds and windows from the data, clear lines where something is wrong."""
+
+import csv
+import re
+from pathlib import Path
+
+import clips as own
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from esc_utils import features, start, table, training, urbansound
+from esc_utils.errors import UserError
+
+REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "us8k-real"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return own.table(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture
+def knobs(tiny, tmp_path):
+    """Factory of configs on a table: knobs(folder or CSV, experiment, ...)."""
+
+    def make(data, experiment="pann_probe", **more):
+        here = {"dataset": "table", "data_dir": str(data), "cache_dir": str(tmp_path / "cache")}
+        return tiny(experiment, **here | {"labelled": "all_but_one", "clip_seconds": 1.0} | more)
+
+    return make
+
+
+def written(folder: Path, *lines: str) -> Path:
+    """A clips.csv of these lines after the header, with short WAV files for all names that stand in it."""
+    for line in lines:
+        name = line.split(",")[0].strip()
+        if name and not (folder / name).exists():
+            own.write(folder / name, "siren", len(name), 0.7)
+    path = folder / "clips.csv"
+    path.write_text("\n".join(["path,label,recording,fold", *lines]) + "\n")
+    return path
+
+
+def test_classes_folds_and_formats_come_from_the_table(clips, knobs):
+    dataset = urbansound.open_dataset(knobs(clips))
+    assert dataset.classes == tuple(sorted(own.NAMES)) and not dataset.synthesised and not dataset.missing
+    rows = dataset.clips
+    assert len(rows) == 15 and (rows["class_id"] == -1).sum() == 6 and rows["duration"].between(0.99, 1.1).all()
+    known = rows[rows["class_id"] >= 0]
+    assert (rows["fold"] == 0).sum() == 6 and set(known["fold"]) == {1, 2, 3}
+    assert all(set(part["class_name"]) == set(own.NAMES) for _, part in known.groupby("fold"))
+    store = features.open_store(knobs(clips), dataset)
+    assert store.shape[0] == 15 and np.isfinite(store).all()
+
+
+def test_folds_are_the_same_again_and_written_beside_the_outputs(clips, knobs, tmp_path):
+    first, again = (urbansound.open_dataset(knobs(clips)).clips["fold"] for _ in range(2))
+    assert first.equals(again)
+    (file,) = tmp_path.glob("quick/folds-*.csv")
+    found = pd.read_csv(file)
+    assert len(found) == 9 and list(found) == ["path", "label", "recording", "fold"]
+
+
+def test_recordings_are_never_split(tmp_path, knobs):
+    lines = [f"{label}{n}.wav,{label},r{label}{n // 3}," for label in "ab" for n in range(9)]
+    dataset = urbansound.open_dataset(knobs(written(tmp_path, *lines)))
+    assert (dataset.clips.groupby("fsid")["fold"].nunique() == 1).all() and dataset.clips["fsid"].nunique() == 6
+    assert set(dataset.clips["fold"]) == {1, 2, 3}
+
+
+def test_class_folders_are_a_table(tmp_path, knobs):
+    for name in ("cat/1.wav", "cat/2.wav", "dog/yard/1.wav", "dog/yard/2.wav", "dog/2.flac", "unlabelled/1.wav", "2.wav"):
+        own.write(tmp_path / name, "siren", len(name))
+    (tmp_path / "cat" / ".hidden.wav").write_bytes(b"")
+    dataset = urbansound.open_dataset(knobs(tmp_path))
+    assert dataset.classes == ("cat", "dog") and len(dataset.clips) == 7
+    assert (dataset.clips["class_id"] == -1).sum() == 2
+    yard = dataset.clips[dataset.clips["file"].str.contains("yard")]
+    assert yard["fsid"].nunique() == 1 and dataset.clips["fsid"].nunique() == 6
+
+
+def test_excel_writes_semicolons_and_a_mark(tmp_path):
+    own.write(tmp_path / "a.wav", "siren", 1)
+    path = tmp_path / "t.csv"
+    path.write_bytes("\ufeffPath; Label;note\r\na.wav; caf\u00e9 ;x\r\n\r\nb.wav;;\r\n".encode())
+    found, root = table.read_table(str(path))
+    assert found[["path", "label"]].values.tolist() == [["a.wav", "café"], ["b.wav", ""]] and root == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["a.wav,x,,", "a.wav,y,,"], "line 3 (a.wav): the clip is listed twice"),
+        ([",x,,"], "line 2 (): it names no file"),
+        (["a.wav,x,,1", "b.wav,y,,eleven"], "line 3 (b.wav): fold is 'eleven'"),
+        (["a.wav,x,,1", "b.wav,y,,"], "line 3 (b.wav): fold is ''"),
+        (["a.wav,x,r,1", "", "b.wav,y,r,2"], "line 2 (a.wav): recording 'r' lies in two folds"),
+        (["a.wav,x,,", "b.wav,x,,"], "1 classes in the table"),
+        (["a.wav,x,,", "b.wav,x,,", "c.wav,y,,"], "class 'y' has clips of one recording only"),
+        ([], "lists no clips"),
+    ],
+)
+def test_a_wrong_table_is_one_line(tmp_path, knobs, lines, words):
+    with pytest.raises(UserError, match=re.escape(words)) as caught:
+        urbansound.open_dataset(knobs(written(tmp_path, *lines)))
+    assert "\n" not in str(caught.value) and ": " in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["path\na.wav\n", "a,b\n1,2\n", "", "path,label,label\na.wav,x,y\n"])
+def test_a_table_without_its_columns(tmp_path, content):
+    path = tmp_path / "clips.csv"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"clips.csv"):
+        table.read_table(str(tmp_path))
+
+
+def test_no_table(tmp_path, knobs):
+    for data, words in (("", "given"), (tmp_path / "none.csv", "none.csv"), (tmp_path, "no clips.csv")):
+        with pytest.raises(UserError, match=words):
+            urbansound.open_dataset(knobs(data))
+
+
+def broken(folder: Path) -> list[str]:
+    """Files that cannot be used, one of each kind; their names."""
+    whole = {suffix: folder / f"whole{suffix}" for suffix in own.FORMATS}
+    for path in whole.values():
+        own.write(path, "siren", 1, 2.0)
+    (folder / "text.wav").write_text("no audio")
+    (folder / "empty.mp3").write_bytes(b"")
+    for suffix in (".wav", ".flac", ".mp3"):
+        content = whole[suffix].read_bytes()
+        (folder / f"cut{suffix}").write_bytes(content[: len(content) // 2])
+    soundfile.write(folder / "nan.wav", np.full(8000, np.nan), 16000, "FLOAT")
+    soundfile.write(folder / "none.wav", np.zeros(0), 16000)
+    return ["text.wav", "empty.mp3", "cut.wav", "cut.flac", "cut.mp3", "nan.wav", "none.wav", "missing.wav"]
+
+
+def test_a_bad_file_is_a_line_and_the_rest_goes_on_only_if_asked(tmp_path, knobs, capfd):
+    names = broken(tmp_path)
+    good = [f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)]
+    data = written(tmp_path, *good)
+    data.write_text("\n".join(["path,label", *(line.rstrip(",") for line in good), *(f"{name}," for name in names)]) + "\n")
+    table._say.cache_clear()
+    with pytest.raises(UserError, match="8 of 12 clips"):
+        urbansound.open_dataset(knobs(data))
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("unusable: ")]
+    assert len(lines) == 8 and all(sum(f"{tmp_path}/{name} " in line for line in lines) == 1 for name in names), lines
+    dataset = urbansound.open_dataset(knobs(data, allow_partial=True))
+    assert len(dataset.clips) == 4 and dataset.missing == {0: 8}
+    assert not [line for line in capfd.readouterr().err.splitlines() if line.startswith("unusable")], "said once"
+
+
+def test_an_edited_file_counts_and_a_touch_does_not(tmp_path, knobs):
+    data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(6)])
+    first = urbansound.open_dataset(knobs(data))
+    (tmp_path / "g0.wav").touch()
+    assert urbansound.open_dataset(knobs(data)).fingerprint == first.fingerprint
+    content = bytearray((tmp_path / "g0.wav").read_bytes())
+    content[-2] ^= 1
+    (tmp_path / "g0.wav").write_bytes(content)
+    edited = urbansound.open_dataset(knobs(data))
+    assert edited.fingerprint != first.fingerprint and edited.audio != first.audio
+    data.write_text(data.read_text().replace("g1.wav,y", "g1.wav,x"))
+    relabelled = urbansound.open_dataset(knobs(data))
+    assert relabelled.fingerprint != edited.fingerprint and relabelled.audio == edited.audio, "log-mels are kept"
+
+
+def test_a_long_file_without_a_label_is_windows(tmp_path, knobs):
+    own.write(tmp_path / "long.flac", "siren", 1, 70.0)
+    data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)], "long.flac,,,")
+    config = knobs(data)
+    dataset = urbansound.open_dataset(config)
+    rows = dataset.clips[dataset.clips["file"] == "long.flac"]
+    assert len(rows) == round(70 / config.clip_seconds) and rows["fsid"].nunique() == 1
+    assert np.allclose(rows["start"], np.arange(len(rows)) * config.clip_seconds)
+    store = features.open_store(config, dataset)
+    whole = features.decode(tmp_path / "long.flac")
+    at = rows.index[50]
+    piece = whole[round(dataset.clips.start[at] * 16000) :][: round(config.clip_seconds * 16000)]
+    levels = features.front_end("cnn14")(features.torch.from_numpy(piece[None]))[0, 0]
+    inner = np.abs(levels.numpy()[3:-3] - store[at].astype(np.float32)[3:-3])
+    assert np.median(inner) < 0.1, "the window holds the audio of its time"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.5, [(0, 0.5)]), (1.0, [(0, 1)]), (1.4, [(0, 1)]), (1.5, [(0, 1), (1, 1.5)]), (2.0, [(0, 1), (1, 2)])],
+)
+def test_windows(seconds, expected):
+    assert table.windows(seconds, 1.0, 1.0) == expected
+
+
+def test_a_run_learns_from_labels_and_from_clips_without(clips, knobs):
+    for experiment in ("pann_probe", "fixmatch_tau075"):
+        run = training.run(knobs(clips, experiment, steps=4), quiet=True)
+        assert run.classes == tuple(sorted(own.NAMES)) and run.metrics["transductive"] is None
+        assert list(run.metrics["validation"]["best"]["per_class"]) == list(run.classes)
+        assert run.predictions["unlabelled_prob"].shape == (6, 3) and run.metrics["validation"]["clips"] == 3
+    model = start.build_model(knobs(clips))
+    assert model.fc_transfer.out_features == 3
+
+
+def test_without_unlabelled_clips_fixmatch_says_so(tmp_path, knobs):
+    data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)])
+    with pytest.raises(UserError, match="clips without a label"):
+        training.run(knobs(data, "fixmatch_tau075"), quiet=True)
+
+
+def test_what_shares_a_recording_with_a_validating_clip_is_not_trained_on(tmp_path, knobs):
+    lines = [f"g{n}.wav,{'xy'[n % 2]},r{n}," for n in range(4)]
+    dataset = urbansound.open_dataset(knobs(written(tmp_path, *lines, "u0.wav,,r0,", "u1.wav,,,")))
+    fold = int(dataset.clips.set_index("file")["fold"]["g0.wav"])
+    config = knobs(tmp_path, train_fold=3 - fold, valid_fold=fold)
+    files = dataset.clips["file"].to_numpy()
+    assert list(files[urbansound.split(config, dataset).unlabelled]) == ["u1.wav"]
+    other = knobs(tmp_path, train_fold=fold, valid_fold=3 - fold)
+    assert list(files[urbansound.split(other, dataset).unlabelled]) == ["u0.wav", "u1.wav"]
+
+
+# ---- the real clips, read in both ways -----------------------------------------------------------------------------
+def as_table(source: Path, target: Path, classes, per_fold: int) -> tuple[Path, Path]:
+    """Some clips of UrbanSound8K twice: in its own layout, and as FLAC copies in one folder with a table of other names."""
+    index = pd.read_csv(source / "metadata" / "UrbanSound8K.csv")
+    index = index[index["class"].isin(classes)]
+    old, new, lines, kept = target / "old", target / "new", [], []
+    (old / "metadata").mkdir(parents=True)
+    new.mkdir()
+    for (fold, _), part in index.groupby(["fold", "class"]):
+        taken = 0
+        for row in part.itertuples():
+            path = source / "audio" / f"fold{fold}" / row.slice_file_name
+            exact = path.is_file() and soundfile.info(path).subtype in ("PCM_16", "PCM_24")
+            if not exact or taken == per_fold:
+                continue
+            taken += 1
+            place = old / "audio" / f"fold{fold}" / path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(path)
+            audio, rate = soundfile.read(path, dtype="int32")
+            soundfile.write(new / f"{path.stem}.flac", audio, rate, soundfile.info(path).subtype)
+            lines.append([f"{path.stem}.flac", f"my {index['class'][row.Index]}", row.fsID, fold])
+            kept.append(row.Index)
+    index.loc[kept].to_csv(old / "metadata" / "UrbanSound8K.csv", index=False)
+    with (new / "clips.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", "recording", "fold"], *lines])
+    return old, new
+
+
+@pytest.mark.parametrize("classes", [4, 10])
+def test_real_clips_score_the_same_read_either_way(real_clips, tmp_path, tiny, classes):
+    names = urbansound.CLASSES[::3] if classes == 4 else urbansound.CLASSES
+    old, new = as_table(real_clips, tmp_path, names, per_fold=4)
+    common = {"outputs": "", "valid_fold": 2, "steps": 4, "allow_partial": True, "clip_seconds": 1.28}
+    where = {"outputs": str(tmp_path / "out"), "cache_dir": str(tmp_path / "cache")}
+    both = []
+    for dataset, data in (("urbansound8k", old), ("table", new)):
+        runs = []
+        for experiment in ("pann_probe", "fixmatch_tau075"):
+            config = tiny(experiment, **common | where | {"dataset": dataset, "data_dir": str(data)})
+            found = urbansound.open_dataset(config)
+            runs.append(training.run(config, quiet=True))
+        both.append((found, np.array(features.open_store(config, found)), runs))
+    (first, levels, before), (second, again, after) = both
+    assert second.classes == tuple(f"my {name}" for name in names) and first.classes == urbansound.CLASSES
+    assert np.array_equal(levels, again)
+    for a, b in zip(before, after, strict=True):
+        theirs, ours = a.metrics["validation"], b.metrics["validation"]
+        assert theirs["clips"] == ours["clips"] > 10
+        if classes == 10:
+            assert np.array_equal(a.predictions["valid_prob"], b.predictions["valid_prob"])
+            assert [theirs["last"][k] for k in ("accuracy", "auc_weighted")] == [
+                ours["last"][k] for k in ("accuracy", "auc_weighted")
+            ]
+            assert a.metrics["transductive"]["last"]["accuracy"] == b.metrics["transductive"]["last"]["accuracy"]
+    kept = [urbansound.CLASSES.index(name) for name in names]
+    theirs = before[0].predictions["valid_prob"][:, kept]
+    theirs = theirs / theirs.sum(axis=1, keepdims=True)
+    assert np.allclose(theirs, after[0].predictions["valid_prob"], atol=1e-5), "the probe's, among the four classes"
+    assert before[0].metrics["validation"]["last"]["accuracy"] == after[0].metrics["validation"]["last"]["accuracy"]

@@ -28,6 +28,16 @@ def test_log_mel_is_torchlibrosas(name):
     assert difference(LogMel(), reference_front_end(), clip(name)) <= 1e-3
 
 
+def test_making_a_front_end_leaves_the_default_type_as_it_was():
+    for usual in (torch.float32, torch.float64):
+        torch.set_default_dtype(usual)
+        try:
+            front_end = LogMel()
+            assert torch.get_default_dtype() == usual and front_end.mel.dtype == torch.float32
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
 def test_shape_and_silence():
     x = LogMel()(torch.from_numpy(CLIPS["silence"])[None])
     assert x.shape == (1, 1, 501, 64)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from . import limits
 from .config import RunConfig, cache_folder, digest
+from .device import free_bytes
 from .errors import UserError
 from .logmel import LogMel, Mn04LogMel
-from .memory import free_bytes
 from .urbansound import Dataset
 
 SAMPLE_RATE = 16000

@@ -1,10 +1,10 @@
-"""Which device a run trains on, in which precision, and what that device calls itself."""
+"""Which device a run trains on, in which precision, what that device calls itself, and how much of it is free."""
 
 import warnings
 
 import torch
 
-from . import allocator
+from . import allocator, limits
 from .errors import UserError
 
 
@@ -57,3 +57,8 @@ def prepare(device: torch.device, threads: int) -> None:
 def device_name(device: torch.device) -> str:
     """The card's name, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on a device; on the CPU within the limits of a job or container, too."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else limits.free_memory()

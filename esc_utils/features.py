@@ -14,9 +14,9 @@ from . import limits
 from .audio import SAMPLE_RATE, decode
 from .config import RunConfig, cache_folder, digest
 from .dataset import Dataset
+from .device import free_bytes
 from .errors import UserError
 from .logmel import LogMel, Mn04LogMel
-from .memory import free_bytes
 
 STORE_VERSION = 1
 BATCH = 64  # clips transformed at a time: bounds the memory of a build

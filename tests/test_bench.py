@@ -21,8 +21,7 @@ import startup
 import timing
 from growth_figure import growth_figure
 
-from esc_suite.run import check_paper
-from esc_utils import memory
+from esc_suite.run import check_paper, memory
 from esc_utils.errors import UserError
 
 TINY = {"clip_seconds": 0.64, "fixmatch_batch_size": 2, "batch_size": 2, "mu": 1}

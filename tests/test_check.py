@@ -285,10 +285,10 @@ def test_mn04_weights_are_loaded_in_full(project, tmp_path, monkeypatch):
 
 
 def test_memory(project, monkeypatch):
-    import esc_utils.memory
+    import esc_utils.device
 
     for free, status in ((8e9, "ok"), (1e9, "warn")):
-        monkeypatch.setattr(esc_utils.memory, "free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr(esc_utils.device, "free_bytes", lambda device, free=free: free)
         found, text = only("memory", "lite", quick=False)
         assert found == status and f"{free / 1e9:.1f} GB free" in text
 

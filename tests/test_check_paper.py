@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from esc_suite.run import check_paper
+from esc_suite.run.memory import gradient_clips
 from esc_utils import config
 from esc_utils.errors import UserError
-from esc_utils.memory import gradient_clips
 
 
 def test_forward_operations_match_the_sum_over_convolutions():

@@ -5,7 +5,8 @@ import torch
 
 import esc_utils.model
 import esc_utils.standins.mn04
-from esc_utils import config, memory
+from esc_suite.run import memory
+from esc_utils import config
 from esc_utils.model import Cnn14
 from esc_utils.standins.mn04 import Mn04
 

@@ -161,7 +161,7 @@ def memory(setup: Setup) -> Iterator[Line]:
     import torch
 
     from esc_suite.run.plan import RUN_MB
-    from esc_utils.memory import free_bytes
+    from esc_utils.device import free_bytes
 
     free, need = free_bytes(torch.device("cpu")) / GB, RUN_MB / 1000
     text = f"{free:.1f} GB free, a run is given {need:g} GB"

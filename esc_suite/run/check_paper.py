@@ -13,8 +13,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from esc_suite.run import plan
-from esc_utils import config, memory
+from esc_suite.run import memory, plan
+from esc_utils import config
 from esc_utils.errors import UserError, exit_with
 from esc_utils.sampling import Budget, budget, draw_epoch, labelled_batch, unlabelled_batch
 from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS

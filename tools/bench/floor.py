@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import sides
 
-from esc_suite.run import check_paper
-from esc_utils import config, memory
+from esc_suite.run import check_paper, memory
+from esc_utils import config
 
 ADAMW_MOVES = 9  # numbers a parameter: weight, gradient and three states read, weight and states written
 

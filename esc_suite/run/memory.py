@@ -1,10 +1,7 @@
-"""How much memory an optimizer step of CNN14 takes, and how much is free."""
+"""How much memory an optimizer step of CNN14 takes."""
 
-import torch
-
-from . import limits
-from .config import RunConfig
-from .sampling import unlabelled_batch
+from esc_utils.config import RunConfig
+from esc_utils.sampling import unlabelled_batch
 
 BLOCKS = 6
 OPTIMIZER_BYTES = 20  # a parameter: weight, gradient and AdamW's three states, in float32
@@ -33,8 +30,3 @@ def gradient_clips(config: RunConfig) -> int:
         return config.batch_size if config.method == "supervised" else config.fixmatch_batch_size
     weak = unlabelled_batch(config) if config.forward == "joint" else 0  # one pass: the weak views lie in its graph
     return config.fixmatch_batch_size * (1 + config.mu) + weak
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device; on the CPU within the limits of a job or container, too."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else limits.free_memory()

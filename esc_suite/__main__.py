@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from esc_suite.run.together import one_line
+
 COMMANDS = {  # name: where it is, what it does; words only, for a machine on which nothing is installed
     "check": ("esc_suite.run.check", "whether this machine is ready, one line a check with its remedy"),
     "check-paper": ("esc_suite.run.check_paper", "what the paper's scale takes, and one step of it on this CPU"),
@@ -34,6 +36,12 @@ def main() -> int:
         print(f"error: no command '{name}': choose from {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     sys.argv = [f"python -m esc_suite {name}", *sys.argv[2:]]
+    with one_line():
+        return run(name)
+
+
+def run(name: str) -> int:
+    """Run a command that is there."""
     try:
         module, _, function = COMMANDS[name][0].partition(":")
         command = getattr(importlib.import_module(module), function or "main")

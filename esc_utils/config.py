@@ -21,6 +21,15 @@ def project_root() -> Path:
     return root
 
 
+def require_own_checkout() -> None:
+    """UserError where the current folder lies in another checkout than the one whose code runs, as after copying one with
+    its environment."""
+    root = project_root()
+    for folder in () if "ESC_ROOT" in os.environ else (Path.cwd(), *Path.cwd().parents):
+        if (folder / "params" / "base.yaml").is_file() and (folder / "esc_utils").is_dir() and not folder.samefile(root):
+            raise UserError(f"{folder} is another checkout than {root}, whose code runs: `make install` in {folder}, start there")
+
+
 def working_root() -> Path:
     """Where results and downloads go: the project, or the current folder where the project is read-only (Kaggle)."""
     root = project_root()
@@ -154,6 +163,7 @@ def from_notebook(variables: dict) -> RunConfig:
     """Config from a notebook's `globals()`: the files that its `profile` and `experiment` name, then every
     variable of the notebook that is a knob (its parameters cell, papermill's injected cell, a reader's edit).
     """
+    require_own_checkout()
     own = {key: variables[key] for key in RunConfig.model_fields if key in variables}
     paths = layers_of(own.get("profile", "quick"), own.get("experiment", ""))
     return merge([(str(path), read_parameters(path)) for path in paths] + [("notebook parameter", own)])

@@ -12,7 +12,8 @@ from .errors import UserError
 
 @contextlib.contextmanager
 def hold(path: Path, taken: str):
-    """Hold a lock file for this process, until it ends in whatever way; UserError `taken` where another process holds it.
+    """Hold a lock file for this process, until it ends in whatever way; yields the file that is locked. UserError `taken`
+    where another process holds it.
 
     Where the disk refuses locks (network disks mounted without), a file of the machine's temporary folder stands for it:
     that keeps the processes of one machine apart. UserError where that one can't be locked either."""
@@ -29,7 +30,7 @@ def hold(path: Path, taken: str):
     if held is None:
         raise UserError(taken)
     try:
-        yield
+        yield Path(held.lock_file)
     finally:
         held.release()
 

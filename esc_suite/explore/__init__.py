@@ -207,13 +207,11 @@ def roc_explorer(rows, synthesised=False):
     picture, frame = widgets.HTML(), Still(figures.roc_frame())
 
     def show(_=None):
-        import matplotlib
-
         index = None if kind.value < 0 else kind.value
         chosen = [box.description for box in boxes if box.value]
         bands = [(label, name, *made[label][index]) for label, name, _ in rows if label in chosen]
         title = figures.roc_title(index, "" if index is None else CLASSES[index])
-        with matplotlib.rc_context(style.RC):
+        with style.own_style():
             head = style.retitle(frame.figure, title, synthesised)
             moving = figures.roc_artists(frame.figure, bands)
             drawn = frame.paint([head, *moving])

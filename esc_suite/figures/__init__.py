@@ -36,6 +36,7 @@ from esc_suite.figures.pairs import pairs
 from esc_suite.figures.paper import claims_overview, forest
 from esc_suite.figures.runs import confusion_matrix, learning_curves, one_vs_rest, roc_curves
 from esc_suite.figures.step import fixmatch_step
+from esc_suite.figures.style import own_style
 from esc_suite.figures.tables import (
     all_fold_curves,
     fold_curves,
@@ -98,7 +99,8 @@ def draw(figure, dpi: float = 100, small: bool = True) -> bytes:
     usual, drawn = figure.get_dpi(), io.BytesIO()
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with own_style():
+        canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     picture = _fewer_colours(pixels) if small else Image.fromarray(pixels)
     picture.save(drawn, "png", dpi=(dpi, dpi))
@@ -131,11 +133,7 @@ def _fewer_colours(pixels):
 
 
 def _vector(figure, kind: str, metadata: dict) -> bytes:
-    import matplotlib
-
-    from esc_suite.figures.style import RC
-
     drawn = io.BytesIO()
-    with matplotlib.rc_context({key: RC[key] for key in ("svg.hashsalt", "svg.fonttype")}):
+    with own_style():
         figure.savefig(drawn, format=kind, metadata=metadata)
     return drawn.getvalue()

@@ -92,9 +92,7 @@ def figure(function):
 
     @functools.wraps(function)
     def styled(*args, synthesised: bool = False, of: str = "", **kwargs):
-        import matplotlib
-
-        with matplotlib.rc_context(RC):
+        with own_style():
             made = function(*args, **kwargs)
             if of:
                 _head(made, f"{made.get_suptitle()}\n{of}")
@@ -124,6 +122,14 @@ def described(made, alt: str, caption: str = ""):
     """The Figure, with its text alternative and the sentences that follow the title in its caption."""
     made.alt, made.caption = alt, caption
     return made
+
+
+def own_style():
+    """Context in which matplotlib has its defaults with RC over them, whatever a person's matplotlibrc or session has set:
+    for making a figure, and for drawing it, which makes the ticks."""
+    from matplotlib import style
+
+    return style.context(RC, after_reset=True)
 
 
 def retitle(made, text: str, synthesised: bool):

@@ -18,6 +18,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from esc_suite.run import check_place
 from esc_suite.run.check_base import Line, Setup, existing, require_writable, some
 from esc_suite.run.check_data import dataset, weights
 from esc_suite.run.lock import lock_problems, needs, project, read_lock
@@ -120,10 +121,20 @@ def engine(setup: Setup) -> Iterator[Line]:
         yield Line("warn", "engine", f"papermill does not know --engine esc (make and Snakemake use it); {remedy}")
 
 
+def place(setup: Setup) -> Iterator[Line]:
+    yield from (Line(*line) for line in check_place.place(setup.root))
+    if not setup.quick:
+        yield from (Line(*line) for line in check_place.sockets())
+
+
 def device(setup: Setup) -> Iterator[Line]:
     if setup.quick:
         return
     import torch
+
+    from esc_utils.device import choose_device
+
+    choose_device(setup.config.device)
 
     wanted = setup.config.device
     if torch.cuda.is_available():
@@ -169,7 +180,7 @@ def outputs(setup: Setup) -> Iterator[Line]:
     yield Line("ok", "outputs", text)
 
 
-CHECKS = (python, lock, packages, torch, engine, device, memory, dataset, weights, outputs)
+CHECKS = (python, lock, packages, torch, engine, place, device, memory, dataset, weights, outputs)
 
 
 # --- what the checks stand on -----------------------------------------------------------------------------------------

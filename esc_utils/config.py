@@ -27,7 +27,7 @@ def require_own_checkout() -> None:
     root = project_root()
     for folder in () if "ESC_ROOT" in os.environ else (Path.cwd(), *Path.cwd().parents):
         if (folder / "params" / "base.yaml").is_file() and (folder / "esc_utils").is_dir() and not folder.samefile(root):
-            raise UserError(f"{folder} is another checkout than {root}, whose code runs: `make install` in {folder}, start there")
+            raise UserError(f"{folder} is another checkout than {root}, whose code runs: `make install` there, then start")
 
 
 def working_root() -> Path:

@@ -21,7 +21,7 @@ from packaging.version import Version
 from esc_suite.run import check_place
 from esc_suite.run.check_base import Line, Setup, existing, require_writable, some
 from esc_suite.run.check_data import dataset, weights
-from esc_suite.run.lock import lock_problems, needs, project, read_lock
+from esc_suite.run.requirements import lock_problems, needs, project, read_lock
 from esc_utils import config as configuration
 from esc_utils import limits
 from esc_utils.errors import UserError

@@ -28,7 +28,8 @@ def free_memory() -> int:
     """Bytes that are free on the machine, and within each limit."""
     import psutil
 
-    return max(0, min([psutil.virtual_memory().available, *(limit - used for limit, used in _memory_limits())]))
+    free = (limit - used for limit, used in _memory_limits())
+    return max(0, min([psutil.virtual_memory().available, memory(), *free]))
 
 
 def _groups(controller: str) -> Iterator[Path]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from bad_input import one_line, refused
@@ -123,6 +124,37 @@ def test_bad_weights(case, tiny, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+SAMPLERS = {  # what a training sampler may keep, as PANN's own does
+    "RandomState's state": lambda: np.random.RandomState(0).get_state(),
+    "float16": lambda: np.zeros(3, np.float16),
+    "text": lambda: np.array(["a", "bc"]),
+    "bytes, big-endian, empty": lambda: [np.array([b"a"]), np.zeros(2, ">i4"), np.zeros((0, 3), np.uint8)],
+    "dates and records": lambda: [np.array(["2020-01-01"], "M8[D]"), np.zeros(2, [("a", "i4"), ("b", "f8")])],
+    "scalars and objects": lambda: [np.float16(3), np.str_("a"), np.array([1, "x", None], object)],
+}
+
+
+@pytest.mark.parametrize("case", SAMPLERS)
+def test_numpy_data_of_any_kind_is_let_through(case, tmp_path):
+    from esc_utils import weights
+
+    torch.save({"model": {"a": torch.ones(1)}, "sampler": {"indexes": SAMPLERS[case]()}}, tmp_path / "mine.pth")
+    assert weights._read_published(tmp_path / "mine.pth")["a"] == 1
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("hidden", [lambda it: it, lambda it: np.array([it], object), lambda it: {"deep": [it]}])
+def test_code_never_is_and_is_named(hidden, legacy, tmp_path):
+    """Also in an array of objects, and in the file format before PyTorch 1.6."""
+    from esc_utils import weights
+
+    path = tmp_path / "mine.pth"
+    content = {"model": {}, "sampler": hidden(Hostile(tmp_path / "ran"))}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    refused(lambda: weights._read_published(path), "mine.pth", "more than weights", "pathlib", "refused")
+    assert not (tmp_path / "ran").exists()
+
+
 # --- disk and permissions ---------------------------------------------------------------------------------------------
 
 
@@ -214,7 +246,7 @@ def test_damaged_record(finished):
 # --- device, several at once, notebooks -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:x"])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:x", "cpu:3", "vulkan", "xpu", "meta", "mkldnn", "hpu"])
 def test_device_that_is_not_there(device, tiny):
     refused(lambda: training.run(tiny(device=device), quiet=True), f"{device}", "use")
 

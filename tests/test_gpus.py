@@ -47,6 +47,18 @@ def test_four_commands_on_two_gpus_never_share_one(start, tmp_path):
     assert time.monotonic() - began >= 0.8, "two at a time"
 
 
+@pytest.mark.parametrize("names", ["MIG-GPU-8a/1/0,MIG-GPU-8a/2/0", "1,0", "GPU-8a,GPU-9b"])
+def test_in_one_slurm_job_each_command_has_a_gpu_of_its_own(start, names):
+    """However they are named; another job's GPUs of the same names are others, and a name given twice is one GPU."""
+    given = {"CUDA_VISIBLE_DEVICES": f"{names},{names}", "SLURM_JOB_ID": "7"}
+    taken = [start(*HOLD, **given) for _ in range(2)]
+    assert {command.stdout.readline().strip() for command in taken} == set(names.split(","))
+    third = start(*HOLD, **given)
+    assert third.stderr.readline().startswith("waiting for a GPU")
+    other = start(*HOLD, **given | {"SLURM_JOB_ID": "8"})
+    assert other.stdout.readline().strip() == names.split(",")[0]
+
+
 def test_the_gpu_of_a_killed_command_is_free_again(start):
     first, second = (start(*HOLD, CUDA_VISIBLE_DEVICES="0,1") for _ in range(2))
     taken = {command.stdout.readline().strip(): command for command in (first, second)}
@@ -63,7 +75,10 @@ def test_the_gpu_of_a_killed_command_is_free_again(start):
         ({"CUDA_VISIBLE_DEVICES": "3"}, "3"),  # given by a person or a cluster
         ({"CUDA_VISIBLE_DEVICES": ""}, ""),
         ({"CUDA_VISIBLE_DEVICES": "-1"}, "-1"),
-        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": "7"}, "0,1"),
+        ({"CUDA_VISIBLE_DEVICES": "0", "SLURM_JOB_ID": "7"}, "0"),  # a Slurm job of one run
+        ({"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": "7"}, "0"),  # of several
+        ({"CUDA_VISIBLE_DEVICES": "MIG-GPU-8a/1/0,MIG-GPU-8a/2/0"}, "MIG-GPU-8a/1/0"),
+        ({"CUDA_VISIBLE_DEVICES": "MIG-8a5c,MIG-9b5c", "SLURM_JOB_ID": "7"}, "MIG-8a5c"),
         ({"CUDA_VISIBLE_DEVICES": "GPU-8a, GPU-9b"}, "GPU-8a"),
     ],
 )
@@ -117,7 +132,8 @@ print(json.dumps([before, torch.cuda.is_initialized(), len(asked)]))
 
 def test_a_warm_kernel_sees_the_gpu_of_its_papermill(start, tmp_path):
     socket = tmp_path / "warm"
-    server = subprocess.Popen([sys.executable, "-m", "esc_suite.run.warm", str(socket)], cwd=ROOT)
+    words = [sys.executable, "-m", "esc_suite.run.warm", str(socket)]
+    server = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE)
     try:
         limit = time.monotonic() + 120
         while not socket.exists() and time.monotonic() < limit:

@@ -1,10 +1,17 @@
 """The hash of the method's code: of what it says, on whichever Python it is read."""
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from esc_utils.provenance import dump
+
+ROOT = Path(__file__).resolve().parent.parent
 
 CODE = "def f(x, *, y):\n    return {**x, 'é': [y + 1.5, None], 'z': [], f'{x:>{y}}': 0}\n"
 
@@ -34,3 +41,51 @@ def test_the_same_code_is_the_same_text_on_another_python():
 def test_other_code_is_another_text(old, new):
     assert CODE.count(old) == 1
     assert dump(ast.parse(CODE.replace(old, new))) != dump(ast.parse(CODE))
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch):
+    """A copy of the method inside another repository, (its folder, what it says of its commit, git in a folder)."""
+    monkeypatch.delenv("GIT_DIR", raising=False)
+    suite = tmp_path / "thesis" / "suite"
+    shutil.copytree(ROOT / "esc_utils", suite / "esc_utils", ignore=shutil.ignore_patterns("__pycache__", "standins"))
+
+    def git(*words: str) -> str:
+        own = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(tmp_path / "thesis"))
+        return subprocess.run([*own, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    def said(**variables) -> list[str]:
+        code = "from esc_utils import provenance; print(*provenance.commit())"
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, cwd=suite, env=os.environ | variables, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    git("init", "-q")
+    (tmp_path / "thesis" / "thesis.tex").write_text("text")
+    git("add", "thesis.tex")
+    git("commit", "-qm", "one")
+    return suite, said, git
+
+
+def test_the_commit_of_another_repository_is_never_ours(inside):
+    """Not around the checkout, not even where it holds a copy of it; not by variables that a git hook sets."""
+    suite, said, git = inside
+    assert said() == ["unknown", "True"]
+    git("add", "suite")
+    git("commit", "-qm", "two")
+    assert said() == ["unknown", "True"]
+    assert said(GIT_DIR=str(suite.parent / ".git"), GIT_WORK_TREE=str(suite)) == ["unknown", "True"]
+
+
+def test_a_repository_that_does_not_hold_the_code_is_not_its(inside):
+    """`git init` in the unpacked folder, for something else."""
+    suite, said, git = inside
+    git("-C", "suite", "init", "-q")
+    assert said() == ["unknown", "True"]
+    (suite / "notes").write_text("")
+    git("-C", "suite", "add", "notes")
+    git("-C", "suite", "commit", "-qm", "notes")
+    assert said() == ["unknown", "True"]
+    git("-C", "suite", "add", "esc_utils")
+    git("-C", "suite", "commit", "-qm", "code")
+    assert said(GIT_DIR=str(suite.parent / ".git")) == [git("-C", "suite", "rev-parse", "HEAD"), "False"]

@@ -29,9 +29,12 @@ def settled(folder: Path, given: Mapping[str, str] | None = None, backend: str =
     found |= {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_CONFIG_DIR": str(folder / "jupyter")}
     if not named(found):
         found["USER"] = found["LOGNAME"] = "user"
-    home = Path(found.get("HOME") or Path("~").expanduser())
+    home = Path(found.get("HOME", ""))
     if not home.is_absolute():
-        home = folder
+        try:
+            home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+        except KeyError:
+            home = folder
         found["HOME"] = str(home)
     if not writable(Path(found.get("XDG_CACHE_HOME") or home / ".cache")):
         found |= {"XDG_CACHE_HOME": str(folder / "cache"), "MPLCONFIGDIR": str(folder / "matplotlib")}

@@ -352,3 +352,13 @@ def test_a_broken_rule_is_one_line(tmp_path):
         path.write_text(text)
         with pytest.raises(UserError, match=reason):
             read_spec(path)
+
+
+def test_a_validation_fold_that_is_named_is_no_other_than_the_same_by_default(tmp_path):
+    records.write(tmp_path, "fixmatch_tau075", 70, valid_fold=2)
+    records.write(tmp_path, "pann_control", 65)
+    gaps = validity.other_knobs(comparison.load(tmp_path, "paper"), "fixmatch_tau075", "pann_control", [1])
+    assert not [words for words in gaps if "valid_fold" in words]
+    records.write(tmp_path, "fixmatch_tau075", 70, valid_fold=3)
+    gaps = validity.other_knobs(comparison.load(tmp_path, "paper"), "fixmatch_tau075", "pann_control", [1])
+    assert "valid_fold (3 against 2)" in gaps

@@ -43,9 +43,12 @@ def _words(values: set) -> str:
 def other_knobs(results: comparison.Results, left: str, right: str, folds: list[int]) -> list[str]:
     """Knobs that a FixMatch row and its control do not share, outside of the unlabelled branch: "mixup (True against
     False)"."""
-    pairs = zip(results.runs(left, folds), results.runs(right, folds), strict=False)
+
+    def knobs(run):  # a fold that is named, and the same fold by default (0), are one
+        return run.metrics["config"] | {"valid_fold": run.metrics["validation"]["folds"][0]}
+
     gaps = {}
-    for a, b in (tuple(run.metrics["config"] for run in pair) for pair in pairs):
+    for a, b in zip(map(knobs, results.runs(left, folds)), map(knobs, results.runs(right, folds)), strict=False):
         gaps |= {key: f"{key} ({a[key]} against {b.get(key)})" for key in a if key not in IDLE and a[key] != b.get(key)}
     return list(gaps.values())
 

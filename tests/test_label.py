@@ -132,7 +132,7 @@ def test_bad_audio_while_labelling(finished, data, tmp_path, capfd):
     ("words", "error"),
     [
         (["nowhere"], "no table of clips nowhere"),
-        (["nowhere", "a.wav"], "no weights.safetensors in nowhere"),
+        (["nowhere", "a.wav"], "nowhere: give a folder that"),
         (["{run}"], "is a finished run: name the clips"),
         (["{run}", "nothing.wav"], "no clip nothing.wav"),
         (["{run}", "{run}/runs"], "no audio files in"),

@@ -77,4 +77,5 @@ def test_every_dependency_is_explained():
     section = README.partition("## What is installed")[2].partition("\n## ")[0]
     named = [name for cell in re.findall(r"^\| ([^|]+) \|", section, re.M)[1:] for name in cell.split(", ")]
     assert sorted(named) == sorted(re.match(r"[\w.-]+", need)[0] for need in needs)
-    assert "seaborn" not in "".join(path.read_text() for path in (ROOT / "esc_suite").rglob("*.py")), "README says so"
+    imported = "".join(path.read_text() for house in ("esc_utils", "esc_suite") for path in (ROOT / house).rglob("*.py"))
+    assert re.search(r"^\s+import seaborn", imported, re.M) and "torchaudio" in imported, "README says so"

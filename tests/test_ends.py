@@ -139,7 +139,7 @@ def test_a_closed_terminal_ends_a_driver_that_the_system_does_not_tell(tmp_path)
     if pid == 0:
         os.environ["PYTHONPATH"] = str(ROOT)
         driver = [sys.executable, "-c", DRIVER.format(end="wait"), str(tmp_path)]
-        os.execvp("sh", ["sh", "-c", 'trap "" HUP; "$@" & trap ":" HUP; wait; wait', "make", *driver])
+        os.execvp("sh", ["sh", "-c", 'trap : HUP; "$@" & wait; wait', "make", *driver])
     wait_for((tmp_path / "ids").exists)
     ids = [int(word) for word in (tmp_path / "ids").read_text().split()]
     os.close(terminal)

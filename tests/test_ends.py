@@ -129,3 +129,19 @@ def test_a_warm_kernel_ends_with(killed, tmp_path):
         for process in filter(None, (server, papermill)):
             process.kill()
             process.wait()
+
+
+def test_a_closed_terminal_ends_a_driver_that_the_system_does_not_tell(tmp_path):
+    """It tells the session's leader alone, and make then waits for its child."""
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["PYTHONPATH"] = str(ROOT)
+        driver = [sys.executable, "-c", DRIVER.format(end="wait"), str(tmp_path)]
+        os.execvp("sh", ["sh", "-c", 'trap : HUP; "$@" & wait; wait', "make", *driver])
+    wait_for((tmp_path / "ids").exists)
+    ids = [int(word) for word in (tmp_path / "ids").read_text().split()]
+    os.close(terminal)
+    wait_for(lambda: not any(map(lives, ids)))
+    os.waitpid(pid, 0)

@@ -38,8 +38,8 @@ def one_line():
     kept = {number: old for number in ENDS if (old := signal.getsignal(number)) != signal.SIG_IGN}
     for number in kept:
         signal.signal(number, end)
-    if "MAKELEVEL" in os.environ:
-        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    parent = os.getppid() if "MAKELEVEL" in os.environ else 0
+    threading.Thread(target=_watch, args=(parent, _terminal()), daemon=True).start()
     try:
         yield
     except Ended as why:
@@ -52,10 +52,21 @@ def one_line():
                 signal.signal(number, old)
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
+def _watch(parent: int, terminal: bool) -> None:
+    """Signal what nobody else does: a `make` that was killed, and a closed terminal, of which the system tells make alone,
+    which then waits for us."""
+    while not (parent and os.getppid() != parent) and not (terminal and not _terminal()):
         time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM if parent and os.getppid() != parent else signal.SIGHUP)
+
+
+def _terminal() -> bool:
+    """Whether this process has a terminal still."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+        return True
+    except OSError:
+        return False
 
 
 def run(words: list[str], seconds: float = 0, **options) -> int:

@@ -91,17 +91,8 @@ def test_a_reproduction_trains_into_a_fresh_folder(collected, made_outputs, tmp_
     words = ["--profile", "lite", "--data", "/d", "--tables", "2", "--outputs", str(tmp_path / "out")]
     assert reproduce.main(words) == 0 and "identical" in capsys.readouterr().out
     folder = tmp_path / "out" / "reproduced" / "lite-table2"
-    assert asked[0][1:] == [
-        "workflow/drive.py",
-        "--profile",
-        "lite",
-        "--outputs",
-        str(folder),
-        "--data",
-        "/d",
-        "--tables",
-        "2",
-    ]
+    places = ["--profile=lite", f"--outputs={folder}", "--data=/d"]
+    assert asked[0][1:] == ["workflow/drive.py", *places, "--tables=2"]
     (folder / "left").touch()  # finished: the next one starts anew
     assert reproduce.main(words) == 0 and not (folder / "left").exists()
     (folder / reproduce.DONE).unlink()

@@ -31,7 +31,9 @@ def test_every_formula_of_the_notebooks_is_set():
             assert base64.b64decode(data).rstrip().endswith(b"</svg>")
 
 
-@pytest.mark.parametrize("text", ["costs $5 and $6", "`$x$`", "```\na = $x$\n```", r"$\unknown{x}$", "no formula"])
+@pytest.mark.parametrize(
+    "text", ["costs $5 and $6", "$5 and\n$6", "$a\n\nb$", "`$x$`", "```\na = $x$\n```", r"$\unknown{x}$", "no formula"]
+)
 def test_what_is_no_formula_stays(text):
     assert formulas.pictured(text) == text
 

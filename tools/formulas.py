@@ -7,7 +7,8 @@ import re
 
 # Fenced blocks and code spans, in which a dollar is a dollar; then $$displayed$$ and $inline$.
 PARTS = re.compile(
-    r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<displayed>.+?)\$\$|\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$", re.S
+    r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<displayed>.+?)\$\$|\$(?P<inline>[^\s$](?:(?:[^$\n]|\n(?!\s*\n))*[^\s$])?)\$",
+    re.S,
 )
 SIZE = 12  # of the letters, points
 
@@ -20,7 +21,7 @@ def pictured(markdown: str) -> str:
 def _replaced(found: re.Match) -> str:
     if found["code"]:
         return found[0]
-    tex = found["inline"] or found["displayed"]
+    tex = " ".join((found["inline"] or found["displayed"]).split())
     bare, tag = re.sub(r"\\tag\{[^}]*\}", "", tex).strip(), re.search(r"\\tag\{([^}]*)\}", tex)
     try:
         shown = _image(bare)

@@ -162,7 +162,7 @@ def _run_view(run: runs.Run, root: Path) -> dict:
     except UserError as error:  # the experiment's parameter file is gone
         how = str(error)
     return {
-        "run": run,
+        "metrics": metrics,
         "name": run.name,
         "network": comparison.network_name(run) + (" (in place of PANN)" if comparison.stands_in(run) else ""),
         "links": links,

@@ -22,7 +22,7 @@ from .state import State, restore, set_up, snapshot
 from .steps import StepLoss, fixmatch_step, supervised_step
 from .urbansound import open_dataset, split
 
-LEAST_VALIDATIONS = 4  # of a run, where it has as many epochs, whatever `evaluate_every`
+LEAST_VALIDATIONS = 10  # of a run, where it has as many epochs, whatever `evaluate_every`
 SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # words of PyTorch's messages
 

@@ -66,10 +66,13 @@ def durations(class_id, seconds, classes, window=None):
     figure = style.new(7.0, 4.2, "Duration of the clips by class")
     axes = figure.add_subplot()
     full = np.nanmax(seconds, initial=0.0)
+    state = np.random.get_state()
+    np.random.seed(0)  # seaborn spreads the dots by NumPy's global state: the same figure each time
     seaborn.stripplot(
         x=seconds, y=class_id, hue=class_id, order=range(len(classes)), orient="h", palette=list(style.CLASS_COLOURS),
         hue_order=range(len(classes)), jitter=0.3, size=2.4, alpha=0.6, legend=False, rasterized=True, ax=axes,
     )  # fmt: skip
+    np.random.set_state(state)
     for index in range(len(classes)):
         own = seconds[class_id == index]
         label = f"{np.mean(own < full - 0.01):.0%} short, n = {own.size}" if own.size else "no clips"

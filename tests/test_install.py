@@ -66,7 +66,7 @@ def test_a_link_is_never_removed(venv):
 def test_settings_of_the_network_are_kept_and_others_are_not(venv, monkeypatch, tmp_path):
     own = {"PIP_USER": "1", "PIP_TARGET": "/t", "PIP_INDEX_URL": "https://mirror.example/simple", "UV_HTTP_TIMEOUT": "9"}
     own |= {"UV_SYSTEM_PYTHON": "1", "PYTHONHOME": "/h", "VIRTUAL_ENV": "/v", "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
-    (tmp_path / "pip.conf").write_text("[install]\nprefix = /p\nno-deps = true\n[global]\nretries = 7\n")
+    (tmp_path / "pip.conf").write_text("[install]\nprefix = /p\nno-deps = true\n[global]\nuser = true\nretries = 7\n")
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     found = install.network_environment()

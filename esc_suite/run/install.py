@@ -64,8 +64,8 @@ def plain_environment() -> dict:
 def network_environment() -> dict:
     """The same, with what pip's files and variables say of the network; uv, which reads none of them, gets the index."""
     kept, words = {}, [PYTHON, "-m", "pip", "config", "list"]
-    # PIP_USER and its like would choose one of pip's files for `pip config`, too.
-    own = {k: v for k, v in os.environ.items() if not re.match("PYTHON.|PIP_(USER|GLOBAL|SITE)$", k)}
+    own = {name: value for name, value in os.environ.items() if not re.match("PYTHON.", name)}
+    own |= dict.fromkeys(("PIP_USER", "PIP_GLOBAL", "PIP_SITE"), "0")  # they choose one file for `pip config`, too
     lines = subprocess.run(words, capture_output=True, text=True, env=own).stdout.splitlines()
     for scope in ("global.", "install.", ":env:."):  # later ones win
         for line in lines:

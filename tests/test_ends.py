@@ -20,6 +20,12 @@ with together.one_line():
 """
 
 
+def heard() -> None:
+    """Signals as a terminal leaves them, for these tests may run under nohup or in the background."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def driver(tmp_path):
     """Start a driver in a session of its own; (process, ids of what it has started)."""
@@ -28,7 +34,8 @@ def driver(tmp_path):
     def start(end: str = "wait", under: tuple[str, ...] = (), **variables):
         words = [*under, sys.executable, "-c", DRIVER.format(end=end), str(tmp_path)]
         environment = {k: v for k, v in os.environ.items() if k != "MAKELEVEL"} | {"PYTHONPATH": str(ROOT)} | variables
-        process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        own = {"env": environment, "start_new_session": True, "preexec_fn": heard}
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **own)
         started.append(process)
         wait_for((tmp_path / "ids").exists)
         return process, [int(word) for word in (tmp_path / "ids").read_text().split()]

@@ -22,7 +22,7 @@ SHORT = {"car_horn": 0.5, "dog_bark": 0.5, "gun_shot": 0.8}  # share of clips sh
 
 # A class has this share of its regions' width, a device this colour (dB). Classes lie apart, so that clips without labels
 # show where one ends and the next begins: what FixMatch lives on; but not so far that few labels are enough without them.
-# Chosen on draws of the dataset that no table reports: outputs/evidence/positive_control.csv.
+# Chosen on draws of the dataset that no table reports: outputs/evidence/pairs/positive_control.csv.
 WIDTH, COLOUR = 0.6, 2.5
 
 # First words of the seed sequences: streams that never meet.

@@ -20,8 +20,8 @@ from .urbansound import Dataset, Split
 
 @dataclass
 class State:
-    """A run in training. Labels of `folds.labelled` are the only ones here: those of the unlabelled folds are read
-    once, after the last step, for the record (record.py)."""
+    """A run in training. `labels` are those of `folds.labelled`, the only ones that a step sees. The dataset's own are read
+    to validate, and, those of the unlabelled folds, once after the last step, for the record (record.py)."""
 
     config: RunConfig
     dataset: Dataset

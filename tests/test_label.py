@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import clips as own
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from esc_suite.label import command, infer, networks, validate
 from esc_suite.results import intervals
@@ -87,6 +90,24 @@ def test_weights_label_again_what_labels_csv_says(finished, data, tmp_path):
     assert (
         np.allclose(both["confidence"], both["confidence_again"], atol=2e-3) and (both["label"] == both["label_again"]).all()
     )
+
+
+def test_only_the_networks_of_the_last_table_are_used(finished, tmp_path):
+    """Networks of an earlier table, with more folds or other classes, lie in the same folder."""
+    folder = tmp_path / "quick"
+    shutil.copytree(finished, folder)
+    about = json.loads((folder / "label.json").read_text())
+    first, second = (folder / name for name in about["runs"][:2])
+    shutil.copytree(first, first.with_name("fold9_seed0"))
+    assert len(networks.load(folder).models) == len(about["runs"]) == 3
+    (second / networks.FILE).rename(tmp_path / "kept")
+    with pytest.raises(UserError, match=f"no {networks.FILE} in {second}: "):
+        networks.load(folder)
+    with safe_open(tmp_path / "kept", "pt") as file:
+        header = file.metadata() | {"classes": json.dumps([*own.NAMES[:2], "other"])}
+    save_file(load_file(tmp_path / "kept"), second / networks.FILE, header)
+    with pytest.raises(UserError, match="differ in their classes"):
+        networks.load(folder)
 
 
 def test_one_run_and_overlapping_windows(finished, data, capsys):

@@ -130,6 +130,7 @@ def write(folder: Path, judged: dict, said: list[str], trusted: list, dataset, s
     scores = {name: value["estimate"] for name, value in judged["accuracy"].items()}
     about = {"data": config.data_dir, "trusted": judged["trusted"], "accuracy": scores, "tau": tau, "sentences": said}
     about["synthesised"] = dataset.synthesised
+    about["runs"] = [run.folder.relative_to(folder).as_posix() for run in trusted]
     write_atomic(folder / networks.SUMMARY, (json.dumps(about, indent=1) + "\n").encode())
 
 

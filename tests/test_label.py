@@ -12,12 +12,14 @@ import clips as own
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from esc_suite.label import command, infer, networks, validate
 from esc_suite.results import intervals
-from esc_utils import table
+from esc_utils import runs, table
+from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 
 
@@ -77,6 +79,44 @@ def test_the_same_command_again_trains_nothing(finished, data, outputs, monkeypa
     monkeypatch.setattr(validate, "set_up", None)
     options = ["--skip-bad", "--steps", "3", "--seconds", "1.0", "--outputs", str(outputs)]
     assert command.main([str(data), *options]) == 0
+
+
+def test_weights_belong_to_the_record_beside_them(finished, data, tmp_path, monkeypatch):
+    """A kill between the record and the weights leaves none, or some of another run: both are made again."""
+    config = RunConfig(**json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"])
+    config = config.model_copy(update={"outputs": str(tmp_path)})
+    weights = runs.folder(config) / networks.FILE
+    validate.trained(config, quiet=True)
+    whole, identity = load_file(weights), networks.identity_of(weights)
+    with safe_open(weights, "pt") as file:
+        header = file.metadata()
+    save_file(load_file(weights), weights, header | {"identity": "another"})
+    monkeypatch.setattr(networks, "write_atomic", stopped(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        validate.trained(config, quiet=True)
+    assert runs.complete(weights.parent) and not weights.exists()
+    monkeypatch.undo()
+    validate.trained(config, quiet=True)
+    assert networks.identity_of(weights) == identity and identity
+    assert all(torch.equal(value, whole[key]) for key, value in load_file(weights).items())
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(torch.AcceleratorError("device lost"), "device lost"), (RuntimeError("can't allocate memory: 9"), "memory: 9")],
+)
+def test_a_failing_device_is_one_line(finished, tmp_path, monkeypatch, error, line):
+    config = RunConfig(**json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"])
+    monkeypatch.setattr(validate.training, "train", stopped(error))
+    with pytest.raises(UserError, match=rf"failed \(.*{line}\): if for memory, give --seconds"):
+        validate.trained(config.model_copy(update={"outputs": str(tmp_path)}), quiet=True)
+
+
+def stopped(error: BaseException):
+    def stop(*_):
+        raise error
+
+    return stop
 
 
 def test_weights_label_again_what_labels_csv_says(finished, data, tmp_path):

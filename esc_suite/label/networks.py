@@ -21,13 +21,24 @@ FILE, SUMMARY = "weights.safetensors", "label.json"
 WHERE = "give a folder that `python -m esc_suite label DATA` wrote, or a run in it; or run label on the table again"
 
 
-def save(path: Path, model: torch.nn.Module, config: RunConfig, classes: tuple[str, ...]) -> None:
-    """Write a network with its config and its class names, whole or not at all."""
+def save(path: Path, model: torch.nn.Module, config: RunConfig, classes: tuple[str, ...], identity: str) -> None:
+    """Write a network with its config, its class names and the identity of its run, whole or not at all."""
     from safetensors.torch import save as packed
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    header = {"config": config.model_dump_json(), "classes": json.dumps(classes)}
+    header = {"config": config.model_dump_json(), "classes": json.dumps(classes), "identity": identity}
     write_atomic(path, packed(tensors, header))
+
+
+def identity_of(path: Path) -> str:
+    """Identity of the run that a network is of; "" where there is none, or it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("identity", "")
+    except (SafetensorError, OSError):
+        return ""
 
 
 class Networks(NamedTuple):

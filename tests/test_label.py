@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -159,7 +160,10 @@ def test_one_run_and_overlapping_windows(finished, data, capsys):
 
 
 def test_labelling_goes_on_where_it_was_cut_off(finished, data, tmp_path, monkeypatch):
-    target, files = tmp_path / "new.csv", sorted(map(str, (data / "known").iterdir()))
+    """By file: one that appears meanwhile and sorts first is labelled, and one that has changed is labelled again."""
+    target, folder = tmp_path / "new.csv", tmp_path / "known"
+    shutil.copytree(data / "known", folder)
+    files = sorted(map(str, folder.iterdir()))
     monkeypatch.setattr(infer, "BATCH", 2)
     found = networks.load(finished)
     real, calls = networks.Networks.scores, []
@@ -172,12 +176,17 @@ def test_labelling_goes_on_where_it_was_cut_off(finished, data, tmp_path, monkey
 
     monkeypatch.setattr(networks.Networks, "scores", killed)
     with pytest.raises(KeyboardInterrupt):
-        infer.label(found, files, 0, str(target), False)
+        infer.label(found, [str(folder)], 0, str(target), False)
     assert not target.exists()
     calls[:] = [0] * 10
-    infer.label(found, files, 0, str(target), False)
-    assert list(pd.read_csv(target)["path"]) == files and sum(calls) == len(files) - 5, "five of six rows were whole files"
-    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+    shutil.copy(files[1], folder / "000.a.wav")
+    shutil.copy(files[1], folder / "._hidden.wav")
+    os.utime(files[1], (1, 1))
+    infer.label(found, [str(folder)], 0, str(target), False)
+    labels = pd.read_csv(target)
+    assert list(labels) == list(infer.COLUMNS) and list(labels["path"]) == sorted([str(folder / "000.a.wav"), *files])
+    assert sum(calls) == len(files) - 5 + 2, "five of six rows were whole files; one is new, one has changed"
+    assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "known"}
 
 
 def test_bad_audio_while_labelling(finished, data, tmp_path, capfd):

@@ -61,19 +61,22 @@ def test_the_widget_writes_what_is_kept(tmp_path):
     pytest.importorskip("ipywidgets")
     from esc_suite.explore.labels import label_editor
 
-    names, table = ["a.wav", "b.wav"], tmp_path / "clips.csv"
+    names, table = ["long.wav", "long.wav", "a.wav", "b.wav"], tmp_path / "clips.csv"
     for number, name in enumerate(names):
         own.write(tmp_path / name, "siren", number)
     table.write_text("path,label\na.wav,\nb.wav,\n")
     rows = pd.DataFrame({"file": names, "path": [str(tmp_path / name) for name in names], "start": 0.0, "duration": 1.0})
     dataset = SimpleNamespace(clips=rows, classes=("cat", "dog"), synthesised=False)
-    labels = pd.DataFrame({"path": names, "label": ["dog", "dog"], "confidence": [0.4, 0.6]})
-    widget = label_editor(table, dataset, np.zeros((2, 100, 64), np.float16), labels)
+    labels = pd.DataFrame({"path": names, "label": "dog", "confidence": [0.1, 0.2, 0.4, 0.6]})
+    store = np.zeros((4, 100, 64), np.float16)
+    widget = label_editor(table, dataset, store, labels)
     clip, kind, keep = widget.children[0].children
-    assert kind.value == "dog"
+    assert [row for _, row in clip.options] == [2, 3], "a label is for the beginning of a file: no window of a longer one"
+    assert kind.value == "dog" and widget.children[1].value.startswith("2 windows of longer files are not offered")
+    assert label_editor(table, dataset, store, labels[:2]).value.startswith("2 windows of longer files are not offered")
     kind.value = "cat"
     keep.click()
-    assert table.read_text() == "path,label\na.wav,cat\nb.wav,\n" and clip.value == 1
+    assert table.read_text() == "path,label\na.wav,cat\nb.wav,\n" and clip.value == 3
     assert "a.wav is cat" in widget.children[1].value
 
 

@@ -57,6 +57,25 @@ def test_the_learning_curve_rises_and_never_scores_what_it_learned_from():
         clips.learning_curve(x[:24], labels[:24], np.zeros(24), c=1.0)
 
 
+def test_the_learning_curve_of_recordings_that_hold_several_classes(monkeypatch):
+    """No draw takes more clips of a class than it says, and one that leaves nothing to score on is left out."""
+    rng, learned = np.random.default_rng(0), []
+    real = clips.probe
+    monkeypatch.setattr(clips, "probe", lambda x, labels, c: learned.append(np.bincount(labels)) or real(x, labels, c))
+    labels, recordings = np.tile([0, 1, 0, 1], 4), np.repeat(np.arange(4), 4)
+    curve = clips.learning_curve(rng.normal(0, 1, (16, 5)), labels, recordings, c=1.0, draws=20)
+    counts = curve.groupby("labelled").size()
+    assert counts[1] == 20 and 0 < counts[3] < 20 and curve["accuracy"].between(0, 100).all()
+    assert [list(found) for found in learned] == [[count, count] for count in curve["labelled"]]
+
+
+def test_a_probe_gives_a_column_for_each_class_that_it_learned():
+    x = np.random.default_rng(0).normal(0, 1, (6, 4))
+    assert clips.probe(x, np.array([0, 5, 0, 5, 0, 5]), 1.0)(x).shape == (6, 2)
+    with pytest.raises(UserError, match="clips of two classes"):
+        clips.probe(x, np.full(6, 5), 1.0)
+
+
 def test_the_widget_writes_what_is_kept(tmp_path):
     pytest.importorskip("ipywidgets")
     from esc_suite.explore.labels import label_editor

@@ -76,9 +76,11 @@ def embeddings(config: RunConfig, dataset) -> np.ndarray:
 
 def probe(x: np.ndarray, labels: np.ndarray, c: float):
     """The frozen probe: a logistic regression on standardised embeddings x (n, E); a function of embeddings that gives
-    scores (n, classes)."""
+    scores (n, classes), a column for each class of `labels` in order."""
     from sklearn.linear_model import LogisticRegression
 
+    if len(set(labels)) < 2:
+        raise UserError("a probe needs clips of two classes to learn from: label clips of every class in two folds or more")
     mean, spread = standardisation(x.astype(np.float64))
     fitted = LogisticRegression(C=c, max_iter=2000).fit((x - mean) / spread, labels)
     return lambda other: fitted.predict_proba((other - mean) / spread)
@@ -88,7 +90,8 @@ def learning_curve(x, labels, recordings, c: float, draws: int = 20, seed: int =
     """Accuracy of the probe by the number of labelled clips a class: columns labelled, draw, accuracy (%).
 
     x (n, E), labels and recordings (n,) of the labelled clips. Each draw takes one clip of each of so many recordings a
-    class, and is scored on all recordings that it did not take; the most is one recording a class less than there are."""
+    class, and is scored on all recordings that it did not take; the most is one recording a class less than there are.
+    Where recordings hold several classes, a draw may take them all; it is left out."""
     import pandas
 
     rng, labels, recordings = np.random.default_rng(seed), np.asarray(labels), np.asarray(recordings)
@@ -100,12 +103,15 @@ def learning_curve(x, labels, recordings, c: float, draws: int = 20, seed: int =
     rows = []
     for count in counts:
         for draw in range(draws):
-            taken = np.concatenate([rng.choice(names, count, replace=False) for names in own.values()])
-            pairs = [(r, k) for k, names in own.items() for r in names if r in taken]
+            pairs = [(r, k) for k, names in own.items() for r in sorted(rng.choice(names, count, replace=False))]
+            held = ~np.isin(recordings, [r for r, _ in pairs])
+            if not held.any():
+                continue
             firsts = [rng.choice(np.flatnonzero((recordings == r) & (labels == k))) for r, k in pairs]
-            held = ~np.isin(recordings, taken)
             right = probe(x[firsts], labels[firsts], c)(x[held]).argmax(1) == np.searchsorted(list(own), labels[held])
             rows.append({"labelled": count, "draw": draw, "accuracy": 100 * right.mean()})
+    if not rows:
+        raise UserError("a learning curve needs recordings to score on: label clips of some more recordings")
     return pandas.DataFrame(rows)
 
 

@@ -68,6 +68,18 @@ def test_the_page_has_a_player_and_a_log_mel_for_each_clip_that_it_shows(finishe
     assert not re.findall(r"(?:src|href)=.http", text), "the page works offline"
 
 
+def test_labelled_clips_of_any_length_that_are_cut_are_counted(tmp_path, capsys):
+    folder = own.table(tmp_path / "long", unlabelled=1)
+    own.write(folder / "two.wav", "siren", 98, 2.0)
+    own.write(folder / "minute.flac", "siren", 99, 65.0)
+    with (folder / "clips.csv").open("a") as file:
+        file.write("two.wav,siren\nminute.flac,siren\n")
+    common = command.settings(str(folder), "quick", str(tmp_path / "outputs"))
+    config = command.knobs.for_run("quick", validate.PROBE, **common)
+    command._opening(command.open_dataset(config), config)
+    assert "2 labelled clips are longer than 1.28 s" in capsys.readouterr().out
+
+
 def test_bad_files_are_lines_and_stop_what_was_not_told_to_go_on(data, outputs, capfd):
     table._say.cache_clear()
     with pytest.raises(SystemExit):
@@ -207,6 +219,8 @@ def test_bad_audio_while_labelling(finished, data, tmp_path, capfd):
         (["{run}", "nothing.wav"], "no clip nothing.wav"),
         (["{run}", "{run}/runs"], "no audio files in"),
         (["{run}", "{data}/long.flac", "--hop", "-1"], "--hop -1 is negative"),
+        (["{data}", "--seconds", "0"], "clip_seconds"),
+        (["{data}", "--steps", "0"], "--steps 0 must be at least 1"),
         (["{data}/long.flac", "{data}/long.flac"], "is damaged or no safetensors file"),
     ],
 )

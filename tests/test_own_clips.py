@@ -29,6 +29,33 @@ def test_labels_are_written_back_and_all_else_stays(tmp_path):
         clips.relabel(tmp_path / "none.csv", {})
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+def test_a_table_keeps_its_byte_order_mark_and_its_ends_of_lines(tmp_path, end, mark):
+    table = tmp_path / "clips.csv"
+    lines = [b"path,label,note", 'ä.wav,,"two\r\nlines"'.encode(), b"b.wav,y,", b""]
+    table.write_bytes(mark + end.encode().join(lines))
+    clips.relabel(table, {"ä.wav": "x"})
+    lines[1] = 'ä.wav,x,"two\r\nlines"'.encode()
+    assert table.read_bytes() == mark + end.encode().join(lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("path,label\nä.wav,\n".encode("latin-1"), "no CSV table in UTF-8"),
+        (b"", "lacks a column"),
+        (b"path\na\n", "lacks a"),
+    ],
+)
+def test_a_table_that_cannot_be_labelled_is_one_line(tmp_path, content, error):
+    table = tmp_path / "clips.csv"
+    table.write_bytes(content)
+    with pytest.raises(UserError, match=error) as found:
+        clips.relabel(table, {"a": "x"})
+    assert "\n" not in str(found.value) and table.read_bytes() == content
+
+
 def test_the_example_has_twelve_labels_and_says_that_it_is_synthesised(tmp_path):
     table = clips.example(tmp_path / "label" / "example")
     found = pd.read_csv(table, keep_default_na=False)

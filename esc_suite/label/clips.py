@@ -1,9 +1,11 @@
 """The table of a person's clips: a small example of one, labels written back into it, and how many labels are enough."""
 
+import codecs
 import csv
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,25 +45,31 @@ def example(folder: Path) -> Path:
 def relabel(table: Path, labels: dict[str, str]) -> None:
     """Write labels (path -> class; "": none) into a table, whole or not at all; all else in it stays as it is."""
     try:
-        content = table.read_bytes().decode("utf-8-sig")
+        content = table.read_bytes()
+        text = content.decode("utf-8-sig")
+        first = (text.splitlines() or [""])[0]
+        separator = ";" if first.count(";") > first.count(",") else ","
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+        names = [name.strip().lower() for name in rows[0]]
+        path, label = names.index("path"), names.index("label")
     except OSError as error:
         raise UserError(f"{table} cannot be read ({error.strerror}): labels go into the CSV of your clips") from None
-    first = content.partition("\n")[0]
-    separator = ";" if first.count(";") > first.count(",") else ","
-    rows = list(csv.reader(io.StringIO(content), delimiter=separator))
-    names = [name.strip().lower() for name in rows[0]]
-    path, label = names.index("path"), names.index("label")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} is no CSV table in UTF-8 ({error}): save it as one") from None
+    except (ValueError, IndexError):
+        raise UserError(f"{table} lacks a column path or label in its first line ({first[:80]}): add it") from None
     places = {row[path].strip(): row for row in rows[1:] if len(row) > max(path, label)}
     if unknown := [name for name in labels if name not in places]:
         raise UserError(f"{table} has no clip {unknown[0]}: label clips that stand in it")
     for name, value in labels.items():
         places[name][label] = value
-    write_atomic(table, _as_csv(rows, separator))
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    write_atomic(table, mark + _as_csv(rows, separator, re.search(r"\r\n|\n|\r|$", text)[0] or "\n"))
 
 
-def _as_csv(rows: list[list[str]], separator: str = ",") -> bytes:
-    text = io.StringIO()
-    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+def _as_csv(rows: list[list[str]], separator: str = ",", end: str = "\n") -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, lineterminator=end).writerows(rows)
     return text.getvalue().encode()
 
 

@@ -2,7 +2,9 @@
 
 import html
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +13,14 @@ import clips as own
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from esc_suite.label import command, infer, networks, validate
 from esc_suite.results import intervals
-from esc_utils import table
+from esc_utils import runs, table
+from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 
 
@@ -62,6 +68,18 @@ def test_the_page_has_a_player_and_a_log_mel_for_each_clip_that_it_shows(finishe
     assert not re.findall(r"(?:src|href)=.http", text), "the page works offline"
 
 
+def test_labelled_clips_of_any_length_that_are_cut_are_counted(tmp_path, capsys):
+    folder = own.table(tmp_path / "long", unlabelled=1)
+    own.write(folder / "two.wav", "siren", 98, 2.0)
+    own.write(folder / "minute.flac", "siren", 99, 65.0)
+    with (folder / "clips.csv").open("a") as file:
+        file.write("two.wav,siren\nminute.flac,siren\n")
+    common = command.settings(str(folder), "quick", str(tmp_path / "outputs"))
+    config = command.knobs.for_run("quick", validate.PROBE, **common)
+    command._opening(command.open_dataset(config), config)
+    assert "2 labelled clips are longer than 1.28 s" in capsys.readouterr().out
+
+
 def test_bad_files_are_lines_and_stop_what_was_not_told_to_go_on(data, outputs, capfd):
     table._say.cache_clear()
     with pytest.raises(SystemExit):
@@ -74,6 +92,44 @@ def test_the_same_command_again_trains_nothing(finished, data, outputs, monkeypa
     monkeypatch.setattr(validate, "set_up", None)
     options = ["--skip-bad", "--steps", "3", "--seconds", "1.0", "--outputs", str(outputs)]
     assert command.main([str(data), *options]) == 0
+
+
+def test_weights_belong_to_the_record_beside_them(finished, data, tmp_path, monkeypatch):
+    """A kill between the record and the weights leaves none, or some of another run: both are made again."""
+    config = RunConfig(**json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"])
+    config = config.model_copy(update={"outputs": str(tmp_path)})
+    weights = runs.folder(config) / networks.FILE
+    validate.trained(config, quiet=True)
+    whole, identity = load_file(weights), networks.identity_of(weights)
+    with safe_open(weights, "pt") as file:
+        header = file.metadata()
+    save_file(load_file(weights), weights, header | {"identity": "another"})
+    monkeypatch.setattr(networks, "write_atomic", stopped(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        validate.trained(config, quiet=True)
+    assert runs.complete(weights.parent) and not weights.exists()
+    monkeypatch.undo()
+    validate.trained(config, quiet=True)
+    assert networks.identity_of(weights) == identity and identity
+    assert all(torch.equal(value, whole[key]) for key, value in load_file(weights).items())
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(torch.AcceleratorError("device lost"), "device lost"), (RuntimeError("can't allocate memory: 9"), "memory: 9")],
+)
+def test_a_failing_device_is_one_line(finished, tmp_path, monkeypatch, error, line):
+    config = RunConfig(**json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"])
+    monkeypatch.setattr(validate.training, "train", stopped(error))
+    with pytest.raises(UserError, match=rf"failed \(.*{line}\): if for memory, give --seconds"):
+        validate.trained(config.model_copy(update={"outputs": str(tmp_path)}), quiet=True)
+
+
+def stopped(error: BaseException):
+    def stop(*_):
+        raise error
+
+    return stop
 
 
 def test_weights_label_again_what_labels_csv_says(finished, data, tmp_path):
@@ -89,6 +145,24 @@ def test_weights_label_again_what_labels_csv_says(finished, data, tmp_path):
     )
 
 
+def test_only_the_networks_of_the_last_table_are_used(finished, tmp_path):
+    """Networks of an earlier table, with more folds or other classes, lie in the same folder."""
+    folder = tmp_path / "quick"
+    shutil.copytree(finished, folder)
+    about = json.loads((folder / "label.json").read_text())
+    first, second = (folder / name for name in about["runs"][:2])
+    shutil.copytree(first, first.with_name("fold9_seed0"))
+    assert len(networks.load(folder).models) == len(about["runs"]) == 3
+    (second / networks.FILE).rename(tmp_path / "kept")
+    with pytest.raises(UserError, match=f"no {networks.FILE} in {second}: "):
+        networks.load(folder)
+    with safe_open(tmp_path / "kept", "pt") as file:
+        header = file.metadata() | {"classes": json.dumps([*own.NAMES[:2], "other"])}
+    save_file(load_file(tmp_path / "kept"), second / networks.FILE, header)
+    with pytest.raises(UserError, match="differ in their classes"):
+        networks.load(folder)
+
+
 def test_one_run_and_overlapping_windows(finished, data, capsys):
     run = finished / "runs" / validate.PROBE / "fold1_seed0"
     assert len(networks.load(run).models) == 1 and networks.load(run / networks.FILE).classes == tuple(sorted(own.NAMES))
@@ -98,7 +172,10 @@ def test_one_run_and_overlapping_windows(finished, data, capsys):
 
 
 def test_labelling_goes_on_where_it_was_cut_off(finished, data, tmp_path, monkeypatch):
-    target, files = tmp_path / "new.csv", sorted(map(str, (data / "known").iterdir()))
+    """By file: one that appears meanwhile and sorts first is labelled, and one that has changed is labelled again."""
+    target, folder = tmp_path / "new.csv", tmp_path / "known"
+    shutil.copytree(data / "known", folder)
+    files = sorted(map(str, folder.iterdir()))
     monkeypatch.setattr(infer, "BATCH", 2)
     found = networks.load(finished)
     real, calls = networks.Networks.scores, []
@@ -111,12 +188,17 @@ def test_labelling_goes_on_where_it_was_cut_off(finished, data, tmp_path, monkey
 
     monkeypatch.setattr(networks.Networks, "scores", killed)
     with pytest.raises(KeyboardInterrupt):
-        infer.label(found, files, 0, str(target), False)
+        infer.label(found, [str(folder)], 0, str(target), False)
     assert not target.exists()
     calls[:] = [0] * 10
-    infer.label(found, files, 0, str(target), False)
-    assert list(pd.read_csv(target)["path"]) == files and sum(calls) == len(files) - 5, "five of six rows were whole files"
-    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+    shutil.copy(files[1], folder / "000.a.wav")
+    shutil.copy(files[1], folder / "._hidden.wav")
+    os.utime(files[1], (1, 1))
+    infer.label(found, [str(folder)], 0, str(target), False)
+    labels = pd.read_csv(target)
+    assert list(labels) == list(infer.COLUMNS) and list(labels["path"]) == sorted([str(folder / "000.a.wav"), *files])
+    assert sum(calls) == len(files) - 5 + 2, "five of six rows were whole files; one is new, one has changed"
+    assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "known"}
 
 
 def test_bad_audio_while_labelling(finished, data, tmp_path, capfd):
@@ -137,6 +219,8 @@ def test_bad_audio_while_labelling(finished, data, tmp_path, capfd):
         (["{run}", "nothing.wav"], "no clip nothing.wav"),
         (["{run}", "{run}/runs"], "no audio files in"),
         (["{run}", "{data}/long.flac", "--hop", "-1"], "--hop -1 is negative"),
+        (["{data}", "--seconds", "0"], "clip_seconds"),
+        (["{data}", "--steps", "0"], "--steps 0 must be at least 1"),
         (["{data}/long.flac", "{data}/long.flac"], "is damaged or no safetensors file"),
     ],
 )

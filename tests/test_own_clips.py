@@ -29,6 +29,33 @@ def test_labels_are_written_back_and_all_else_stays(tmp_path):
         clips.relabel(tmp_path / "none.csv", {})
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+def test_a_table_keeps_its_byte_order_mark_and_its_ends_of_lines(tmp_path, end, mark):
+    table = tmp_path / "clips.csv"
+    lines = [b"path,label,note", 'ä.wav,,"two\r\nlines"'.encode(), b"b.wav,y,", b""]
+    table.write_bytes(mark + end.encode().join(lines))
+    clips.relabel(table, {"ä.wav": "x"})
+    lines[1] = 'ä.wav,x,"two\r\nlines"'.encode()
+    assert table.read_bytes() == mark + end.encode().join(lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("path,label\nä.wav,\n".encode("latin-1"), "no CSV table in UTF-8"),
+        (b"", "lacks a column"),
+        (b"path\na\n", "lacks a"),
+    ],
+)
+def test_a_table_that_cannot_be_labelled_is_one_line(tmp_path, content, error):
+    table = tmp_path / "clips.csv"
+    table.write_bytes(content)
+    with pytest.raises(UserError, match=error) as found:
+        clips.relabel(table, {"a": "x"})
+    assert "\n" not in str(found.value) and table.read_bytes() == content
+
+
 def test_the_example_has_twelve_labels_and_says_that_it_is_synthesised(tmp_path):
     table = clips.example(tmp_path / "label" / "example")
     found = pd.read_csv(table, keep_default_na=False)
@@ -57,23 +84,45 @@ def test_the_learning_curve_rises_and_never_scores_what_it_learned_from():
         clips.learning_curve(x[:24], labels[:24], np.zeros(24), c=1.0)
 
 
+def test_the_learning_curve_of_recordings_that_hold_several_classes(monkeypatch):
+    """No draw takes more clips of a class than it says, and one that leaves nothing to score on is left out."""
+    rng, learned = np.random.default_rng(0), []
+    real = clips.probe
+    monkeypatch.setattr(clips, "probe", lambda x, labels, c: learned.append(np.bincount(labels)) or real(x, labels, c))
+    labels, recordings = np.tile([0, 1, 0, 1], 4), np.repeat(np.arange(4), 4)
+    curve = clips.learning_curve(rng.normal(0, 1, (16, 5)), labels, recordings, c=1.0, draws=20)
+    counts = curve.groupby("labelled").size()
+    assert counts[1] == 20 and 0 < counts[3] < 20 and curve["accuracy"].between(0, 100).all()
+    assert [list(found) for found in learned] == [[count, count] for count in curve["labelled"]]
+
+
+def test_a_probe_gives_a_column_for_each_class_that_it_learned():
+    x = np.random.default_rng(0).normal(0, 1, (6, 4))
+    assert clips.probe(x, np.array([0, 5, 0, 5, 0, 5]), 1.0)(x).shape == (6, 2)
+    with pytest.raises(UserError, match="clips of two classes"):
+        clips.probe(x, np.full(6, 5), 1.0)
+
+
 def test_the_widget_writes_what_is_kept(tmp_path):
     pytest.importorskip("ipywidgets")
     from esc_suite.explore.labels import label_editor
 
-    names, table = ["a.wav", "b.wav"], tmp_path / "clips.csv"
+    names, table = ["long.wav", "long.wav", "a.wav", "b.wav"], tmp_path / "clips.csv"
     for number, name in enumerate(names):
         own.write(tmp_path / name, "siren", number)
     table.write_text("path,label\na.wav,\nb.wav,\n")
     rows = pd.DataFrame({"file": names, "path": [str(tmp_path / name) for name in names], "start": 0.0, "duration": 1.0})
     dataset = SimpleNamespace(clips=rows, classes=("cat", "dog"), synthesised=False)
-    labels = pd.DataFrame({"path": names, "label": ["dog", "dog"], "confidence": [0.4, 0.6]})
-    widget = label_editor(table, dataset, np.zeros((2, 100, 64), np.float16), labels)
+    labels = pd.DataFrame({"path": names, "label": "dog", "confidence": [0.1, 0.2, 0.4, 0.6]})
+    store = np.zeros((4, 100, 64), np.float16)
+    widget = label_editor(table, dataset, store, labels)
     clip, kind, keep = widget.children[0].children
-    assert kind.value == "dog"
+    assert [row for _, row in clip.options] == [2, 3], "a label is for the beginning of a file: no window of a longer one"
+    assert kind.value == "dog" and widget.children[1].value.startswith("2 windows of longer files are not offered")
+    assert label_editor(table, dataset, store, labels[:2]).value.startswith("2 windows of longer files are not offered")
     kind.value = "cat"
     keep.click()
-    assert table.read_text() == "path,label\na.wav,cat\nb.wav,\n" and clip.value == 1
+    assert table.read_text() == "path,label\na.wav,cat\nb.wav,\n" and clip.value == 3
     assert "a.wav is cat" in widget.children[1].value
 
 

@@ -1,9 +1,11 @@
 """The table of a person's clips: a small example of one, labels written back into it, and how many labels are enough."""
 
+import codecs
 import csv
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,25 +45,31 @@ def example(folder: Path) -> Path:
 def relabel(table: Path, labels: dict[str, str]) -> None:
     """Write labels (path -> class; "": none) into a table, whole or not at all; all else in it stays as it is."""
     try:
-        content = table.read_bytes().decode("utf-8-sig")
+        content = table.read_bytes()
+        text = content.decode("utf-8-sig")
+        first = (text.splitlines() or [""])[0]
+        separator = ";" if first.count(";") > first.count(",") else ","
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+        names = [name.strip().lower() for name in rows[0]]
+        path, label = names.index("path"), names.index("label")
     except OSError as error:
         raise UserError(f"{table} cannot be read ({error.strerror}): labels go into the CSV of your clips") from None
-    first = content.partition("\n")[0]
-    separator = ";" if first.count(";") > first.count(",") else ","
-    rows = list(csv.reader(io.StringIO(content), delimiter=separator))
-    names = [name.strip().lower() for name in rows[0]]
-    path, label = names.index("path"), names.index("label")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} is no CSV table in UTF-8 ({error}): save it as one") from None
+    except (ValueError, IndexError):
+        raise UserError(f"{table} lacks a column path or label in its first line ({first[:80]}): add it") from None
     places = {row[path].strip(): row for row in rows[1:] if len(row) > max(path, label)}
     if unknown := [name for name in labels if name not in places]:
         raise UserError(f"{table} has no clip {unknown[0]}: label clips that stand in it")
     for name, value in labels.items():
         places[name][label] = value
-    write_atomic(table, _as_csv(rows, separator))
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    write_atomic(table, mark + _as_csv(rows, separator, re.search(r"\r\n|\n|\r|$", text)[0] or "\n"))
 
 
-def _as_csv(rows: list[list[str]], separator: str = ",") -> bytes:
-    text = io.StringIO()
-    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+def _as_csv(rows: list[list[str]], separator: str = ",", end: str = "\n") -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, lineterminator=end).writerows(rows)
     return text.getvalue().encode()
 
 
@@ -76,9 +84,11 @@ def embeddings(config: RunConfig, dataset) -> np.ndarray:
 
 def probe(x: np.ndarray, labels: np.ndarray, c: float):
     """The frozen probe: a logistic regression on standardised embeddings x (n, E); a function of embeddings that gives
-    scores (n, classes)."""
+    scores (n, classes), a column for each class of `labels` in order."""
     from sklearn.linear_model import LogisticRegression
 
+    if len(set(labels)) < 2:
+        raise UserError("a probe needs clips of two classes to learn from: label clips of every class in two folds or more")
     mean, spread = standardisation(x.astype(np.float64))
     fitted = LogisticRegression(C=c, max_iter=2000).fit((x - mean) / spread, labels)
     return lambda other: fitted.predict_proba((other - mean) / spread)
@@ -88,7 +98,8 @@ def learning_curve(x, labels, recordings, c: float, draws: int = 20, seed: int =
     """Accuracy of the probe by the number of labelled clips a class: columns labelled, draw, accuracy (%).
 
     x (n, E), labels and recordings (n,) of the labelled clips. Each draw takes one clip of each of so many recordings a
-    class, and is scored on all recordings that it did not take; the most is one recording a class less than there are."""
+    class, and is scored on all recordings that it did not take; the most is one recording a class less than there are.
+    Where recordings hold several classes, a draw may take them all; it is left out."""
     import pandas
 
     rng, labels, recordings = np.random.default_rng(seed), np.asarray(labels), np.asarray(recordings)
@@ -100,12 +111,15 @@ def learning_curve(x, labels, recordings, c: float, draws: int = 20, seed: int =
     rows = []
     for count in counts:
         for draw in range(draws):
-            taken = np.concatenate([rng.choice(names, count, replace=False) for names in own.values()])
-            pairs = [(r, k) for k, names in own.items() for r in names if r in taken]
+            pairs = [(r, k) for k, names in own.items() for r in sorted(rng.choice(names, count, replace=False))]
+            held = ~np.isin(recordings, [r for r, _ in pairs])
+            if not held.any():
+                continue
             firsts = [rng.choice(np.flatnonzero((recordings == r) & (labels == k))) for r, k in pairs]
-            held = ~np.isin(recordings, taken)
             right = probe(x[firsts], labels[firsts], c)(x[held]).argmax(1) == np.searchsorted(list(own), labels[held])
             rows.append({"labelled": count, "draw": draw, "accuracy": 100 * right.mean()})
+    if not rows:
+        raise UserError("a learning curve needs recordings to score on: label clips of some more recordings")
     return pandas.DataFrame(rows)
 
 

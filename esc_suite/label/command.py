@@ -66,7 +66,10 @@ def settings(data: str, profile: str, outputs: str = "", skip_bad: bool = False,
         "dataset": "table", "data_dir": str(at), "allow_partial": skip_bad, "outputs": str(root / "label" / name),
         "cache_dir": str(root / "cache"), "labelled": "all_but_one", "steps_scale": "run",
     }  # fmt: skip
-    return found | ({"clip_seconds": seconds} if seconds else {}) | ({"steps": steps} if steps else {})
+    if steps is not None and steps < 1:
+        raise UserError(f"--steps {steps} must be at least 1: leave it out for the profile's number of steps")
+    own = {"clip_seconds": seconds, "steps": steps}
+    return found | {key: value for key, value in own.items() if value is not None}
 
 
 def label_table(data: str, profile: str, outputs: str, fast: bool, skip_bad: bool, **own) -> int:
@@ -115,7 +118,8 @@ def _opening(dataset, config: RunConfig) -> None:
     counts = clips.loc[known, "class_name"].value_counts()
     words = ", ".join(f"{name} {counts[name]}" for name in dataset.classes)
     print(f"{known.sum()} labelled clips ({words}), {(~known).sum()} clips or windows without a label", flush=True)
-    cut = int((clips.loc[known, "duration"] > config.clip_seconds + 0.05).sum())
+    longer = (clips["duration"] > config.clip_seconds + 0.05) | clips["offset"].notna()  # offset: of a file over a minute
+    cut = int((longer & known).sum())
     if cut:
         print(f"{cut} labelled clips are longer than {config.clip_seconds:g} s: what follows is not heard (--seconds)")
 
@@ -130,6 +134,7 @@ def write(folder: Path, judged: dict, said: list[str], trusted: list, dataset, s
     scores = {name: value["estimate"] for name, value in judged["accuracy"].items()}
     about = {"data": config.data_dir, "trusted": judged["trusted"], "accuracy": scores, "tau": tau, "sentences": said}
     about["synthesised"] = dataset.synthesised
+    about["runs"] = [run.folder.relative_to(folder).as_posix() for run in trusted]
     write_atomic(folder / networks.SUMMARY, (json.dumps(about, indent=1) + "\n").encode())
 
 

@@ -15,6 +15,7 @@ from esc_suite.label.networks import Networks
 from esc_utils import features, limits, table
 from esc_utils.audio import decode
 from esc_utils.config import digest
+from esc_utils.contents import visible
 from esc_utils.device import prepare
 from esc_utils.errors import UserError
 from esc_utils.files import write_atomic
@@ -43,18 +44,21 @@ def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: b
     part = target.with_name(f".{target.name}.{key}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        kept, done = _kept(part, [str(path) for path in paths])
-        if done:
-            print(f"{done} of {len(paths)} files are labelled already", file=sys.stderr)
-        text = io.StringIO()
-        csv.writer(text).writerows([COLUMNS, *kept])
-        write_atomic(part, text.getvalue().encode())
+        states = {str(path): _state(path) for path in paths}
+        kept = _kept(part, states)
+        if done := {row[0] for row in kept}:
+            print(f"{len(done)} of {len(paths)} files are labelled already", file=sys.stderr)
+        write_atomic(part, _as_csv(kept))
         with part.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            for row in rows_of(networks, paths[done:], window, hop, skip_bad):
-                writer.writerow([row[0], *(f"{v:.4f}" if isinstance(v, float) else v for v in row[1:])])
+            for row in rows_of(networks, [path for path in paths if str(path) not in done], window, hop, skip_bad):
+                kept.append([row[0], *(f"{v:.4f}" if isinstance(v, float) else v for v in row[1:]), states[row[0]]])
+                writer.writerow(kept[-1])
                 file.flush()
-        part.replace(target)
+        places = {name: place for place, name in enumerate(states)}
+        kept.sort(key=lambda row: places[row[0]])
+        write_atomic(target, _as_csv([COLUMNS, *(row[:-1] for row in kept)]))
+        part.unlink()
     except OSError as error:
         raise UserError(f"{target} cannot be written ({error.strerror}): give another --to, or free some space") from None
     return 0
@@ -66,7 +70,7 @@ def found(clips: list[str]) -> list[Path]:
     for name in clips:
         place = Path(name).expanduser()
         if place.is_dir():
-            paths += sorted(path for path in place.rglob("*") if path.suffix.lower() in table.SUFFIXES)
+            paths += [path for path in visible(place, "*") if path.suffix.lower() in table.SUFFIXES]
         elif place.exists():
             paths.append(place)
         else:
@@ -76,15 +80,25 @@ def found(clips: list[str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def _kept(part: Path, names: list[str]) -> tuple[list[list[str]], int]:
-    """Rows of a run that was cut off, and how many of the files they finish: the last one may be half done."""
+def _state(path: Path) -> str:
+    about = path.stat()
+    return f"{about.st_size} {about.st_mtime_ns}"
+
+
+def _kept(part: Path, states: dict[str, str]) -> list[list[str]]:
+    """Rows, each with the state of its file at its end, of a run that was cut off: those of files that are finished and
+    unchanged. The last file may be half done."""
     if not part.is_file():
-        return [], 0
+        return []
     with part.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)][1:]
-    seen = list(dict.fromkeys(row[0] for row in rows))[:-1]
-    done = max((names.index(name) + 1 for name in seen if name in names), default=0)
-    return [row for row in rows if row[0] in set(seen) and row[0] in names[:done]], done
+        rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) + 1]
+    return [row for row in rows if row[0] != rows[-1][0] and states.get(row[0]) == row[-1]]
+
+
+def _as_csv(rows: list) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
 
 
 def rows_of(networks: Networks, paths: list[Path], window: float, hop: float, skip_bad: bool):

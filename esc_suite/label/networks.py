@@ -18,15 +18,27 @@ from esc_utils.standins.mn04 import Mn04
 from esc_utils.weights import read_safetensors
 
 FILE, SUMMARY = "weights.safetensors", "label.json"
+WHERE = "give a folder that `python -m esc_suite label DATA` wrote, or a run in it; or run label on the table again"
 
 
-def save(path: Path, model: torch.nn.Module, config: RunConfig, classes: tuple[str, ...]) -> None:
-    """Write a network with its config and its class names, whole or not at all."""
+def save(path: Path, model: torch.nn.Module, config: RunConfig, classes: tuple[str, ...], identity: str) -> None:
+    """Write a network with its config, its class names and the identity of its run, whole or not at all."""
     from safetensors.torch import save as packed
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    header = {"config": config.model_dump_json(), "classes": json.dumps(classes)}
+    header = {"config": config.model_dump_json(), "classes": json.dumps(classes), "identity": identity}
     write_atomic(path, packed(tensors, header))
+
+
+def identity_of(path: Path) -> str:
+    """Identity of the run that a network is of; "" where there is none, or it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("identity", "")
+    except (SafetensorError, OSError):
+        return ""
 
 
 class Networks(NamedTuple):
@@ -50,16 +62,18 @@ def load(where: Path | str) -> Networks:
     at = place(str(where))
     if at.is_dir() and (at / SUMMARY).is_file():
         try:
-            trusted = json.loads((at / SUMMARY).read_text(encoding="utf-8"))["trusted"]
-        except (ValueError, KeyError) as error:
+            files = [at / name / FILE for name in json.loads((at / SUMMARY).read_text(encoding="utf-8"))["runs"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{at / SUMMARY} is damaged ({error}): run label on the table again") from None
-        files = sorted((at / "runs" / trusted).glob(f"*/{FILE}"))
     else:
         files = [at / FILE if at.is_dir() else at]
-    if not files or not files[0].is_file():
-        raise UserError(f"no {FILE} in {at}: give a folder that `python -m esc_suite label DATA` wrote, or a run in it")
+    if lost := [path for path in files or [at / FILE] if not path.is_file()]:
+        raise UserError(f"no {FILE} in {lost[0].parent if lost[0].name == FILE else lost[0]}: {WHERE}")
     found = [_load(path) for path in files]
     _, config, classes = found[0]
+    for path, (_, other, names) in zip(files, found, strict=True):
+        if (names, other.network, other.clip_seconds) != (classes, config.network, config.clip_seconds):
+            raise UserError(f"{path} and {files[0]} differ in their classes or clip length: run label on the table again")
     return Networks([model for model, _, _ in found], config, classes, files)
 
 

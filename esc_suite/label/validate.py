@@ -1,12 +1,13 @@
 """Three ways to label, each validated by recording: the frozen probe, the supervised control, FixMatch."""
 
 import numpy as np
+import torch
 
 from esc_suite.label import networks
 from esc_suite.results import intervals
+from esc_utils import allocator, provenance, runs, training
 from esc_utils import config as knobs
-from esc_utils import provenance, runs, training
-from esc_utils.config import RunConfig, digest
+from esc_utils.config import RunConfig
 from esc_utils.dataset import Dataset
 from esc_utils.errors import UserError
 from esc_utils.state import set_up
@@ -20,22 +21,31 @@ def trained(config: RunConfig, quiet: bool = False) -> runs.Run:
     """`training.run`, and beside its record the network, as weights.safetensors."""
     dataset = open_dataset(config)
     folds = split(config, dataset)
-    identity = digest([config.hash, provenance.code_hash(), dataset.fingerprint, provenance.weights_digest(config)])
+    identity = provenance.identity(config, dataset.fingerprint)
     folder = runs.folder(config)
+    weights = folder / networks.FILE
     with runs.claim(folder):
-        there = runs.complete(folder) and (folder / networks.FILE).is_file()
-        if there and runs.read_metrics(folder)["provenance"]["identity"] == identity:
+        there = runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity
+        if there and networks.identity_of(weights) == identity:
             return runs.read(folder)
-        state = set_up(config, dataset, folds, folder, identity)
+        weights.unlink(missing_ok=True)  # of an earlier table: never beside a record that is not its own
         try:
+            state = set_up(config, dataset, folds, folder, identity)
             run = training.train(state, quiet)
+            with training.scoring_statistics(state):
+                networks.save(weights, state.trained, config, dataset.classes, identity)
+            return run
         except RuntimeError as error:  # the CPU's allocator and a lost device raise no class of their own
-            if not any(words in str(error) for words in training.OUT_OF_MEMORY):
+            known = isinstance(error, torch.AcceleratorError)
+            if not known and not any(words in str(error) for words in training.OUT_OF_MEMORY):
                 raise
-            raise UserError("out of memory: give --seconds a smaller value, or choose --profile quick") from error
-        with training.scoring_statistics(state):
-            networks.save(folder / networks.FILE, state.trained, config, dataset.classes)
-    return run
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{config.device} failed ({reason}): if for memory, give --seconds a smaller value, or choose "
+                "--profile quick; the same command goes on from what is kept"
+            ) from error
+        finally:
+            allocator.give_back()
 
 
 def every_fold(profile: str, method: str, folds: list[int], quiet: bool = False, **own) -> list[runs.Run]:

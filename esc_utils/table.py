@@ -65,7 +65,7 @@ def open_table(config: RunConfig) -> Dataset:
     clips = _rows(about, root, names, config.clip_seconds)
     return Dataset(
         root, clips, _synthesised(root), identity, {0: len(problems)} if problems else {}, names,
-        digest(about[["path", "digest"]].values.tolist()),
+        digest([about[["path", "digest"]].values.tolist(), clips[["file", "start"]].values.tolist()]),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import zlib
 from pathlib import Path
 
 import clips as own
@@ -37,7 +38,7 @@ def written(folder: Path, *lines: str) -> Path:
     for line in lines:
         name = line.split(",")[0].strip()
         if name and not (folder / name).exists():
-            own.write(folder / name, "siren", len(name), 0.7)
+            own.write(folder / name, "siren", zlib.crc32(name.encode()), 0.7)
     path = folder / "clips.csv"
     path.write_text("\n".join(["path,label,recording,fold", *lines]) + "\n")
     return path
@@ -71,8 +72,9 @@ def test_recordings_are_never_split(tmp_path, knobs):
 
 
 def test_class_folders_are_a_table(tmp_path, knobs):
-    for name in ("cat/1.wav", "cat/2.wav", "dog/yard/1.wav", "dog/yard/2.wav", "dog/2.flac", "unlabelled/1.wav", "2.wav"):
-        own.write(tmp_path / name, "siren", len(name))
+    names = ("cat/1.wav", "cat/2.wav", "dog/yard/1.wav", "dog/yard/2.wav", "dog/2.flac", "unlabelled/1.wav", "2.wav")
+    for number, name in enumerate(names):
+        own.write(tmp_path / name, "siren", number)
     (tmp_path / "cat" / ".hidden.wav").write_bytes(b"")
     dataset = urbansound.open_dataset(knobs(tmp_path))
     assert dataset.classes == ("cat", "dog") and len(dataset.clips) == 7
@@ -182,6 +184,23 @@ def test_a_long_file_without_a_label_is_windows(tmp_path, knobs):
     levels = features.front_end("cnn14")(features.torch.from_numpy(piece[None]))[0, 0]
     inner = np.abs(levels.numpy()[3:-3] - store[at].astype(np.float32)[3:-3])
     assert np.median(inner) < 0.1, "the window holds the audio of its time"
+
+
+@pytest.mark.parametrize(("before", "after"), [("a", "b"), ("a", "ab")])
+def test_a_label_that_changes_the_rows_makes_another_store(tmp_path, knobs, before, after):
+    """A labelled file of three windows is one row, an unlabelled one three: the rows change, the audio does not."""
+    for number, name in enumerate("ab"):
+        own.write(tmp_path / f"{name}.wav", "siren", number, 3.0)
+    good, stores = [f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)], []
+    for labelled in (before, after):
+        data = written(tmp_path, *good, *[f"{name}.wav,{'x' if name in labelled else ''},," for name in "ab"])
+        dataset = urbansound.open_dataset(knobs(data))
+        store = np.array(features.open_store(knobs(data), dataset))
+        features.store_path(knobs(data), dataset).unlink()
+        assert np.array_equal(store, features.open_store(knobs(data), dataset)), "as built anew"
+        assert len(store) == 4 + sum(1 if name in labelled else 3 for name in "ab")
+        stores.append(features.store_path(knobs(data), dataset))
+    assert stores[0] != stores[1]
 
 
 @pytest.mark.parametrize(

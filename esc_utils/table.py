@@ -2,7 +2,8 @@
 
 The CSV has a header and one line a clip. Columns: path (relative to the CSV), label (empty: unlabelled), and, where there
 are any, recording (what must not be split between folds) and fold (1 to 10). Other columns are ignored. In a folder the
-first folder of a path is the label (`unlabelled`, or none, for clips without one) and a deeper one is the recording."""
+first folder of a path is the label (`unlabelled`, or none, for clips without one) and the second is the recording, which
+is the same one under every label."""
 
 import json
 import sys
@@ -114,7 +115,7 @@ def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
         if not files:
             raise UserError(f"no clips.csv and no audio files in {at}: give a CSV, or a folder with one folder a class")
         labels = [path.parts[0] if len(path.parts) > 1 and path.parts[0].lower() not in UNLABELLED else "" for path in files]
-        recordings = [str(path.parent.as_posix()) if len(path.parts) > 2 else "" for path in files]
+        recordings = [path.parts[1] if len(path.parts) > 2 else "" for path in files]  # one, whatever its clips' classes
         paths = [path.as_posix() for path in files]
         return pandas.DataFrame({"path": paths, "label": labels, "recording": recordings, "fold": ""}), at.resolve()
     csv = at / "clips.csv" if at.is_dir() else at

@@ -83,6 +83,22 @@ def test_class_folders_are_a_table(tmp_path, knobs):
     assert yard["fsid"].nunique() == 1 and dataset.clips["fsid"].nunique() == 6
 
 
+def test_a_folder_of_one_name_is_one_recording_in_every_class(tmp_path, knobs):
+    """Also in `unlabelled`, and whatever lies in folders below it."""
+    names = [f"{label}/{day}/part{n}/1.wav" for label in ("cat", "dog") for day in ("monday", "tuesday") for n in (1, 2)]
+    for number, name in enumerate([*names, "unlabelled/monday/1.wav", "unlabelled/friday/1.wav", "cat/monday.wav"]):
+        own.write(tmp_path / name, "siren", number, 0.7)
+    dataset = urbansound.open_dataset(knobs(tmp_path))
+    rows = dataset.clips
+    assert rows["fsid"].nunique() == 4
+    days = rows.groupby(rows["file"].str.extract(r"/(\w+)/", expand=False))
+    assert set(days.groups) == {"monday", "tuesday", "friday"} and (days["fsid"].nunique() == 1).all()
+    assert (rows[rows["fold"] > 0].groupby("fsid")["fold"].nunique() == 1).all()
+    fold = int(rows.set_index("file")["fold"]["cat/monday/part1/1.wav"])
+    heard = rows["file"].iloc[urbansound.split(knobs(tmp_path, train_fold=3 - fold, valid_fold=fold), dataset).unlabelled]
+    assert list(heard) == ["unlabelled/friday/1.wav"]
+
+
 def test_excel_writes_semicolons_and_a_mark(tmp_path):
     own.write(tmp_path / "a.wav", "siren", 1)
     path = tmp_path / "t.csv"

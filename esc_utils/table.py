@@ -40,6 +40,7 @@ def open_table(config: RunConfig) -> Dataset:
     `allow_partial`, a file cannot be used; each such file is a line on stderr."""
     table, root = read_table(config.data_dir)
     table = table.sort_values("path", kind="stable", ignore_index=True)
+    table["fold"] = table["fold"].where(table["label"] != "", "")  # of a clip without a label it says nothing
     names = class_names(table)
     found = examine([root / path for path in table["path"]], cache_folder(config) / "tables" / f"{digest(str(root))}.json")
     problems = [one["problem"] for one in found if one["problem"]]

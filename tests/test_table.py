@@ -64,6 +64,14 @@ def test_folds_are_the_same_again_and_written_beside_the_outputs(clips, knobs, t
     assert len(found) == 9 and list(found) == ["path", "label", "recording", "fold"]
 
 
+@pytest.mark.parametrize("folds", [("", ""), (1, 2)])
+@pytest.mark.parametrize("own", ["2", "none", "2.5", "-1"])
+def test_the_fold_of_a_clip_without_a_label_says_nothing(tmp_path, knobs, folds, own):
+    good = [f"{label}{n}.wav,{label},,{folds[n]}" for label in "xy" for n in range(2)]
+    rows = urbansound.open_dataset(knobs(written(tmp_path, *good, f"u.wav,,,{own}"))).clips.set_index("file")
+    assert rows["fold"]["u.wav"] == 0 and set(rows["fold"].drop("u.wav")) == {1, 2}
+
+
 def test_recordings_are_never_split(tmp_path, knobs):
     lines = [f"{label}{n}.wav,{label},r{label}{n // 3}," for label in "ab" for n in range(9)]
     dataset = urbansound.open_dataset(knobs(written(tmp_path, *lines)))

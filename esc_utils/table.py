@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import limits
-from .audio import decode
+from .audio import SAMPLE_RATE, decode
 from .config import RunConfig, cache_folder, digest, outputs_folder, place
 from .contents import sha256, visible
 from .dataset import Dataset, says_synthesised
@@ -226,8 +226,9 @@ def _examined(path: Path, known: dict | None) -> dict:
     seconds, problem = 0.0, ""
     try:
         seconds = soundfile.info(str(path)).duration
-        for start in np.arange(0.0, seconds, LONG) if seconds > LONG else (np.nan,):
-            decode(path, start=start, seconds=LONG)
+        pieces = np.arange(0.0, seconds, LONG) if seconds > LONG else (np.nan,)
+        heard = sum(len(decode(path, start=start, seconds=LONG)) for start in pieces) / SAMPLE_RATE
+        seconds = heard if heard < seconds - 0.1 else seconds  # where a file only estimates its own length
     except (soundfile.SoundFileError, OSError):
         problem = f"{path} is no audio file that libsndfile can read"
     except UserError as error:

@@ -4,6 +4,7 @@ import csv
 import re
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import clips as own
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from esc_suite.label import infer
 from esc_utils import features, start, table, training, urbansound
 from esc_utils.errors import UserError
 
@@ -208,6 +210,51 @@ def test_a_long_file_without_a_label_is_windows(tmp_path, knobs):
     levels = features.front_end("cnn14")(features.torch.from_numpy(piece[None]))[0, 0]
     inner = np.abs(levels.numpy()[3:-3] - store[at].astype(np.float32)[3:-3])
     assert np.median(inner) < 0.1, "the window holds the audio of its time"
+
+
+def noise(path: Path, frames: int, rate: int = 16000, keep: float = 1.0) -> None:
+    """A file of so many samples, of whose bytes the last are left out."""
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, frames), rate)
+    content = path.read_bytes()
+    path.write_bytes(content[: round(len(content) * keep)])
+
+
+@pytest.mark.parametrize("more", [1, 2, 3, 50])
+def test_a_long_file_may_end_anywhere_after_a_piece(tmp_path, more):
+    """At 44.1 kHz, one or two samples are less than one at 16 kHz."""
+    noise(tmp_path / "a.wav", 60 * 44100 + more, 44100)
+    (found,) = table.examine([tmp_path / "a.wav"], tmp_path / "memory.json")
+    assert not found["problem"] and found["seconds"] == pytest.approx(60 + more / 44100)
+    assert len(features.decode(tmp_path / "a.wav", start=60.0, seconds=60.0)) == round(more / 44100 * 16000)
+    assert len(features.decode(tmp_path / "a.wav", start=61.0, seconds=60.0)) == 0
+
+
+def test_an_mp3_that_is_a_little_shorter_than_it_says_is_windows_to_its_real_end(tmp_path, knobs, capfd):
+    data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)], "long.mp3,,,", "short.mp3,,,")
+    for name, seconds in (("long", 62), ("short", 30)):
+        noise(tmp_path / f"{name}.mp3", seconds * 16000, keep=0.96)
+        assert soundfile.info(tmp_path / f"{name}.mp3").duration == seconds
+    dataset = urbansound.open_dataset(knobs(data))
+    store = features.open_store(knobs(data), dataset)
+    for name, seconds in (("long", 62), ("short", 30)):
+        rows = dataset.clips[dataset.clips["file"] == f"{name}.mp3"]
+        assert 0.95 * seconds < rows["end"].max() < 0.97 * seconds, "its real end"
+        assert (store[rows.index].astype(np.float32).max(axis=(1, 2)) > -60).all(), "no window is silent"
+    networks = SimpleNamespace(config=knobs(data), classes=("x", "y"), scores=lambda audio: np.full((len(audio), 2), 0.5))
+    rows = list(infer.rows_of(networks, [tmp_path / "long.mp3"], 1.0, 1.0, False))
+    assert len(rows) == (dataset.clips["file"] == "long.mp3").sum()
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".wav"])
+def test_a_long_file_that_is_cut_in_the_middle_is_refused(tmp_path, knobs, suffix):
+    noise(tmp_path / f"a{suffix}", 150 * 16000, keep=0.4)
+    (found,) = table.examine([tmp_path / f"a{suffix}"], tmp_path / "memory.json")
+    assert f"a{suffix} " in found["problem"]
+    networks = SimpleNamespace(
+        config=knobs(tmp_path), classes=("x", "y"), scores=lambda audio: np.full((len(audio), 2), 0.5)
+    )
+    with pytest.raises(UserError, match=f"a{suffix} "):
+        list(infer.rows_of(networks, [tmp_path / f"a{suffix}"], 1.0, 1.0, False))
 
 
 @pytest.mark.parametrize(("before", "after"), [("a", "b"), ("a", "ab")])

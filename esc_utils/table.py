@@ -18,7 +18,7 @@ import numpy as np
 from . import limits
 from .audio import SAMPLE_RATE, decode
 from .config import RunConfig, cache_folder, digest, outputs_folder, place
-from .contents import sha256, visible
+from .contents import settled, sha256, state, visible
 from .dataset import Dataset, says_synthesised
 from .errors import UserError
 from .files import write_atomic
@@ -194,7 +194,7 @@ def assign_folds(about: "pandas.DataFrame") -> np.ndarray:
 
 def examine(paths: list[Path], memory: Path) -> list[dict]:
     """Each file decoded once from end to end: seconds, digest of its content, and problem ("": none), one line with its
-    name. `memory` keeps the answers for files of unchanged size and time."""
+    name. `memory` keeps the answers for files that can be used, as long as their `contents.state` is unchanged."""
     from tqdm import tqdm
 
     try:
@@ -204,7 +204,7 @@ def examine(paths: list[Path], memory: Path) -> list[dict]:
     with ThreadPoolExecutor(limits.cores()) as pool:
         looked = pool.map(lambda path: _examined(path, known.get(str(path))), paths)
         found = list(tqdm(looked, total=len(paths), desc="reading the audio files", unit="file", delay=2, disable=None))
-    answers = {str(path): one for path, one in zip(paths, found, strict=True)}
+    answers = {str(path): one for path, one in zip(paths, found, strict=True) if one["state"] and not one["problem"]}
     if answers != known:
         write_atomic(memory, json.dumps(answers).encode())
     return found
@@ -213,16 +213,19 @@ def examine(paths: list[Path], memory: Path) -> list[dict]:
 def _examined(path: Path, known: dict | None) -> dict:
     import soundfile
 
+    answer = {"state": [], "seconds": 0.0, "digest": "", "problem": ""}
     try:
-        about = path.stat()
-        state = [about.st_size, about.st_mtime_ns]
-        if known and known.get("state") == state:
+        if not (found := state(path.stat())):
+            return answer | {"problem": f"{path} is no file"}
+        if known and known.get("state") == list(found):
             return known
-        content = sha256(path)[:16]
+        if settled(found):  # before it is read: a change from now on shows in its state
+            answer["state"] = list(found)
+        answer["digest"] = sha256(path, found)[:16]
     except UserError as error:
-        return {"state": [], "seconds": 0.0, "digest": "", "problem": str(error).rpartition(": ")[0]}
+        return answer | {"problem": str(error).rpartition(": ")[0]}
     except OSError as error:
-        return {"state": [], "seconds": 0.0, "digest": "", "problem": f"{path} cannot be read ({error.strerror})"}
+        return answer | {"problem": f"{path} cannot be read ({error.strerror})"}
     seconds, problem = 0.0, ""
     try:
         seconds = soundfile.info(str(path)).duration
@@ -233,7 +236,7 @@ def _examined(path: Path, known: dict | None) -> dict:
         problem = f"{path} is no audio file that libsndfile can read"
     except UserError as error:
         problem = str(error).removeprefix("audio file ").rpartition(": ")[0]
-    return {"state": state, "seconds": seconds, "digest": content, "problem": problem}
+    return answer | {"seconds": seconds, "problem": problem}
 
 
 @cache

@@ -1,7 +1,9 @@
 """Any table of clips as a dataset: classes, folds and windows from the data, clear lines where something is wrong."""
 
 import csv
+import os
 import re
+import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ import pytest
 import soundfile
 
 from esc_suite.label import infer
-from esc_utils import features, start, table, training, urbansound
+from esc_utils import contents, features, start, table, training, urbansound
 from esc_utils.errors import UserError
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "us8k-real"
@@ -210,6 +212,51 @@ def test_a_long_file_without_a_label_is_windows(tmp_path, knobs):
     levels = features.front_end("cnn14")(features.torch.from_numpy(piece[None]))[0, 0]
     inner = np.abs(levels.numpy()[3:-3] - store[at].astype(np.float32)[3:-3])
     assert np.median(inner) < 0.1, "the window holds the audio of its time"
+
+
+def test_two_files_that_changed_places_are_noticed(tmp_path, knobs, monkeypatch):
+    """Of equal length and with equal times, as `touch -r` leaves them: the time of the change tells them apart."""
+    data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)])
+    one, other, spare = (tmp_path / name for name in ("g0.wav", "g1.wav", "spare"))
+    for path in (one, other):
+        os.utime(path, (1e9, 1e9))
+    assert one.stat().st_size == other.stat().st_size
+    monkeypatch.setattr(contents, "SETTLED", 0.05)
+    time.sleep(0.1)
+    before = urbansound.open_dataset(knobs(data))
+    for source, target in ((one, spare), (other, one), (spare, other)):
+        source.rename(target)
+    after = urbansound.open_dataset(knobs(data))
+    assert after.fingerprint != before.fingerprint and after.audio != before.audio
+
+
+def test_only_answers_that_will_hold_are_kept(tmp_path, monkeypatch):
+    """Neither those for a file that has just changed, nor a problem, which may have been one of the disk."""
+    path, memory, read = tmp_path / "a.wav", tmp_path / "memory.json", []
+    own.write(path, "siren", 1)
+
+    def flaky(path, **more):
+        read.append(path)
+        if len(read) == 1:
+            raise OSError(5, "Input/output error")
+        return features.decode(path, **more)
+
+    monkeypatch.setattr(table, "decode", flaky)
+    monkeypatch.setattr(contents, "SETTLED", 3600.0)
+    problems = [table.examine([path], memory)[0]["problem"] for _ in range(2)]
+    assert problems[0] and not problems[1] and len(read) == 2, "what has just changed is read again"
+    monkeypatch.setattr(contents, "SETTLED", 0.05)
+    time.sleep(0.1)
+    read.clear()
+    problems = [table.examine([path], memory)[0]["problem"] for _ in range(3)]
+    assert problems[0] and not any(problems[1:]) and len(read) == 2, "a problem is forgotten, an answer is kept"
+
+
+def test_what_is_no_file_is_a_line(tmp_path):
+    (tmp_path / "folder.wav").mkdir()
+    os.mkfifo(tmp_path / "pipe.wav")
+    found = table.examine([tmp_path / "folder.wav", tmp_path / "pipe.wav"], tmp_path / "memory.json")
+    assert [one["problem"] for one in found] == [f"{tmp_path / name}.wav is no file" for name in ("folder", "pipe")]
 
 
 def noise(path: Path, frames: int, rate: int = 16000, keep: float = 1.0) -> None:

@@ -64,6 +64,13 @@ def open_table(config: RunConfig) -> Dataset:
         written = outputs_folder(config) / f"folds-{identity}.csv"
         if not (written.is_file() and written.read_bytes() == content):
             write_atomic(written, content)
+    own = about[about["label"] != ""]
+    shared = own.groupby(recordings(about))["fold"].transform("nunique") > 1
+    if shared.any():
+        raise UserError(
+            f"copies of {own['path'][shared.idxmax()]} in {root} lie in two folds (same content, other name): put them and "
+            "their recordings into one fold"
+        )
     clips = _rows(about, root, names, config.clip_seconds)
     return Dataset(
         root, clips, _synthesised(root), identity, {0: len(problems)} if problems else {}, names,
@@ -83,7 +90,7 @@ def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window:
     spans = [found[:1] if known else found for found, known in zip(spans, labelled, strict=True)]
     rows = about.loc[np.repeat(np.arange(len(about)), [len(found) for found in spans])].reset_index(drop=True)
     start, end = np.array([span for found in spans for span in found]).T
-    numbers = pandas.factorize(about["recording"].where(about["recording"] != "", about["path"]), sort=True)[0]
+    numbers = recordings(about).to_numpy()
     ids = {name: number for number, name in enumerate(names)}
     return pandas.DataFrame(
         {
@@ -174,22 +181,40 @@ def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
     return names
 
 
+def recordings(about: "pandas.DataFrame") -> "pandas.Series":
+    """Number of each file's recording: files of one name of a recording are one, and so are files of equal content."""
+    import pandas
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, found = pandas.factorize(about["recording"].where(about["recording"] != "", about["path"]), sort=True)
+    size = len(found) + len(about)
+    links = coo_array((np.ones(len(about)), (names, len(found) + pandas.factorize(about["digest"])[0])), (size, size))
+    return pandas.Series(connected_components(links, directed=False)[1][names], about.index)
+
+
 def assign_folds(about: "pandas.DataFrame") -> np.ndarray:
     """Fold (1 to K) of each labelled clip, 0 of the others: recordings whole, classes spread evenly, at most MOST_FOLDS.
     UserError for a class of one recording, which no network could both learn and be scored on."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     known = (about["label"] != "").to_numpy()
-    own = about[known]
-    groups = own["recording"].where(own["recording"] != "", own["path"])
+    own, groups = about[known], recordings(about)[known]
     counts = groups.groupby(own["label"]).nunique()
     if counts.min() < 2:
         raise UserError(f"class '{counts.idxmin()}' has clips of one recording only: label one of another recording, too")
-    parts = StratifiedGroupKFold(int(min(MOST_FOLDS, counts.min())), shuffle=True, random_state=FOLD_SEED)
-    folds = np.zeros(len(about), dtype=np.int64)
-    for number, (_, rows) in enumerate(parts.split(own, own["label"], groups), start=1):
-        folds[np.flatnonzero(known)[rows]] = number
-    return folds
+    for count in range(int(min(MOST_FOLDS, counts.min())), 1, -1):
+        parts = StratifiedGroupKFold(count, shuffle=True, random_state=FOLD_SEED)
+        folds = np.zeros(len(about), dtype=np.int64)
+        for number, (_, rows) in enumerate(parts.split(own, own["label"], groups), start=1):
+            folds[np.flatnonzero(known)[rows]] = number
+        spread = own.assign(fold=folds[known]).groupby("label")["fold"].nunique()
+        if spread.min() > 1:  # recordings with several classes may lie badly: fewer folds may do
+            return folds
+    raise UserError(
+        f"class '{spread.idxmin()}' comes into one fold only, however its recordings are spread: label one of another "
+        "recording, too"
+    )
 
 
 def examine(paths: list[Path], memory: Path) -> list[dict]:

@@ -83,6 +83,47 @@ def test_recordings_are_never_split(tmp_path, knobs):
     assert set(dataset.clips["fold"]) == {1, 2, 3}
 
 
+def copied(folder: Path, *lines: str, **copies: str) -> Path:
+    """`written`, with files whose content is that of another."""
+    data = written(folder, *lines)
+    for target, source in copies.items():
+        (folder / f"{target}.wav").write_bytes((folder / f"{source}.wav").read_bytes())
+    return data
+
+
+def test_equal_content_is_one_recording_whatever_its_name(tmp_path, knobs):
+    """Also by way of a third: b is a copy of a, and c of b's recording."""
+    lines = ["a.wav,x,r1,", "./a.wav,x,,", "b.wav,x,r2,", "c.wav,x,r2,", "d.wav,x,,", "e.wav,y,,", "f.wav,y,,", "u.wav,,,"]
+    rows = urbansound.open_dataset(knobs(copied(tmp_path, *lines, b="a", u="c"))).clips.set_index("file")
+    assert rows.loc[["a.wav", "./a.wav", "b.wav", "c.wav", "u.wav"], "fsid"].nunique() == 1 and rows["fsid"].nunique() == 4
+    assert rows.loc[["a.wav", "./a.wav", "b.wav", "c.wav"], "fold"].nunique() == 1
+
+
+def test_copies_alone_are_no_second_recording_and_lie_in_one_fold(tmp_path, knobs):
+    lines = ["a.wav,x,,{}", "b.wav,x,,{}", "c.wav,y,,{}", "d.wav,y,,{}"]
+    with pytest.raises(UserError, match="class 'x' has clips of one recording only"):
+        urbansound.open_dataset(knobs(copied(tmp_path, *[line.format("") for line in lines], b="a")))
+    with pytest.raises(UserError, match=r"copies of a\.wav in .* lie in two folds"):
+        urbansound.open_dataset(knobs(copied(tmp_path, *[line.format(1 + n % 2) for n, line in enumerate(lines)], b="a")))
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_every_class_lies_in_two_folds(more):
+    """Recordings of several classes: each class has two, but no spread suits all three of them."""
+    pairs = [("r1", "x"), ("r1", "y"), ("r2", "x"), ("r2", "z"), ("r3", "y"), ("r3", "z")] + [
+        ("r4", c) for c in "xyz"
+    ] * more
+    about = pd.DataFrame(pairs, columns=["recording", "label"])
+    about["path"] = about["digest"] = [str(n) for n in range(len(about))]
+    if more:
+        folds = table.assign_folds(about)
+        assert (about.assign(fold=folds).groupby("label")["fold"].nunique() > 1).all()
+        assert (about.assign(fold=folds).groupby("recording")["fold"].nunique() == 1).all()
+        return
+    with pytest.raises(UserError, match="comes into one fold only"):
+        table.assign_folds(about)
+
+
 def test_class_folders_are_a_table(tmp_path, knobs):
     names = ("cat/1.wav", "cat/2.wav", "dog/yard/1.wav", "dog/yard/2.wav", "dog/2.flac", "unlabelled/1.wav", "2.wav")
     for number, name in enumerate(names):

@@ -17,41 +17,43 @@ def decode(
 ) -> np.ndarray:
     """Audio file -> mono float32 (samples,) at `sample_rate`: channels averaged, then resampled (soxr HQ).
 
-    `start` (s): read `seconds` from there, or to the end, and not the whole file (NaN).
+    `start` (s): read `seconds` from there, or to the end, and not the whole file (NaN). Nothing is returned from the end on,
+    which may lie a little before the one that is announced: some MP3 files only estimate their own length.
     UserError names the file where it cannot be read, is empty, or holds samples that are not finite or absurdly large."""
     import soundfile
 
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate, header = file.samplerate, file.extra_info
-            frames = -1
+            begin, frames = 0, -1
             if not math.isnan(start):
-                file.seek(min(round(start * rate), file.frames))
+                begin = file.seek(min(round(start * rate), file.frames))
                 frames = -1 if seconds is None else math.ceil(seconds * rate)
             audio = file.read(frames, dtype="float32", always_2d=True)
-            missing = 1 - len(audio) / file.frames if math.isnan(start) and file.frames else 0.0
+            complete = len(audio) == frames or not file.frames
+            missing = 0.0 if complete else 1 - (begin + len(audio)) / file.frames
     except OSError as error:
         raise UserError(f"audio file {path} cannot be read ({error.strerror or error}): check it is there") from None
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"audio file {path} cannot be decoded ({reason}): unpack it again") from None
-    missing = _cut(header) or missing * (missing > 0.1)  # some MP3 files only estimate their own length
+    missing = _cut(header) or missing * (missing > 0.1)
     if missing:
         raise UserError(f"audio file {path} is cut short ({missing:.0%} of its samples are missing): unpack it again")
     mono = sum(audio.T) / audio.shape[1]  # as audio.mean(axis=1), which takes four times as long
-    if mono.size == 0:
+    if mono.size == 0 and not begin:
         raise UserError(f"audio file {path} has no samples: unpack it again")
-    if rate != sample_rate and np.isfinite(mono).all():
+    if mono.size and rate != sample_rate and np.isfinite(mono).all():
         import soxr
 
         mono = soxr.resample(mono, rate, sample_rate)
-    if mono.size == 0:
+    if mono.size == 0 and not begin:
         raise UserError(
             f"audio file {path} is shorter than one sample at {sample_rate} Hz (it says {rate} Hz): unpack it again"
         )
     if not np.isfinite(mono).all():  # also after resampling, which overflows near the largest float
         raise UserError(f"audio file {path} has samples that are NaN, infinite or beyond float32: replace it")
-    if (peak := float(np.abs(mono).max())) > LOUDEST:
+    if (peak := float(np.abs(mono).max(initial=0))) > LOUDEST:
         raise UserError(
             f"audio file {path} has samples up to {peak:.2g}, where full scale is 1 (damaged, or integers marked as float): "
             "replace it"

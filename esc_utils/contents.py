@@ -32,6 +32,11 @@ def state(about: os.stat_result) -> tuple[int, int, int] | None:
     return (about.st_size, about.st_mtime_ns, about.st_ctime_ns) if stat.S_ISREG(about.st_mode) else None
 
 
+def settled(found: tuple[int, int, int]) -> bool:
+    """Whether a file of this state has not just changed, so that any later change shows in the state."""
+    return max(found[1:]) / 1e9 < time.time() - SETTLED
+
+
 def sha256(path: Path, found: tuple[int, int, int] | None = None) -> str:
     """SHA-256 of a file in hex. `found`: its `state`, where that is known. UserError where the file cannot be
     read."""
@@ -43,7 +48,7 @@ def sha256(path: Path, found: tuple[int, int, int] | None = None) -> str:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from None
-    if max(found[1:]) / 1e9 < time.time() - SETTLED:
+    if settled(found):
         _known[str(path)] = (*found, digest)
     return digest
 

@@ -2,7 +2,8 @@
 
 The CSV has a header and one line a clip. Columns: path (relative to the CSV), label (empty: unlabelled), and, where there
 are any, recording (what must not be split between folds) and fold (1 to 10). Other columns are ignored. In a folder the
-first folder of a path is the label (`unlabelled`, or none, for clips without one) and a deeper one is the recording."""
+first folder of a path is the label (`unlabelled`, or none, for clips without one) and the second is the recording, which
+is the same one under every label."""
 
 import json
 import sys
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import limits
-from .audio import decode
+from .audio import SAMPLE_RATE, decode
 from .config import RunConfig, cache_folder, digest, outputs_folder, place
-from .contents import sha256, visible
+from .contents import settled, sha256, state, visible
 from .dataset import Dataset, says_synthesised
 from .errors import UserError
 from .files import write_atomic
@@ -39,6 +40,7 @@ def open_table(config: RunConfig) -> Dataset:
     `allow_partial`, a file cannot be used; each such file is a line on stderr."""
     table, root = read_table(config.data_dir)
     table = table.sort_values("path", kind="stable", ignore_index=True)
+    table["fold"] = table["fold"].where(table["label"] != "", "")  # of a clip without a label it says nothing
     names = class_names(table)
     found = examine([root / path for path in table["path"]], cache_folder(config) / "tables" / f"{digest(str(root))}.json")
     problems = [one["problem"] for one in found if one["problem"]]
@@ -62,10 +64,17 @@ def open_table(config: RunConfig) -> Dataset:
         written = outputs_folder(config) / f"folds-{identity}.csv"
         if not (written.is_file() and written.read_bytes() == content):
             write_atomic(written, content)
+    own = about[about["label"] != ""]
+    shared = own.groupby(recordings(about))["fold"].transform("nunique") > 1
+    if shared.any():
+        raise UserError(
+            f"copies of {own['path'][shared.idxmax()]} in {root} lie in two folds (same content, other name): put them and "
+            "their recordings into one fold"
+        )
     clips = _rows(about, root, names, config.clip_seconds)
     return Dataset(
         root, clips, _synthesised(root), identity, {0: len(problems)} if problems else {}, names,
-        digest(about[["path", "digest"]].values.tolist()),
+        digest([about[["path", "digest"]].values.tolist(), clips[["file", "start"]].values.tolist()]),
     )  # fmt: skip
 
 
@@ -81,7 +90,7 @@ def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window:
     spans = [found[:1] if known else found for found, known in zip(spans, labelled, strict=True)]
     rows = about.loc[np.repeat(np.arange(len(about)), [len(found) for found in spans])].reset_index(drop=True)
     start, end = np.array([span for found in spans for span in found]).T
-    numbers = pandas.factorize(about["recording"].where(about["recording"] != "", about["path"]), sort=True)[0]
+    numbers = recordings(about).to_numpy()
     ids = {name: number for number, name in enumerate(names)}
     return pandas.DataFrame(
         {
@@ -114,7 +123,7 @@ def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
         if not files:
             raise UserError(f"no clips.csv and no audio files in {at}: give a CSV, or a folder with one folder a class")
         labels = [path.parts[0] if len(path.parts) > 1 and path.parts[0].lower() not in UNLABELLED else "" for path in files]
-        recordings = [str(path.parent.as_posix()) if len(path.parts) > 2 else "" for path in files]
+        recordings = [path.parts[1] if len(path.parts) > 2 else "" for path in files]  # one, whatever its clips' classes
         paths = [path.as_posix() for path in files]
         return pandas.DataFrame({"path": paths, "label": labels, "recording": recordings, "fold": ""}), at.resolve()
     csv = at / "clips.csv" if at.is_dir() else at
@@ -172,27 +181,45 @@ def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
     return names
 
 
+def recordings(about: "pandas.DataFrame") -> "pandas.Series":
+    """Number of each file's recording: files of one name of a recording are one, and so are files of equal content."""
+    import pandas
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, found = pandas.factorize(about["recording"].where(about["recording"] != "", about["path"]), sort=True)
+    size = len(found) + len(about)
+    links = coo_array((np.ones(len(about)), (names, len(found) + pandas.factorize(about["digest"])[0])), (size, size))
+    return pandas.Series(connected_components(links, directed=False)[1][names], about.index)
+
+
 def assign_folds(about: "pandas.DataFrame") -> np.ndarray:
     """Fold (1 to K) of each labelled clip, 0 of the others: recordings whole, classes spread evenly, at most MOST_FOLDS.
     UserError for a class of one recording, which no network could both learn and be scored on."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     known = (about["label"] != "").to_numpy()
-    own = about[known]
-    groups = own["recording"].where(own["recording"] != "", own["path"])
+    own, groups = about[known], recordings(about)[known]
     counts = groups.groupby(own["label"]).nunique()
     if counts.min() < 2:
         raise UserError(f"class '{counts.idxmin()}' has clips of one recording only: label one of another recording, too")
-    parts = StratifiedGroupKFold(int(min(MOST_FOLDS, counts.min())), shuffle=True, random_state=FOLD_SEED)
-    folds = np.zeros(len(about), dtype=np.int64)
-    for number, (_, rows) in enumerate(parts.split(own, own["label"], groups), start=1):
-        folds[np.flatnonzero(known)[rows]] = number
-    return folds
+    for count in range(int(min(MOST_FOLDS, counts.min())), 1, -1):
+        parts = StratifiedGroupKFold(count, shuffle=True, random_state=FOLD_SEED)
+        folds = np.zeros(len(about), dtype=np.int64)
+        for number, (_, rows) in enumerate(parts.split(own, own["label"], groups), start=1):
+            folds[np.flatnonzero(known)[rows]] = number
+        spread = own.assign(fold=folds[known]).groupby("label")["fold"].nunique()
+        if spread.min() > 1:  # recordings with several classes may lie badly: fewer folds may do
+            return folds
+    raise UserError(
+        f"class '{spread.idxmin()}' comes into one fold only, however its recordings are spread: label one of another "
+        "recording, too"
+    )
 
 
 def examine(paths: list[Path], memory: Path) -> list[dict]:
     """Each file decoded once from end to end: seconds, digest of its content, and problem ("": none), one line with its
-    name. `memory` keeps the answers for files of unchanged size and time."""
+    name. `memory` keeps the answers for files that can be used, as long as their `contents.state` is unchanged."""
     from tqdm import tqdm
 
     try:
@@ -202,7 +229,7 @@ def examine(paths: list[Path], memory: Path) -> list[dict]:
     with ThreadPoolExecutor(limits.cores()) as pool:
         looked = pool.map(lambda path: _examined(path, known.get(str(path))), paths)
         found = list(tqdm(looked, total=len(paths), desc="reading the audio files", unit="file", delay=2, disable=None))
-    answers = {str(path): one for path, one in zip(paths, found, strict=True)}
+    answers = {str(path): one for path, one in zip(paths, found, strict=True) if one["state"] and not one["problem"]}
     if answers != known:
         write_atomic(memory, json.dumps(answers).encode())
     return found
@@ -211,26 +238,30 @@ def examine(paths: list[Path], memory: Path) -> list[dict]:
 def _examined(path: Path, known: dict | None) -> dict:
     import soundfile
 
+    answer = {"state": [], "seconds": 0.0, "digest": "", "problem": ""}
     try:
-        about = path.stat()
-        state = [about.st_size, about.st_mtime_ns]
-        if known and known.get("state") == state:
+        if not (found := state(path.stat())):
+            return answer | {"problem": f"{path} is no file"}
+        if known and known.get("state") == list(found):
             return known
-        content = sha256(path)[:16]
+        if settled(found):  # before it is read: a change from now on shows in its state
+            answer["state"] = list(found)
+        answer["digest"] = sha256(path, found)[:16]
     except UserError as error:
-        return {"state": [], "seconds": 0.0, "digest": "", "problem": str(error).rpartition(": ")[0]}
+        return answer | {"problem": str(error).rpartition(": ")[0]}
     except OSError as error:
-        return {"state": [], "seconds": 0.0, "digest": "", "problem": f"{path} cannot be read ({error.strerror})"}
+        return answer | {"problem": f"{path} cannot be read ({error.strerror})"}
     seconds, problem = 0.0, ""
     try:
         seconds = soundfile.info(str(path)).duration
-        for start in np.arange(0.0, seconds, LONG) if seconds > LONG else (np.nan,):
-            decode(path, start=start, seconds=LONG)
+        pieces = np.arange(0.0, seconds, LONG) if seconds > LONG else (np.nan,)
+        heard = sum(len(decode(path, start=start, seconds=LONG)) for start in pieces) / SAMPLE_RATE
+        seconds = heard if heard < seconds - 0.1 else seconds  # where a file only estimates its own length
     except (soundfile.SoundFileError, OSError):
         problem = f"{path} is no audio file that libsndfile can read"
     except UserError as error:
         problem = str(error).removeprefix("audio file ").rpartition(": ")[0]
-    return {"state": state, "seconds": seconds, "digest": content, "problem": problem}
+    return answer | {"seconds": seconds, "problem": problem}
 
 
 @cache

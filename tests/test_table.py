@@ -1,8 +1,12 @@
 """Any table of clips as a dataset: classes, folds and windows from the data, clear lines where something is wrong."""
 
 import csv
+import os
 import re
+import time
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import clips as own
 import numpy as np
@@ -10,7 +14,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from esc_utils import features, start, table, training, urbansound
+from esc_suite.label import infer
+from esc_utils import contents, features, start, table, training, urbansound
 from esc_utils.errors import UserError
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "us8k-real"
@@ -37,7 +42,7 @@ def written(folder: Path, *lines: str) -> Path:
     for line in lines:
         name = line.split(",")[0].strip()
         if name and not (folder / name).exists():
-            own.write(folder / name, "siren", len(name), 0.7)
+            own.write(folder / name, "siren", zlib.crc32(name.encode()), 0.7)
     path = folder / "clips.csv"
     path.write_text("\n".join(["path,label,recording,fold", *lines]) + "\n")
     return path
@@ -63,6 +68,14 @@ def test_folds_are_the_same_again_and_written_beside_the_outputs(clips, knobs, t
     assert len(found) == 9 and list(found) == ["path", "label", "recording", "fold"]
 
 
+@pytest.mark.parametrize("folds", [("", ""), (1, 2)])
+@pytest.mark.parametrize("own", ["2", "none", "2.5", "-1"])
+def test_the_fold_of_a_clip_without_a_label_says_nothing(tmp_path, knobs, folds, own):
+    good = [f"{label}{n}.wav,{label},,{folds[n]}" for label in "xy" for n in range(2)]
+    rows = urbansound.open_dataset(knobs(written(tmp_path, *good, f"u.wav,,,{own}"))).clips.set_index("file")
+    assert rows["fold"]["u.wav"] == 0 and set(rows["fold"].drop("u.wav")) == {1, 2}
+
+
 def test_recordings_are_never_split(tmp_path, knobs):
     lines = [f"{label}{n}.wav,{label},r{label}{n // 3}," for label in "ab" for n in range(9)]
     dataset = urbansound.open_dataset(knobs(written(tmp_path, *lines)))
@@ -70,15 +83,73 @@ def test_recordings_are_never_split(tmp_path, knobs):
     assert set(dataset.clips["fold"]) == {1, 2, 3}
 
 
+def copied(folder: Path, *lines: str, **copies: str) -> Path:
+    """`written`, with files whose content is that of another."""
+    data = written(folder, *lines)
+    for target, source in copies.items():
+        (folder / f"{target}.wav").write_bytes((folder / f"{source}.wav").read_bytes())
+    return data
+
+
+def test_equal_content_is_one_recording_whatever_its_name(tmp_path, knobs):
+    """Also by way of a third: b is a copy of a, and c of b's recording."""
+    lines = ["a.wav,x,r1,", "./a.wav,x,,", "b.wav,x,r2,", "c.wav,x,r2,", "d.wav,x,,", "e.wav,y,,", "f.wav,y,,", "u.wav,,,"]
+    rows = urbansound.open_dataset(knobs(copied(tmp_path, *lines, b="a", u="c"))).clips.set_index("file")
+    assert rows.loc[["a.wav", "./a.wav", "b.wav", "c.wav", "u.wav"], "fsid"].nunique() == 1 and rows["fsid"].nunique() == 4
+    assert rows.loc[["a.wav", "./a.wav", "b.wav", "c.wav"], "fold"].nunique() == 1
+
+
+def test_copies_alone_are_no_second_recording_and_lie_in_one_fold(tmp_path, knobs):
+    lines = ["a.wav,x,,{}", "b.wav,x,,{}", "c.wav,y,,{}", "d.wav,y,,{}"]
+    with pytest.raises(UserError, match="class 'x' has clips of one recording only"):
+        urbansound.open_dataset(knobs(copied(tmp_path, *[line.format("") for line in lines], b="a")))
+    with pytest.raises(UserError, match=r"copies of a\.wav in .* lie in two folds"):
+        urbansound.open_dataset(knobs(copied(tmp_path, *[line.format(1 + n % 2) for n, line in enumerate(lines)], b="a")))
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_every_class_lies_in_two_folds(more):
+    """Recordings of several classes: each class has two, but no spread suits all three of them."""
+    pairs = [("r1", "x"), ("r1", "y"), ("r2", "x"), ("r2", "z"), ("r3", "y"), ("r3", "z")] + [
+        ("r4", c) for c in "xyz"
+    ] * more
+    about = pd.DataFrame(pairs, columns=["recording", "label"])
+    about["path"] = about["digest"] = [str(n) for n in range(len(about))]
+    if more:
+        folds = table.assign_folds(about)
+        assert (about.assign(fold=folds).groupby("label")["fold"].nunique() > 1).all()
+        assert (about.assign(fold=folds).groupby("recording")["fold"].nunique() == 1).all()
+        return
+    with pytest.raises(UserError, match="comes into one fold only"):
+        table.assign_folds(about)
+
+
 def test_class_folders_are_a_table(tmp_path, knobs):
-    for name in ("cat/1.wav", "cat/2.wav", "dog/yard/1.wav", "dog/yard/2.wav", "dog/2.flac", "unlabelled/1.wav", "2.wav"):
-        own.write(tmp_path / name, "siren", len(name))
+    names = ("cat/1.wav", "cat/2.wav", "dog/yard/1.wav", "dog/yard/2.wav", "dog/2.flac", "unlabelled/1.wav", "2.wav")
+    for number, name in enumerate(names):
+        own.write(tmp_path / name, "siren", number)
     (tmp_path / "cat" / ".hidden.wav").write_bytes(b"")
     dataset = urbansound.open_dataset(knobs(tmp_path))
     assert dataset.classes == ("cat", "dog") and len(dataset.clips) == 7
     assert (dataset.clips["class_id"] == -1).sum() == 2
     yard = dataset.clips[dataset.clips["file"].str.contains("yard")]
     assert yard["fsid"].nunique() == 1 and dataset.clips["fsid"].nunique() == 6
+
+
+def test_a_folder_of_one_name_is_one_recording_in_every_class(tmp_path, knobs):
+    """Also in `unlabelled`, and whatever lies in folders below it."""
+    names = [f"{label}/{day}/part{n}/1.wav" for label in ("cat", "dog") for day in ("monday", "tuesday") for n in (1, 2)]
+    for number, name in enumerate([*names, "unlabelled/monday/1.wav", "unlabelled/friday/1.wav", "cat/monday.wav"]):
+        own.write(tmp_path / name, "siren", number, 0.7)
+    dataset = urbansound.open_dataset(knobs(tmp_path))
+    rows = dataset.clips
+    assert rows["fsid"].nunique() == 4
+    days = rows.groupby(rows["file"].str.extract(r"/(\w+)/", expand=False))
+    assert set(days.groups) == {"monday", "tuesday", "friday"} and (days["fsid"].nunique() == 1).all()
+    assert (rows[rows["fold"] > 0].groupby("fsid")["fold"].nunique() == 1).all()
+    fold = int(rows.set_index("file")["fold"]["cat/monday/part1/1.wav"])
+    heard = rows["file"].iloc[urbansound.split(knobs(tmp_path, train_fold=3 - fold, valid_fold=fold), dataset).unlabelled]
+    assert list(heard) == ["unlabelled/friday/1.wav"]
 
 
 def test_excel_writes_semicolons_and_a_mark(tmp_path):
@@ -182,6 +253,113 @@ def test_a_long_file_without_a_label_is_windows(tmp_path, knobs):
     levels = features.front_end("cnn14")(features.torch.from_numpy(piece[None]))[0, 0]
     inner = np.abs(levels.numpy()[3:-3] - store[at].astype(np.float32)[3:-3])
     assert np.median(inner) < 0.1, "the window holds the audio of its time"
+
+
+def test_two_files_that_changed_places_are_noticed(tmp_path, knobs, monkeypatch):
+    """Of equal length and with equal times, as `touch -r` leaves them: the time of the change tells them apart."""
+    data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)])
+    one, other, spare = (tmp_path / name for name in ("g0.wav", "g1.wav", "spare"))
+    for path in (one, other):
+        os.utime(path, (1e9, 1e9))
+    assert one.stat().st_size == other.stat().st_size
+    monkeypatch.setattr(contents, "SETTLED", 0.05)
+    time.sleep(0.1)
+    before = urbansound.open_dataset(knobs(data))
+    for source, target in ((one, spare), (other, one), (spare, other)):
+        source.rename(target)
+    after = urbansound.open_dataset(knobs(data))
+    assert after.fingerprint != before.fingerprint and after.audio != before.audio
+
+
+def test_only_answers_that_will_hold_are_kept(tmp_path, monkeypatch):
+    """Neither those for a file that has just changed, nor a problem, which may have been one of the disk."""
+    path, memory, read = tmp_path / "a.wav", tmp_path / "memory.json", []
+    own.write(path, "siren", 1)
+
+    def flaky(path, **more):
+        read.append(path)
+        if len(read) == 1:
+            raise OSError(5, "Input/output error")
+        return features.decode(path, **more)
+
+    monkeypatch.setattr(table, "decode", flaky)
+    monkeypatch.setattr(contents, "SETTLED", 3600.0)
+    problems = [table.examine([path], memory)[0]["problem"] for _ in range(2)]
+    assert problems[0] and not problems[1] and len(read) == 2, "what has just changed is read again"
+    monkeypatch.setattr(contents, "SETTLED", 0.05)
+    time.sleep(0.1)
+    read.clear()
+    problems = [table.examine([path], memory)[0]["problem"] for _ in range(3)]
+    assert problems[0] and not any(problems[1:]) and len(read) == 2, "a problem is forgotten, an answer is kept"
+
+
+def test_what_is_no_file_is_a_line(tmp_path):
+    (tmp_path / "folder.wav").mkdir()
+    os.mkfifo(tmp_path / "pipe.wav")
+    found = table.examine([tmp_path / "folder.wav", tmp_path / "pipe.wav"], tmp_path / "memory.json")
+    assert [one["problem"] for one in found] == [f"{tmp_path / name}.wav is no file" for name in ("folder", "pipe")]
+
+
+def noise(path: Path, frames: int, rate: int = 16000, keep: float = 1.0) -> None:
+    """A file of so many samples, of whose bytes the last are left out."""
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, frames), rate)
+    content = path.read_bytes()
+    path.write_bytes(content[: round(len(content) * keep)])
+
+
+@pytest.mark.parametrize("more", [1, 2, 3, 50])
+def test_a_long_file_may_end_anywhere_after_a_piece(tmp_path, more):
+    """At 44.1 kHz, one or two samples are less than one at 16 kHz."""
+    noise(tmp_path / "a.wav", 60 * 44100 + more, 44100)
+    (found,) = table.examine([tmp_path / "a.wav"], tmp_path / "memory.json")
+    assert not found["problem"] and found["seconds"] == pytest.approx(60 + more / 44100)
+    assert len(features.decode(tmp_path / "a.wav", start=60.0, seconds=60.0)) == round(more / 44100 * 16000)
+    assert len(features.decode(tmp_path / "a.wav", start=61.0, seconds=60.0)) == 0
+
+
+def test_an_mp3_that_is_a_little_shorter_than_it_says_is_windows_to_its_real_end(tmp_path, knobs, capfd):
+    data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)], "long.mp3,,,", "short.mp3,,,")
+    for name, seconds in (("long", 62), ("short", 30)):
+        noise(tmp_path / f"{name}.mp3", seconds * 16000, keep=0.96)
+        assert soundfile.info(tmp_path / f"{name}.mp3").duration == seconds
+    dataset = urbansound.open_dataset(knobs(data))
+    store = features.open_store(knobs(data), dataset)
+    for name, seconds in (("long", 62), ("short", 30)):
+        rows = dataset.clips[dataset.clips["file"] == f"{name}.mp3"]
+        assert 0.95 * seconds < rows["end"].max() < 0.97 * seconds, "its real end"
+        assert (store[rows.index].astype(np.float32).max(axis=(1, 2)) > -60).all(), "no window is silent"
+    networks = SimpleNamespace(config=knobs(data), classes=("x", "y"), scores=lambda audio: np.full((len(audio), 2), 0.5))
+    rows = list(infer.rows_of(networks, [tmp_path / "long.mp3"], 1.0, 1.0, False))
+    assert len(rows) == (dataset.clips["file"] == "long.mp3").sum()
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".wav"])
+def test_a_long_file_that_is_cut_in_the_middle_is_refused(tmp_path, knobs, suffix):
+    noise(tmp_path / f"a{suffix}", 150 * 16000, keep=0.4)
+    (found,) = table.examine([tmp_path / f"a{suffix}"], tmp_path / "memory.json")
+    assert f"a{suffix} " in found["problem"]
+    networks = SimpleNamespace(
+        config=knobs(tmp_path), classes=("x", "y"), scores=lambda audio: np.full((len(audio), 2), 0.5)
+    )
+    with pytest.raises(UserError, match=f"a{suffix} "):
+        list(infer.rows_of(networks, [tmp_path / f"a{suffix}"], 1.0, 1.0, False))
+
+
+@pytest.mark.parametrize(("before", "after"), [("a", "b"), ("a", "ab")])
+def test_a_label_that_changes_the_rows_makes_another_store(tmp_path, knobs, before, after):
+    """A labelled file of three windows is one row, an unlabelled one three: the rows change, the audio does not."""
+    for number, name in enumerate("ab"):
+        own.write(tmp_path / f"{name}.wav", "siren", number, 3.0)
+    good, stores = [f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)], []
+    for labelled in (before, after):
+        data = written(tmp_path, *good, *[f"{name}.wav,{'x' if name in labelled else ''},," for name in "ab"])
+        dataset = urbansound.open_dataset(knobs(data))
+        store = np.array(features.open_store(knobs(data), dataset))
+        features.store_path(knobs(data), dataset).unlink()
+        assert np.array_equal(store, features.open_store(knobs(data), dataset)), "as built anew"
+        assert len(store) == 4 + sum(1 if name in labelled else 3 for name in "ab")
+        stores.append(features.store_path(knobs(data), dataset))
+    assert stores[0] != stores[1]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,8 @@ def rows_of(networks: Networks, paths: list[Path], window: float, hop: float, sk
                 if isinstance(waveform, UserError):
                     _refused(str(waveform), skip_bad)
                     continue
+                if not waveform.size:  # a window beyond the end of a file that only estimates its own length
+                    continue
                 audio.append(features.fit_length(waveform, samples))
                 good.append(item)
             if not audio:

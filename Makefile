@@ -26,7 +26,7 @@ DRIVE    = $(BIN)/python workflow/drive.py $(PLACES) $(if $(JOBS),--jobs="$$JOBS
 
 .PHONY: help install tables table1 table2 table3 table4 table5 report pages reproduce sensitivity bench first-light first-light-collect check-paper test test-browser torture lab data check lint clean label
 help:
-	@echo "make tables [PROFILE=quick|lite|paper] [DATA=dir]   Tables 1 to 5 and the report"
+	@echo "make tables [PROFILE=quick|lite|paper-partial|paper] [DATA=dir]   Tables 1 to 5 and the report"
 	@echo "make table2 ... table5                              one table"
 	@echo "make label DATA=my_clips [PROFILE=lite] [LABEL=--fast]  labels for your own recordings, from the few you have labelled"
 	@echo "make pages                                          every rendered notebook as one HTML file"

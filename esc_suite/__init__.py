@@ -1,1 +1,2 @@
-"""Runs the method (esc_utils) and shows it: results, tables, figures, widgets, and the workflow around them."""
+"""Runs the method (esc_utils) and shows it: results, tables, figures, widgets, and the workflow around
+them."""

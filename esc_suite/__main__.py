@@ -7,13 +7,22 @@ from esc_suite.run.together import one_line
 
 COMMANDS = {  # name: where it is, what it does; words only, for a machine on which nothing is installed
     "check": ("esc_suite.run.check", "whether this machine is ready, one line a check with its remedy"),
-    "check-paper": ("esc_suite.run.check_paper", "what the paper's scale takes, and one step of it on this CPU"),
+    "check-paper": (
+        "esc_suite.run.check_paper",
+        "what the paper's scale takes, and one step of it on this CPU",
+    ),
     "download": ("esc_suite.run.download", "UrbanSound8K and the pretrained weights, into data/"),
-    "label": ("esc_suite.label.command", "your own recordings: trains on your labels, and labels the clips that have none"),
+    "label": (
+        "esc_suite.label.command",
+        "your own recordings: trains on your labels, and labels the clips that have none",
+    ),
     "features": ("esc_suite.run.store", "the log-mels of a dataset, computed once for all runs"),
     "tables": ("esc_suite.tables.write", "Tables 1 to 5 and the claims, from finished runs"),
     "claims": ("esc_suite.tables.write:claims", "the claims alone"),
-    "sensitivity": ("esc_suite.tables.sensitivity", "what each alternative to our choices changes, from finished runs"),
+    "sensitivity": (
+        "esc_suite.tables.sensitivity",
+        "what each alternative to our choices changes, from finished runs",
+    ),
     "report": ("esc_suite.tables.report", "everything on one HTML page, from finished runs"),
 }
 
@@ -47,7 +56,10 @@ def run(name: str) -> int:
         module, _, function = COMMANDS[name][0].partition(":")
         command = getattr(importlib.import_module(module), function or "main")
     except ModuleNotFoundError as missing:  # a machine with nothing on it is what `check` is for
-        print(f"fail  packages  {missing.name} is not installed: `make install`, then run this in .venv/bin/python")
+        print(
+            f"fail  packages  {missing.name} is not installed: `make install`, then run this in "
+            ".venv/bin/python"
+        )
         return 1
     return command() or 0
 

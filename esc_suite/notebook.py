@@ -1,4 +1,5 @@
-"""What every notebook does alike: where its figures go, and the command and provenance that stand under each."""
+"""What every notebook does alike: where its figures go, and the command and provenance that stand under
+each."""
 
 from functools import partial
 
@@ -31,7 +32,8 @@ def say(*sentences: str) -> None:
 
 
 def run_intervals(run) -> dict:
-    """95% intervals of a run's last validation, by bootstrap over recordings: {"accuracy": ..., "auc": ...}."""
+    """95% intervals of a run's last validation, by bootstrap over recordings: {"accuracy": ..., "auc":
+    ...}."""
     from esc_suite.results import intervals
 
     arrays = run.predictions
@@ -40,7 +42,8 @@ def run_intervals(run) -> dict:
 
 
 def step_rates(run) -> tuple[np.ndarray, np.ndarray]:
-    """(epochs, learning rates) of every step of a run, from its config: the history has only those at the ends of epochs."""
+    """(epochs, learning rates) of every step of a run, from its config: the history has only those at the
+    ends of epochs."""
     config, steps = run.metrics["config"], run.metrics["steps"]
     trained = run.history[run.history["epoch"] > 0]
     if not steps or not len(trained):
@@ -52,7 +55,8 @@ def step_rates(run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fold_scores(results, rows, folds):
-    """What `figures.fold_dots` takes, of `comparison.Results` and table rows: row, experiment, fold, accuracy, auc (%)."""
+    """What `figures.fold_dots` takes, of `comparison.Results` and table rows: row, experiment, fold,
+    accuracy, auc (%)."""
     import pandas as pd
 
     from esc_suite.results.comparison import means
@@ -67,7 +71,8 @@ def fold_scores(results, rows, folds):
 
 
 def control_pairs(results, rows, folds):
-    """What `figures.pairs` takes, of `comparison.Results` and table rows: the rows that have a control, fold by fold."""
+    """What `figures.pairs` takes, of `comparison.Results` and table rows: the rows that have a control, fold
+    by fold."""
     import pandas as pd
 
     from esc_suite.results.comparison import means
@@ -75,7 +80,9 @@ def control_pairs(results, rows, folds):
     lines, differences = [], {}
     for row in (row for row in rows if row.get("control_difference") is not None):
         control = next(other["experiment"] for other in rows if other["row"] == row["control"])
-        shared = [fold for fold in results.folds(row["experiment"], folds) if fold in results.folds(control, folds)]
+        shared = [
+            fold for fold in results.folds(row["experiment"], folds) if fold in results.folds(control, folds)
+        ]
         network = method_title(results.runs(row["experiment"], shared)[0].metrics["config"])
         scores = (means(results, name, shared, "accuracy") for name in (control, row["experiment"]))
         lines += [(network, *values) for values in zip(shared, *scores, strict=True)]
@@ -84,7 +91,8 @@ def control_pairs(results, rows, folds):
 
 
 def roc_rows(results, rows, folds) -> list[tuple]:
-    """What `figures.mean_roc` takes, of `comparison.Results` and table rows: (label, experiment, [(labels, prob), ...])."""
+    """What `figures.mean_roc` takes, of `comparison.Results` and table rows: (label, experiment, [(labels,
+    prob), ...])."""
     return [
         (
             row["row"],
@@ -99,8 +107,8 @@ def roc_rows(results, rows, folds) -> list[tuple]:
 
 
 def scores_table(metrics: dict, found: dict):
-    """Scores of one run as a styled table: last epoch (the headline) with its 95% interval, best epoch (of a run that was
-    trained), and the unlabelled folds. found: metric -> interval, from `run_intervals`."""
+    """Scores of one run as a styled table: last epoch (the headline) with its 95% interval, best epoch (of a
+    run that was trained), and the unlabelled folds. found: metric -> interval, from `run_intervals`."""
     import pandas as pd
 
     validation, rest = metrics["validation"], metrics["transductive"]
@@ -110,9 +118,14 @@ def scores_table(metrics: dict, found: dict):
         rows[f"best epoch ({validation['best']['epoch']}), with hindsight"] = validation["best"]
     if rest:
         rows["the same, folds not trained on with labels"] = rest["last"]
-    columns = {"accuracy [%]": "accuracy", "by recording [%]": "accuracy_by_recording", "AUC [%]": "auc_weighted"}
+    columns = {
+        "accuracy [%]": "accuracy",
+        "by recording [%]": "accuracy_by_recording",
+        "AUC [%]": "auc_weighted",
+    }
     table = pd.DataFrame(
-        {name: {column: row.get(key) for column, key in columns.items()} for name, row in rows.items()}, dtype=float
+        {name: {column: row.get(key) for column, key in columns.items()} for name, row in rows.items()},
+        dtype=float,
     ).T
     for column, metric in (("accuracy [%]", "accuracy"), ("AUC [%]", "auc")):
         low, high = found[metric]["low"], found[metric]["high"]
@@ -122,7 +135,8 @@ def scores_table(metrics: dict, found: dict):
     numbers = list(columns)
     label = " (synthesised audio)" if metrics["synthesised"] else ""
     return table.style.format("{:.1f}", subset=numbers, na_rep="–").set_caption(
-        f"Fold {validation['folds'][0]}: {validation['clips']} clips of {validation['recordings']} recordings{label}"
+        f"Fold {validation['folds'][0]}: {validation['clips']} clips of {validation['recordings']} "
+        f"recordings{label}"
     )
 
 
@@ -130,8 +144,8 @@ ABLATIONS = ("table2", "table3", "table4")
 
 
 def ablations(config) -> dict[str, list[dict]]:
-    """Rows of Tables 2 to 4 (`tables.build`) from those runs of this profile that are finished. Records that cannot be read
-    are left out here; notebook 06 reads every record and names the damaged one."""
+    """Rows of Tables 2 to 4 (`tables.build`) from those runs of this profile that are finished. Records that
+    cannot be read are left out here; notebook 06 reads every record and names the damaged one."""
     from contextlib import suppress
 
     from esc_suite.results import comparison
@@ -142,7 +156,12 @@ def ablations(config) -> dict[str, list[dict]]:
 
     spec, results, outputs = read_spec(), comparison.Results(), knobs.outputs_folder(config).parent
     tables = {name: spec["tables"][name] for name in ABLATIONS}
-    wanted = {(row["experiment"], fold) for table in tables.values() for row in table["rows"] for fold in table["folds"]}
+    wanted = {
+        (row["experiment"], fold)
+        for table in tables.values()
+        for row in table["rows"]
+        for fold in table["folds"]
+    }
     for experiment, fold in sorted(wanted):
         for path in runs.find(outputs, config.profile, experiment):
             if path.name.startswith(f"fold{fold}_"):
@@ -152,15 +171,20 @@ def ablations(config) -> dict[str, list[dict]]:
 
 
 def ablations_table(built: dict[str, list[dict]]):
-    """Rows of `ablations` that have a run, as a styled table: accuracy with its interval and AUC, printed and ours, and the
-    differences to the row that each is compared with and to the control."""
+    """Rows of `ablations` that have a run, as a styled table: accuracy with its interval and AUC, printed and
+    ours, and the differences to the row that each is compared with and to the control."""
     import pandas as pd
 
     from esc_suite.results.comparison import daggers, short_name
 
-    lines, there = {}, [(name, row) for name, rows in built.items() for row in rows if row["accuracy"] is not None]
+    lines, there = (
+        {},
+        [(name, row) for name, rows in built.items() for row in rows if row["accuracy"] is not None],
+    )
     for name, row in there:
-        interval = "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.1f} to {row['accuracy_high']:.1f}"
+        interval = (
+            "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.1f} to {row['accuracy_high']:.1f}"
+        )
         gap, gain = row.get("accuracy_difference"), row.get("control_difference")
         lines[f"Table {name[-1]}", short_name(row["row"])] = {
             "the paper's accuracy [%]": row["paper_accuracy"],
@@ -176,12 +200,12 @@ def ablations_table(built: dict[str, list[dict]]):
 
 
 def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):
-    """`figures.save` for one notebook: call it with a figure and name=...; it returns the picture to show. A figure has its
-    own text alternative and caption, unless alt=... and caption=... are given.
+    """`figures.save` for one notebook: call it with a figure and name=...; it returns the picture to show. A
+    figure has its own text alternative and caption, unless alt=... and caption=... are given.
 
-    config: RunConfig; notebook: file name without .ipynb; dataset: where the figures are about the data; run: where they
-    are about one run, whose record then gives the provenance and whose figures get a folder of their own; of_run: they get
-    that folder before the run has a record.
+    config: RunConfig; notebook: file name without .ipynb; dataset: where the figures are about the data; run:
+    where they are about one run, whose record then gives the provenance and whose figures get a folder of
+    their own; of_run: they get that folder before the run has a record.
     """
     folder, of_run = knobs.outputs_folder(config) / "figures", of_run or run is not None
     if of_run:
@@ -196,7 +220,12 @@ def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):
 
 def _provenance(config, dataset) -> dict:
     commit, dirty = provenance.commit()
-    about = {"commit": commit, "dirty": dirty, "config_hash": config.hash, "code_hash": provenance.code_hash()}
+    about = {
+        "commit": commit,
+        "dirty": dirty,
+        "config_hash": config.hash,
+        "code_hash": provenance.code_hash(),
+    }
     if dataset is not None:
         about["dataset_fingerprint"] = dataset.fingerprint
     return about | {"versions": provenance.versions()}

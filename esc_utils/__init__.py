@@ -1,3 +1,4 @@
-"""Environmental sound classification with PANN CNN14 and FixMatch on UrbanSound8K: the method behind the notebooks."""
+"""Environmental sound classification with PANN CNN14 and FixMatch on UrbanSound8K: the method behind the
+notebooks."""
 
 __version__ = "0.1.0"

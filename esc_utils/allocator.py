@@ -1,4 +1,5 @@
-"""What glibc's malloc does with a freed tensor: kept for the next step, or given back to the system page by page."""
+"""What glibc's malloc does with a freed tensor: kept for the next step, or given back to the system page by
+page."""
 
 import ctypes
 from contextlib import contextmanager
@@ -10,17 +11,18 @@ USUAL_MMAP, USUAL_TRIM = 32 * MIB, 64 * MIB  # where glibc's own sliding thresho
 
 
 def keep_freed() -> bool:
-    """Keep freed tensors of up to 96 MiB for the rest of the process; False, and nothing is changed, where the C library is
-    not glibc, or one that allows no more than its usual 32 MiB (2.34; 2.36 does).
+    """Keep freed tensors of up to 96 MiB for the rest of the process; False, and nothing is changed, where
+    the C library is not glibc, or one that allows no more than its usual 32 MiB (2.34; 2.36 does).
 
-    Otherwise every tensor over 32 MiB is new memory, whose pages the system clears one by one at first touch (what that
-    costs: docs/performance.md)."""
+    Otherwise every tensor over 32 MiB is new memory, whose pages the system clears one by one at first touch
+    (what that costs: docs/performance.md)."""
     return _set(KEPT, -1)
 
 
 @contextmanager
 def usual():
-    """Inside, what a program gets that sets nothing (though it may use again what was kept before); kept again after it."""
+    """Inside, what a program gets that sets nothing (though it may use again what was kept before); kept
+    again after it."""
     changed = _set(USUAL_MMAP, USUAL_TRIM)
     try:
         yield

@@ -1,4 +1,5 @@
-"""Audio files as libsndfile reads them (WAV, FLAC, Ogg/Opus, MP3, ...), at any rate and with any number of channels."""
+"""Audio files as libsndfile reads them (WAV, FLAC, Ogg/Opus, MP3, ...), at any rate and with any number of
+channels."""
 
 import math
 import re
@@ -9,7 +10,8 @@ import numpy as np
 from .errors import UserError
 
 SAMPLE_RATE = 16000
-LOUDEST = 100.0  # largest sample of a clip that is taken for sound; a float file may go a little beyond full scale, 1
+# largest sample of a clip that is taken for sound; a float file may go a little beyond full scale, 1
+LOUDEST = 100.0
 
 
 def decode(
@@ -17,9 +19,10 @@ def decode(
 ) -> np.ndarray:
     """Audio file -> mono float32 (samples,) at `sample_rate`: channels averaged, then resampled (soxr HQ).
 
-    `start` (s): read `seconds` from there, or to the end, and not the whole file (NaN). Nothing is returned from the end on,
-    which may lie a little before the one that is announced: some MP3 files only estimate their own length.
-    UserError names the file where it cannot be read, is empty, or holds samples that are not finite or absurdly large."""
+    `start` (s): read `seconds` from there, or to the end, and not the whole file (NaN). Nothing is returned
+    from the end on, which may lie a little before the one that is announced: some MP3 files only estimate
+    their own length. UserError names the file where it cannot be read, is empty, or holds samples that are
+    not finite or absurdly large."""
     import soundfile
 
     try:
@@ -33,13 +36,17 @@ def decode(
             complete = len(audio) == frames or not file.frames
             missing = 0.0 if complete else 1 - (begin + len(audio)) / file.frames
     except OSError as error:
-        raise UserError(f"audio file {path} cannot be read ({error.strerror or error}): check it is there") from None
+        raise UserError(
+            f"audio file {path} cannot be read ({error.strerror or error}): check it is there"
+        ) from None
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"audio file {path} cannot be decoded ({reason}): unpack it again") from None
     missing = _cut(header) or missing * (missing > 0.1)
     if missing:
-        raise UserError(f"audio file {path} is cut short ({missing:.0%} of its samples are missing): unpack it again")
+        raise UserError(
+            f"audio file {path} is cut short ({missing:.0%} of its samples are missing): unpack it again"
+        )
     mono = sum(audio.T) / audio.shape[1]  # as audio.mean(axis=1), which takes four times as long
     if mono.size == 0 and not begin:
         raise UserError(f"audio file {path} has no samples: unpack it again")
@@ -49,21 +56,24 @@ def decode(
         mono = soxr.resample(mono, rate, sample_rate)
     if mono.size == 0 and not begin:
         raise UserError(
-            f"audio file {path} is shorter than one sample at {sample_rate} Hz (it says {rate} Hz): unpack it again"
+            f"audio file {path} is shorter than one sample at {sample_rate} Hz (it says {rate} Hz): unpack "
+            "it again"
         )
     if not np.isfinite(mono).all():  # also after resampling, which overflows near the largest float
         raise UserError(f"audio file {path} has samples that are NaN, infinite or beyond float32: replace it")
     if (peak := float(np.abs(mono).max(initial=0))) > LOUDEST:
         raise UserError(
-            f"audio file {path} has samples up to {peak:.2g}, where full scale is 1 (damaged, or integers marked as float): "
+            f"audio file {path} has samples up to {peak:.2g}, where full scale is 1 (damaged, or integers "
+            "marked as float): "
             "replace it"
         )
     return mono.astype(np.float32, copy=False)
 
 
 def _cut(header: str) -> float:
-    """Share of a WAV's samples that its header announces and the file lacks; libsndfile reads on without a word, but notes
-    it. Under 1% is taken for a sloppy header, a size near the largest (0x7fff...) for the mark of an unknown length."""
+    """Share of a WAV's samples that its header announces and the file lacks; libsndfile reads on without a
+    word, but notes it. Under 1% is taken for a sloppy header, a size near the largest (0x7fff...) for the
+    mark of an unknown length."""
     noted = re.search(r"^data : (\d+) \(should be (\d+)\)", header, re.MULTILINE)
     announced, there = map(int, noted.groups()) if noted else (1, 1)
     return 1 - there / announced if there < 0.99 * announced and announced < 0x7FFF0000 else 0.0

@@ -8,7 +8,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SpecMasks:
-    """Stripes to drop, as small CPU integer tensors (B, stripes, 2) of [start, end) along frames and along mels."""
+    """Stripes to drop, as small CPU integer tensors (B, stripes, 2) of [start, end) along frames and along
+    mels."""
 
     time: Tensor
     freq: Tensor
@@ -19,9 +20,9 @@ class SpecMasks:
 
 
 class SpecAugment:
-    """Drop stripes of time and frequency, by torchlibrosa's law [ledger 23]: per clip and stripe, width uniform in 0..W-1
-    and start uniform among the places where it fits. Dropped cells become zero; the input has been through bn0, so zero
-    is the band's mean.
+    """Drop stripes of time and frequency, by torchlibrosa's law [ledger 23]: per clip and stripe, width
+    uniform in 0..W-1 and start uniform among the places where it fits. Dropped cells become zero; the input
+    has been through bn0, so zero is the band's mean.
 
     freq_width, time_width: W in mel bands and frames; freq_stripes, time_stripes: stripes per clip."""
 
@@ -30,7 +31,8 @@ class SpecAugment:
         self.time_width, self.time_stripes = time_width, time_stripes
 
     def draw(self, clips: int, frames: int, mels: int, generator: torch.Generator | None = None) -> SpecMasks:
-        """Random stripes for `clips` spectrograms. Drawn on the CPU, so the masks are the same on every device."""
+        """Random stripes for `clips` spectrograms. Drawn on the CPU, so the masks are the same on every
+        device."""
         return SpecMasks(
             _stripes(clips, self.time_stripes, self.time_width, frames, generator),
             _stripes(clips, self.freq_stripes, self.freq_width, mels, generator),
@@ -67,8 +69,8 @@ STRONG = SpecAugment(freq_width=35, freq_stripes=2, time_width=64, time_stripes=
 
 
 def views(config) -> dict[str, SpecAugment]:
-    """The weak and the strong SpecAugment of a RunConfig, with widths in the bands of its network: Table 1's frequency
-    widths are for 64 bands, so on mn04's 128 they double (`RunConfig.stripes`)."""
+    """The weak and the strong SpecAugment of a RunConfig, with widths in the bands of its network: Table 1's
+    frequency widths are for 64 bands, so on mn04's 128 they double (`RunConfig.stripes`)."""
     return {name: SpecAugment(**config.stripes(name)) for name in ("weak", "strong")}
 
 
@@ -81,6 +83,7 @@ def mixup_weights(pairs: int, alpha: float = 1.0, generator: torch.Generator | N
 
 
 def mixup(x: Tensor, weights: Tensor) -> Tensor:
-    """Blend neighbours (0, 1), (2, 3), ... as PANN does: x (2N, ...) and weights (N,) -> w x[2i] + (1 - w) x[2i + 1]."""
+    """Blend neighbours (0, 1), (2, 3), ... as PANN does: x (2N, ...) and weights (N,) -> w x[2i] + (1 - w)
+    x[2i + 1]."""
     w = weights.to(x.device, x.dtype).view(-1, *[1] * (x.dim() - 1))
     return torch.lerp(x[1::2], x[0::2], w)

@@ -13,7 +13,8 @@ CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
 
 def save(folder: Path, state: dict) -> None:
-    """Save a state of tensors and plain values, after its SHA-256; the checkpoint before it is kept as the previous one."""
+    """Save a state of tensors and plain values, after its SHA-256; the checkpoint before it is kept as the
+    previous one."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     payload = buffer.getbuffer()
@@ -24,8 +25,8 @@ def save(folder: Path, state: dict) -> None:
 
 
 def newest(folder: Path, identity: str) -> dict | None:
-    """The newest sound checkpoint whose "identity" is this run's, or None; a damaged one is skipped with a warning. What a
-    killed process was writing here is deleted: the caller holds the folder."""
+    """The newest sound checkpoint whose "identity" is this run's, or None; a damaged one is skipped with a
+    warning. What a killed process was writing here is deleted: the caller holds the folder."""
     for temporary in folder.glob(".*.[0-9]*"):
         temporary.unlink()
     for path in (folder / CURRENT, folder / PREVIOUS):

@@ -1,4 +1,5 @@
-"""Parameter files layered into a RunConfig (base, profile, experiment, overrides), and where a run reads and writes."""
+"""Parameter files layered into a RunConfig (base, profile, experiment, overrides), and where a run reads and
+writes."""
 
 import difflib
 import os
@@ -22,16 +23,23 @@ def project_root() -> Path:
 
 
 def require_own_checkout() -> None:
-    """UserError where the current folder lies in another checkout than the one whose code runs, as after copying one with
-    its environment."""
+    """UserError where the current folder lies in another checkout than the one whose code runs, as after
+    copying one with its environment."""
     root = project_root()
     for folder in () if "ESC_ROOT" in os.environ else (Path.cwd(), *Path.cwd().parents):
-        if (folder / "params" / "base.yaml").is_file() and (folder / "esc_utils").is_dir() and not folder.samefile(root):
-            raise UserError(f"{folder} is another checkout than {root}, whose code runs: `make install` there, then start")
+        if (
+            (folder / "params" / "base.yaml").is_file()
+            and (folder / "esc_utils").is_dir()
+            and not folder.samefile(root)
+        ):
+            raise UserError(
+                f"{folder} is another checkout than {root}, whose code runs: `make install` there, then start"
+            )
 
 
 def working_root() -> Path:
-    """Where results and downloads go: the project, or the current folder where the project is read-only (Kaggle)."""
+    """Where results and downloads go: the project, or the current folder where the project is read-only
+    (Kaggle)."""
     root = project_root()
     return root if os.access(root, os.W_OK) else Path.cwd()
 
@@ -42,8 +50,9 @@ def data_folder() -> Path:
 
 
 def place(text: str) -> Path:
-    """The file or folder that a knob or an option names, the same in a parameter file, on a command line and in a notebook:
-    ~ is the home folder, a relative path starts at `working_root`, and every other character stands for itself."""
+    """The file or folder that a knob or an option names, the same in a parameter file, on a command line and
+    in a notebook: ~ is the home folder, a relative path starts at `working_root`, and every other character
+    stands for itself."""
     if "://" in text:
         raise UserError(f"{text!r} is an address: give a folder of this machine")
     if not text.isprintable():  # neither a line break nor bytes that are no UTF-8
@@ -62,14 +71,16 @@ class _OnceLoader(yaml.SafeLoader):
         for key, _ in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else key
             if name in seen:
-                raise UserError(f"line {key.start_mark.line + 1}: '{name}' stands there a second time: remove one")
+                raise UserError(
+                    f"line {key.start_mark.line + 1}: '{name}' stands there a second time: remove one"
+                )
             seen.add(name)
         return node
 
 
 def read_parameters(path: Path) -> dict:
-    """One parameter file as a flat dict; UserError names the file where it is missing, not YAML or not flat, or has a key
-    twice."""
+    """One parameter file as a flat dict; UserError names the file where it is missing, not YAML or not flat,
+    or has a key twice."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -83,7 +94,9 @@ def parse_parameters(content: str | bytes, source: str) -> dict:
         values = yaml.load(content.decode("utf-8") if isinstance(content, bytes) else content, _OnceLoader)
     except UserError as error:
         raise UserError(f"{source}, {error}") from None
-    except Exception as error:  # PyYAML's constructors raise whatever Python does: ValueError, KeyError, RecursionError ...
+    except (
+        Exception
+    ) as error:  # PyYAML's constructors raise whatever Python does: ValueError, KeyError, RecursionError ...
         raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
     if values is None:
         return {}
@@ -93,7 +106,8 @@ def parse_parameters(content: str | bytes, source: str) -> dict:
 
 
 def merge(layers: list[tuple[str, dict]]) -> RunConfig:
-    """Shallow-merge (name, values) layers, later wins, into a checked RunConfig; errors name key and layer."""
+    """Shallow-merge (name, values) layers, later wins, into a checked RunConfig; errors name key and
+    layer."""
     values, origin = {}, {}
     for name, layer in layers:
         values |= layer
@@ -124,14 +138,15 @@ def _explain(error: dict, origin: dict) -> str:
 
 
 def load(paths: list[Path], overrides: dict | None = None) -> RunConfig:
-    """Layer parameter files in order, then overrides; later wins. UserError on any unknown, mistyped or bad value."""
+    """Layer parameter files in order, then overrides; later wins. UserError on any unknown, mistyped or bad
+    value."""
     layers = [(str(path), read_parameters(path)) for path in paths]
     return merge([*layers, ("override", overrides or {})])
 
 
 def layers_of(profile: str, experiment: str) -> list[Path]:
-    """The parameter files of a run: base, profile, experiment (or sensitivity) by name, and, where there is one, what this
-    experiment alone needs in this profile, params/profiles/<profile>/<experiment>.yaml."""
+    """The parameter files of a run: base, profile, experiment (or sensitivity) by name, and, where there is
+    one, what this experiment alone needs in this profile, params/profiles/<profile>/<experiment>.yaml."""
     params = project_root() / "params"
     found = [params / "base.yaml", _named(params, ["profiles"], "profile", profile)]
     if experiment:
@@ -141,7 +156,8 @@ def layers_of(profile: str, experiment: str) -> list[Path]:
 
 
 def exceptions(profile: str, experiment: str) -> dict:
-    """The knobs that one experiment has otherwise than its profile, because its scale cannot bear the common value."""
+    """The knobs that one experiment has otherwise than its profile, because its scale cannot bear the common
+    value."""
     own = layers_of(profile, experiment)[3:]
     return {key: value for path in own for key, value in read_parameters(path).items() if key != "experiment"}
 
@@ -149,7 +165,9 @@ def exceptions(profile: str, experiment: str) -> dict:
 def _named(params: Path, folders: list[str], kind: str, name: str) -> Path:
     known = {path.stem: path for folder in folders for path in sorted((params / folder).glob("[!.]*.yaml"))}
     if name not in known:
-        raise UserError(f"no {kind} '{name}' in params/{' or params/'.join(folders)}: choose from {', '.join(known)}")
+        raise UserError(
+            f"no {kind} '{name}' in params/{' or params/'.join(folders)}: choose from {', '.join(known)}"
+        )
     return known[name]
 
 

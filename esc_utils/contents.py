@@ -13,7 +13,8 @@ from . import limits
 from .errors import UserError
 from .files import write_atomic
 
-SETTLED = 3.0  # s: times on some disks are this coarse, so a file that has just changed is read again next time
+# S: times on some disks are this coarse, so a file that has just changed is read again next time
+SETTLED = 3.0
 _known: dict[str, tuple[int, int, int, str]] = {}  # of this process: path -> size, times, SHA-256
 
 
@@ -47,20 +48,26 @@ def sha256(path: Path, found: tuple[int, int, int] | None = None) -> str:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from None
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): check its permissions and its disk"
+        ) from None
     if settled(found):
         _known[str(path)] = (*found, digest)
     return digest
 
 
-def digests(folder: Path, states: dict[str, tuple[int, int, int]], memory: Path | None = None) -> dict[str, str]:
-    """SHA-256 of each file of a folder, by its name there. `states`: what `state` says of each. `memory`: a file
-    that keeps the digests from one process to the next, where it can be written."""
+def digests(
+    folder: Path, states: dict[str, tuple[int, int, int]], memory: Path | None = None
+) -> dict[str, str]:
+    """SHA-256 of each file of a folder, by its name there. `states`: what `state` says of each. `memory`: a
+    file that keeps the digests from one process to the next, where it can be written."""
     known = _read(memory) if memory else {}
     for name, (*before, digest) in known.items():
         _known.setdefault(str(folder / name), (*before, digest))
     with ThreadPoolExecutor(limits.cores()) as pool:
-        found = dict(zip(states, pool.map(lambda name: sha256(folder / name, states[name]), states), strict=True))
+        found = dict(
+            zip(states, pool.map(lambda name: sha256(folder / name, states[name]), states), strict=True)
+        )
     kept = {name: _known[str(folder / name)] for name in found if str(folder / name) in _known}
     if memory and kept != known:
         with suppress(UserError):

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The clips that are on disk. `clips` is sorted by file name, one row a clip: file, path, fsid (recording), class_id,
-    class_name, fold, salience (1 foreground, 2 background), start, end, duration (s). `missing`: fold -> clips
-    that the CSV names but the disk lacks. `classes`: their names by class id. Of a table, clips without a label have
-    class_id -1 and fold 0, and `audio` is a digest of the audio alone, which keys the feature store."""
+    """The clips that are on disk. `clips` is sorted by file name, one row a clip: file, path, fsid
+    (recording), class_id, class_name, fold, salience (1 foreground, 2 background), start, end, duration (s).
+    `missing`: fold -> clips that the CSV names but the disk lacks. `classes`: their names by class id. Of a
+    table, clips without a label have class_id -1 and fold 0, and `audio` is a digest of the audio alone,
+    which keys the feature store."""
 
     root: Path
     clips: "pandas.DataFrame"
@@ -36,7 +37,8 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers into Dataset.clips: labelled (trained on), validation, unlabelled (labels hidden, or none)."""
+    """Row numbers into Dataset.clips: labelled (trained on), validation, unlabelled (labels hidden, or
+    none)."""
 
     labelled: np.ndarray
     validation: np.ndarray
@@ -51,4 +53,6 @@ def says_synthesised(marker: Path) -> bool:
     try:
         return bool(json.loads(marker.read_text(encoding="utf-8"))["synthesised"])
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{marker} is damaged ({error}): delete the folder, a synthesised dataset is made again") from None
+        raise UserError(
+            f"{marker} is damaged ({error}): delete the folder, a synthesised dataset is made again"
+        ) from None

@@ -1,4 +1,5 @@
-"""Which device a run trains on, in which precision, what that device calls itself, and how much of it is free."""
+"""Which device a run trains on, in which precision, what that device calls itself, and how much of it is
+free."""
 
 import warnings
 
@@ -9,8 +10,8 @@ from .errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where it is; UserError where a device is asked for that is not there, or that this PyTorch was built
-    without."""
+    """`auto` takes CUDA where it is; UserError where a device is asked for that is not there, or that this
+    PyTorch was built without."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -20,18 +21,30 @@ def choose_device(name: str) -> torch.device:
             raise RuntimeError
     except RuntimeError:
         raise UserError(f"device: '{name}' is not a device: use auto, cpu, cuda or cuda:<number>") from None
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UserError(f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices): use device: auto or cpu")
-    if device.type not in ("cpu", "cuda"):  # PyTorch knows the names of many: whether it can compute there is tried
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise UserError(
+            f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices): use device: auto or cpu"
+        )
+    if device.type not in (
+        "cpu",
+        "cuda",
+    ):  # PyTorch knows the names of many: whether it can compute there is tried
         try:
             torch.ones(2, device=device).sum().item()
-        except Exception:  # RuntimeError, AssertionError, NotImplementedError, ModuleNotFoundError: as the device has it
-            raise UserError(f"device: {name} is none that this PyTorch can compute on: use device: auto or cpu") from None
+        except (
+            Exception
+        ):  # RuntimeError, AssertionError, NotImplementedError, ModuleNotFoundError: as the device has it
+            raise UserError(
+                f"device: {name} is none that this PyTorch can compute on: use device: auto or cpu"
+            ) from None
     return device
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: bfloat16 where CUDA has it natively, float16 on older CUDA (a T4), float32 on the CPU, where it is faster."""
+    """`auto`: bfloat16 where CUDA has it natively, float16 on older CUDA (a T4), float32 on the CPU, where it
+    is faster."""
     if name != "auto":
         return getattr(torch, name)
     if device.type != "cuda":
@@ -40,9 +53,9 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def prepare(device: torch.device, threads: int) -> None:
-    """Settings of the whole process: threads and, on the CPU, freed memory kept for the next step; on CUDA float32 means
-    float32 (PyTorch's default lets cuDNN round it to TF32), and cuDNN does not try all its convolutions for every shape
-    (docs/performance.md)."""
+    """Settings of the whole process: threads and, on the CPU, freed memory kept for the next step; on CUDA
+    float32 means float32 (PyTorch's default lets cuDNN round it to TF32), and cuDNN does not try all its
+    convolutions for every shape (docs/performance.md)."""
     torch.set_num_threads(threads)
     if device.type == "cpu":
         allocator.keep_freed()

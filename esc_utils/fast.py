@@ -4,15 +4,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MANY, FEW = 1024, 128  # output channels, at least, and positions of a clip, at most: the last two blocks at PANN's width
+MANY, FEW = (
+    1024,
+    128,
+)  # output channels, at least, and positions of a clip, at most: the last two blocks at PANN's width
 
 
 def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn.Module:
-    """Move a network to a device, its weights in the layout that is fastest there; returns it (docs/performance.md).
+    """Move a network to a device, its weights in the layout that is fastest there; returns it
+    (docs/performance.md).
 
-    channels_last, but on a CPU: convolutions that are matrix products there keep their weights as matrices; and all of a
-    network that has such (wide) stay contiguous in training without AVX-512, where the gradient of channels_last weights
-    takes half as long again."""
+    channels_last, but on a CPU: convolutions that are matrix products there keep their weights as matrices;
+    and all of a network that has such (wide) stay contiguous in training without AVX-512, where the gradient
+    of channels_last weights takes half as long again."""
     cpu = device.type == "cpu"
     matrices = [m for m in model.modules() if isinstance(m, Conv3x3) and m.many] if cpu else []
     if matrices and training and torch.backends.cpu.get_cpu_capability() != "AVX512":
@@ -26,7 +30,8 @@ def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn
 class Conv3x3(nn.Conv2d):
     """3x3 convolution, padding 1, no bias: (B, in, t, f) -> (B, out, t, f); state-dict keys of nn.Conv2d.
 
-    Of 15 x 2 positions by 2048 channels, oneDNN's matrix product is faster than its convolution (docs/performance.md)."""
+    Of 15 x 2 positions by 2048 channels, oneDNN's matrix product is faster than its convolution
+    (docs/performance.md)."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(channels_in, channels_out, 3, padding=1, bias=False)
@@ -43,7 +48,8 @@ class Conv3x3(nn.Conv2d):
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The same convolution by im2col: weights (out, 9 in) times every clip's unfolded positions side by side."""
+    """The same convolution by im2col: weights (out, 9 in) times every clip's unfolded positions side by
+    side."""
     clips, _, height, width = x.shape
     columns = F.unfold(x, 3, padding=1).transpose(0, 1).reshape(1, weight[0].numel(), -1, 1)
     y = F.conv2d(columns, weight.flatten(1)[:, :, None, None], bias)  # 1x1: oneDNN's matrix product
@@ -53,8 +59,9 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def conv_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """norm(conv(x)) of a convolution without bias: (B, in, t, f) -> (B, out, t', f').
 
-    Where `norm` uses its stored statistics (eval mode, in a network that is trained too) it only scales and shifts, so the
-    scale goes into the weights: the same function and gradients up to rounding, without the passes over memory."""
+    Where `norm` uses its stored statistics (eval mode, in a network that is trained too) it only scales and
+    shifts, so the scale goes into the weights: the same function and gradients up to rounding, without the
+    passes over memory."""
     if norm.training:
         return norm(conv(x))
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
@@ -83,7 +90,9 @@ class Halve(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> Tensor:
         """A quarter of it for each of the four; nothing for a last row or column without a partner."""
         t, f = ctx.shape[2] // 2, ctx.shape[3] // 2
-        made = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
+        made = torch.empty(
+            ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
+        )
         quarter = gradient * 0.25
         patches = made[:, :, : 2 * t, : 2 * f].unflatten(2, (t, 2)).unflatten(4, (f, 2))
         patches.copy_(quarter[:, :, :, None, :, None].expand_as(patches))

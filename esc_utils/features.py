@@ -20,7 +20,8 @@ from .logmel import LogMel, Mn04LogMel
 
 STORE_VERSION = 1
 BATCH = 64  # clips transformed at a time: bounds the memory of a build
-# Levels lie within (-128, 128) dB, where float16 steps are at most 1/16 dB: rounding is off by at most half a step.
+# Levels lie within (-128, 128) dB, where float16 steps are at most 1/16 dB: rounding is off by at most half a
+# step.
 FLOAT16_ERROR_DB = 1 / 32
 SHARE = 0.5  # of an accelerator's free memory that a resident store may take
 
@@ -43,7 +44,8 @@ def waveforms(
 
 
 def front_end(network: str) -> nn.Module:
-    """Front end that a network was made for: LogMel for cnn14, Mn04LogMel for mn04; its `sample_rate` is what it takes."""
+    """Front end that a network was made for: LogMel for cnn14, Mn04LogMel for mn04; its `sample_rate` is what
+    it takes."""
     return Mn04LogMel() if network == "mn04" else LogMel()
 
 
@@ -54,11 +56,12 @@ def store_path(config: RunConfig, dataset: Dataset) -> Path:
 
 
 def open_store(config: RunConfig, dataset: Dataset, progress=None) -> np.ndarray:
-    """Log-mels of all clips, float16 (clips, frames, mels) in dB, in the order of `dataset.clips`, memory-mapped read-only.
+    """Log-mels of all clips, float16 (clips, frames, mels) in dB, in the order of `dataset.clips`,
+    memory-mapped read-only.
 
-    Built on first use: in batches, decoding in parallel; safe against two builders at once (lock) and a kill in the
-    middle (temporary file, then rename). Rounding to float16 is off by at most FLOAT16_ERROR_DB. `progress`
-    (iterable, total=batches) may wrap the loop."""
+    Built on first use: in batches, decoding in parallel; safe against two builders at once (lock) and a kill
+    in the middle (temporary file, then rename). Rounding to float16 is off by at most FLOAT16_ERROR_DB.
+    `progress` (iterable, total=batches) may wrap the loop."""
     path = store_path(config, dataset)
     if not path.is_file():
         from filelock import FileLock
@@ -83,7 +86,9 @@ def _writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere") from None
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere"
+        ) from None
 
 
 def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
@@ -92,7 +97,8 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
     batches = [slice(i, i + BATCH) for i in range(0, len(paths), BATCH)]
     temporary, shape = path.with_suffix(".building"), None
     try:
-        # Plain writes: on a full disk they raise, where writing through a memory map would kill the process (SIGBUS).
+        # Plain writes: on a full disk they raise, where writing through a memory map would kill the process
+        # (SIGBUS).
         with (
             temporary.open("wb") as file,
             ThreadPoolExecutor(limits.cores()) as pool,
@@ -111,7 +117,9 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"feature store {path} cannot be written ({error.strerror}): free some space") from None
+        raise UserError(
+            f"feature store {path} cannot be written ({error.strerror}): free some space"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -119,9 +127,10 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
 class Clips:
     """Log-mels of a store (clips, frames, mels) by row number, as float32 (B, 1, frames, mels) on `device`.
 
-    CPU: rows of the memory map, which all processes share. Accelerator: the whole store resident in float16 where it takes
-    at most SHARE of the free memory; elsewhere rows are gathered into pinned host memory and copied without waiting.
-    Row numbers belong on `place`: the device where the store is resident, the CPU elsewhere."""
+    CPU: rows of the memory map, which all processes share. Accelerator: the whole store resident in float16
+    where it takes at most SHARE of the free memory; elsewhere rows are gathered into pinned host memory and
+    copied without waiting. Row numbers belong on `place`: the device where the store is resident, the CPU
+    elsewhere."""
 
     def __init__(self, store: np.ndarray, device: torch.device):
         self.device, self.shape = device, store.shape[1:]

@@ -8,15 +8,18 @@ from .errors import UserError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that readers and a kill see either the old or the new content (temporary, fsync, rename)."""
+    """Write a file so that readers and a kill see either the old or the new content (temporary, fsync,
+    rename)."""
     replace_all({path: content})
 
 
 def replace_all(contents: dict[Path, bytes], sync: bool = True) -> None:
-    """Write several files of which the last one says that all are there: first every temporary (a full disk is noticed
-    before anything changes), then the last file goes, the others are replaced, and the last one comes.
+    """Write several files of which the last one says that all are there: first every temporary (a full disk
+    is noticed before anything changes), then the last file goes, the others are replaced, and the last one
+    comes.
 
-    sync=False leaves out the fsync, for what is made again in seconds. UserError where they cannot be written."""
+    sync=False leaves out the fsync, for what is made again in seconds. UserError where they cannot be
+    written."""
     temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in contents}
     last = list(contents)[-1]
     try:
@@ -32,7 +35,9 @@ def replace_all(contents: dict[Path, bytes], sync: bool = True) -> None:
         for path in contents:
             temporaries[path].replace(path)
     except OSError as error:
-        raise UserError(f"{last} cannot be written ({error.strerror}): free some space or set outputs elsewhere") from None
+        raise UserError(
+            f"{last} cannot be written ({error.strerror}): free some space or set outputs elsewhere"
+        ) from None
     finally:
         for temporary in temporaries.values():
             with suppress(OSError):  # where its folder is a file

@@ -1,4 +1,5 @@
-"""One optimizer step as a CUDA graph: recorded once, then launched whole, where a card would wait for single launches."""
+"""One optimizer step as a CUDA graph: recorded once, then launched whole, where a card would wait for single
+launches."""
 
 import torch
 from torch import Tensor
@@ -15,16 +16,16 @@ def usable(device: torch.device, resident: bool) -> bool:
 
 
 def optimizer_too(config: RunConfig) -> bool:
-    """Whether the optimizer's step can be part of the record: not where it comes after some batches only, decides on the
-    CPU (a loss scale), or counts there (Ranger)."""
+    """Whether the optimizer's step can be part of the record: not where it comes after some batches only,
+    decides on the CPU (a loss scale), or counts there (Ranger)."""
     return config.accumulate == 1 and config.precision != "float16" and config.optimizer != "ranger"
 
 
 class StepGraph:
     """Stands for `take`, a function of (rows, rows, Draw) to a tuple of tensors whose shapes never change.
 
-    What it returns is overwritten by the next call. Random numbers go on as without it: the generator's seed and place are
-    read when the graph is launched."""
+    What it returns is overwritten by the next call. Random numbers go on as without it: the generator's seed
+    and place are read when the graph is launched."""
 
     def __init__(self, take):
         self.take, self.calls, self.graph = take, 0, None

@@ -19,8 +19,9 @@ COLUMNS = ("slice_file_name", "fsID", "start", "end", "salience", "fold", "class
 
 
 def read_index(csv: Path) -> "pandas.DataFrame":
-    """The CSV as a checked table sorted by file name. Accepts the copies in the wild: `class_name` for `class`, CRLF, no
-    header. UserError names the line where a value is impossible or disagrees with the file name."""
+    """The CSV as a checked table sorted by file name. Accepts the copies in the wild: `class_name` for
+    `class`, CRLF, no header. UserError names the line where a value is impossible or disagrees with the file
+    name."""
     import pandas
 
     try:
@@ -31,7 +32,9 @@ def read_index(csv: Path) -> "pandas.DataFrame":
     except OSError as error:
         raise UserError(f"{csv} cannot be read ({error.strerror}): check its permissions") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{csv} is not a CSV table ({' '.join(str(error).split())}): take the official one") from None
+        raise UserError(
+            f"{csv} is not a CSV table ({' '.join(str(error).split())}): take the official one"
+        ) from None
     if header is None and table.shape[1] == len(COLUMNS):
         table.columns = list(COLUMNS)
     if "class" not in table.columns:
@@ -77,7 +80,9 @@ def _check_rows(csv: Path, table: "pandas.DataFrame", first_line: int) -> None:
     refuse(~table["fold"].isin(FOLDS), "fold is {fold}, must be 1 to 10")
     refuse(~table["classID"].isin(range(len(CLASSES))), "classID is {classID}, must be 0 to 9")
     expected = table["classID"].map(lambda i: CLASSES[int(i)])
-    refuse(table["class"].astype(str).str.strip() != expected, "class '{class}' and classID {classID} disagree")
+    refuse(
+        table["class"].astype(str).str.strip() != expected, "class '{class}' and classID {classID} disagree"
+    )
     parts = table["slice_file_name"].astype(str).str.extract(r"^(\d+)-(\d+)-\d+-\d+\.wav$")
     refuse(parts[0].isna(), "the file name is not fsID-classID-occurrence-slice.wav")
     refuse(parts[1].astype(float) != table["classID"], "the file name and classID {classID} disagree")

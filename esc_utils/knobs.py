@@ -15,7 +15,8 @@ Positive = Annotated[float, Field(gt=0)]
 TABLE1_BANDS = 64  # of PANN's front end, for which Table 1 states the widths of frequency stripes
 STRIPES = ("freq_width", "freq_stripes", "time_width", "time_stripes")  # SpecAugment of one view
 
-# Where a run reads and writes, and how it is shown: these change no number, so the config hash leaves them out.
+# Where a run reads and writes, and how it is shown: these change no number, so the config hash leaves them
+# out.
 PLACES = (
     "profile", "experiment", "data_dir", "outputs", "cache_dir", "weights_path", "seeds", "device",
     "figure_formats", "interactive", "debug",
@@ -23,7 +24,8 @@ PLACES = (
 
 
 class RunConfig(BaseModel):
-    """All parameters of one run. `params/base.yaml` holds every value with its unit, source and ledger number."""
+    """All parameters of one run. `params/base.yaml` holds every value with its unit, source and ledger
+    number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -108,17 +110,31 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _no_contradictions(self):
         if self.validation_fold == self.train_fold:
-            raise ValueError(f"valid_fold and train_fold are both {self.train_fold}: validate on another fold")
-        if self.dataset != "table" and self.method in ("fixmatch", "control") and self.labelled == "all_but_one":
-            raise ValueError(f"method: {self.method} needs unlabelled folds, labelled: all_but_one leaves none")
+            raise ValueError(
+                f"valid_fold and train_fold are both {self.train_fold}: validate on another fold"
+            )
+        if (
+            self.dataset != "table"
+            and self.method in ("fixmatch", "control")
+            and self.labelled == "all_but_one"
+        ):
+            raise ValueError(
+                f"method: {self.method} needs unlabelled folds, labelled: all_but_one leaves none"
+            )
         if self.method == "probe" and not self.pretrained:
-            raise ValueError("method: probe needs pretrained: true: a random network has no embeddings worth a probe")
+            raise ValueError(
+                "method: probe needs pretrained: true: a random network has no embeddings worth a probe"
+            )
         if self.dataset == "table" and self.fold_assignment != "official":
-            raise ValueError("fold_assignment: by_index is about UrbanSound8K: a table has its own folds, or gets them")
+            raise ValueError(
+                "fold_assignment: by_index is about UrbanSound8K: a table has its own folds, or gets them"
+            )
         if self.restart_every > self.epochs:
             raise ValueError(f"restart_every: {self.restart_every} is longer than epochs: {self.epochs}")
         if self.mixup_pairs == "mixmatch" and not (self.mixup and self.method == "fixmatch"):
-            raise ValueError("mixup_pairs: mixmatch blends labelled with unlabelled clips: needs fixmatch and mixup: true")
+            raise ValueError(
+                "mixup_pairs: mixmatch blends labelled with unlabelled clips: needs fixmatch and mixup: true"
+            )
         if self.forward == "joint" and (self.method != "fixmatch" or self.pseudo_mode != "train"):
             raise ValueError("forward: joint needs method: fixmatch and pseudo_mode: train")
         if self.precision == "float16" and self.device == "cpu":
@@ -141,15 +157,16 @@ class RunConfig(BaseModel):
         return {"cnn14": TABLE1_BANDS, "mn04": 128}[self.network]
 
     def stripes(self, view: Literal["weak", "strong"]) -> dict[str, int]:
-        """SpecAugment of a view on this network's front end: freq_width (bands), freq_stripes, time_width (frames of
-        10 ms), time_stripes. Table 1's frequency widths, and the knobs, are for 64 bands; they are scaled to `bands`."""
+        """SpecAugment of a view on this network's front end: freq_width (bands), freq_stripes, time_width
+        (frames of 10 ms), time_stripes. Table 1's frequency widths, and the knobs, are for 64 bands; they are
+        scaled to `bands`."""
         found = {knob: getattr(self, f"{view}_{knob}") for knob in STRIPES}
         return found | {"freq_width": round(found["freq_width"] * self.bands / TABLE1_BANDS)}
 
     @property
     def label_view(self) -> Literal["strong", "weak"]:
-        """Augmentation of labelled clips: strong in supervised runs (section 4.2), weak in FixMatch and its control, as in
-        every published FixMatch, unless `labelled_view` names one [ledger 10]."""
+        """Augmentation of labelled clips: strong in supervised runs (section 4.2), weak in FixMatch and its
+        control, as in every published FixMatch, unless `labelled_view` names one [ledger 10]."""
         if self.labelled_view != "auto":
             return self.labelled_view
         return "strong" if self.method == "supervised" else "weak"

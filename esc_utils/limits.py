@@ -1,4 +1,5 @@
-"""What this process may use: the cores and the memory of its job or container, not of the machine around it."""
+"""What this process may use: the cores and the memory of its job or container, not of the machine around
+it."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ MIB = 2**20
 
 
 def cores() -> int:
-    """Cores to compute on: at most those that the process is bound to, its control groups allow, and its job was given."""
+    """Cores to compute on: at most those that the process is bound to, its control groups allow, and its job
+    was given."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = [bound, *(-(-quota // period) for quota, period in _quotas()), *_numbers(GIVEN_CORES)]
     return max(1, min(found))
@@ -33,8 +35,8 @@ def free_memory() -> int:
 
 
 def _groups(controller: str) -> Iterator[Path]:
-    """Folders of this process's control groups, from the innermost out (version 2, then 1). In a container, whose own group
-    is mounted as the root, the path that /proc names may not be there: the root is."""
+    """Folders of this process's control groups, from the innermost out (version 2, then 1). In a container,
+    whose own group is mounted as the root, the path that /proc names may not be there: the root is."""
     try:
         lines = OWN.read_text(encoding="utf-8").split("\n")
     except OSError:
@@ -45,7 +47,9 @@ def _groups(controller: str) -> Iterator[Path]:
             _, kind, path = line.split(":", 2) if line.count(":") > 1 else ("", "", "")
             if path.startswith("/") and set(kind.split(",")) & set(kinds):
                 inner = Path(path)
-        yield from (root / folder.relative_to("/") for folder in (inner, *inner.parents) if ".." not in folder.parts)
+        yield from (
+            root / folder.relative_to("/") for folder in (inner, *inner.parents) if ".." not in folder.parts
+        )
 
 
 def _memory_limits() -> Iterator[tuple[int, int]]:

@@ -12,11 +12,12 @@ from .errors import UserError
 
 @contextlib.contextmanager
 def hold(path: Path, taken: str):
-    """Hold a lock file for this process, until it ends in whatever way; yields the file that is locked. UserError `taken`
-    where another process holds it.
+    """Hold a lock file for this process, until it ends in whatever way; yields the file that is locked.
+    UserError `taken` where another process holds it.
 
-    Where the disk refuses locks (network disks mounted without), a file of the machine's temporary folder stands for it:
-    that keeps the processes of one machine apart. UserError where that one can't be locked either."""
+    Where the disk refuses locks (network disks mounted without), a file of the machine's temporary folder
+    stands for it: that keeps the processes of one machine apart. UserError where that one can't be locked
+    either."""
     try:
         held = _locked(path)
     except (OSError, NotImplementedError) as refused:
@@ -26,7 +27,9 @@ def hold(path: Path, taken: str):
             held = _locked(Path(tempfile.gettempdir()) / f"esc-{name}.lock")
         except (OSError, NotImplementedError) as again:
             where = f"{path.parent} ({_reason(refused)}) and of {tempfile.gettempdir()} ({_reason(again)})"
-            raise UserError(f"the disks of {where} have no file locks: set TMPDIR to a folder of a local disk") from None
+            raise UserError(
+                f"the disks of {where} have no file locks: set TMPDIR to a folder of a local disk"
+            ) from None
     if held is None:
         raise UserError(taken)
     try:

@@ -17,21 +17,24 @@ class FixMatchLoss(NamedTuple):
 
 
 def accepted(confidence: Tensor, tau: float) -> Tensor:
-    """mask = 1(max y_u >= tau), eq. 2: which pseudo-labels pass, bool of the same shape; also of a NumPy array. NaN (a clip
-    that was not drawn) does not pass."""
+    """mask = 1(max y_u >= tau), eq. 2: which pseudo-labels pass, bool of the same shape; also of a NumPy
+    array. NaN (a clip that was not drawn) does not pass."""
     return confidence >= tau
 
 
 def supervised(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """L_s = CE(P(x), y), eq. 4, mean over the batch.
 
-    logits (B, C); labels (B,) int64, or with mixup (2B,) in pairs and weights (B,): w CE(y[2i]) + (1 - w) CE(y[2i+1])."""
+    logits (B, C); labels (B,) int64, or with mixup (2B,) in pairs and weights (B,): w CE(y[2i]) + (1 - w)
+    CE(y[2i+1])."""
     return blended_cross_entropy(logits, labels, weights).mean()
 
 
-def blended_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, mask: Tensor | None = None) -> Tensor:
-    """Cross-entropy per input, (B,) float32. With weights (B,), labels and mask hold pairs (2B,), and the result is
-    w m_a CE(a) + (1 - w) m_b CE(b) [ledger 7]; without, m CE."""
+def blended_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, mask: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy per input, (B,) float32. With weights (B,), labels and mask hold pairs (2B,), and the
+    result is w m_a CE(a) + (1 - w) m_b CE(b) [ledger 7]; without, m CE."""
     log_p = logits.float().log_softmax(dim=1)
     if weights is None:
         loss = F.nll_loss(log_p, labels, reduction="none")
@@ -43,12 +46,14 @@ def blended_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None
     return -(share * log_p.gather(1, labels.view(-1, 2))).sum(dim=1)
 
 
-def fixmatch(weak_logits: Tensor, strong_logits: Tensor, tau: float, weights: Tensor | None = None) -> FixMatchLoss:
+def fixmatch(
+    weak_logits: Tensor, strong_logits: Tensor, tau: float, weights: Tensor | None = None
+) -> FixMatchLoss:
     """L_u = mask CE(P(u_strong), argmax y_u) with y_u = P(u_weak) and mask = 1(max y_u >= tau), eqs. 1 to 3.
 
-    weak_logits (N, C) of unblended weak views, never differentiated. strong_logits (N, C), or with mixup (N/2, C) of strong
-    views blended in pairs with weights (N/2,) [ledger 7]. The mean is over the whole batch, rejected clips
-    included [ledger 8]."""
+    weak_logits (N, C) of unblended weak views, never differentiated. strong_logits (N, C), or with mixup
+    (N/2, C) of strong views blended in pairs with weights (N/2,) [ledger 7]. The mean is over the whole
+    batch, rejected clips included [ledger 8]."""
     confidence, pseudo_labels = weak_logits.detach().float().softmax(dim=1).max(dim=1)
     mask = accepted(confidence, tau)
     loss = blended_cross_entropy(strong_logits, pseudo_labels, weights, mask).mean()

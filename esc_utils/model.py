@@ -1,6 +1,7 @@
 """CNN14, the network of PANN (Kong et al. 2020).
 
-log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc1 -> fc_transfer   (Kong et al. 2020)
+log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc1 -> fc_transfer   (Kong et
+                                                                                                   al. 2020)
 """
 
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from .fast import Conv3x3, conv_norm, halve
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions, each with batch norm and ReLU, average pooling: (B, in, t, f) -> (B, out, t/2, f/2)."""
+    """Two 3x3 convolutions, each with batch norm and ReLU, average pooling: (B, in, t, f) -> (B, out, t/2,
+    f/2)."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()
@@ -30,12 +32,15 @@ class ConvBlock(nn.Module):
 class Cnn14(nn.Module):
     """PANN's CNN14 with a new last layer; the state-dict keys are PANN's own, plus `fc_transfer.*`.
 
-    Input (B, 1, frames, mels) in dB, at least 32 frames; output: logits (B, classes). `width` is the number of channels
-    of the first block (64 in PANN) and doubles up to 32 * width, which is also the size of the embedding. `dropout` is
-    (after each block, before each linear layer). `fast.lay_out` brings it into the fastest layout.
+    Input (B, 1, frames, mels) in dB, at least 32 frames; output: logits (B, classes). `width` is the number
+    of channels of the first block (64 in PANN) and doubles up to 32 * width, which is also the size of the
+    embedding. `dropout` is (after each block, before each linear layer). `fast.lay_out` brings it into the
+    fastest layout.
     """
 
-    def __init__(self, classes: int, width: int = 64, mels: int = 64, dropout: tuple[float, float] = (0.2, 0.5)):
+    def __init__(
+        self, classes: int, width: int = 64, mels: int = 64, dropout: tuple[float, float] = (0.2, 0.5)
+    ):
         super().__init__()
         self.dropout = dropout
         self.bn0 = nn.BatchNorm2d(mels)
@@ -51,7 +56,8 @@ class Cnn14(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def normalise(self, x: Tensor) -> Tensor:
-        """bn0 over the mel bands, (B, 1, frames, mels) -> same shape. Zero is then the band's mean (ledger 23)."""
+        """bn0 over the mel bands, (B, 1, frames, mels) -> same shape. Zero is then the band's mean (ledger
+        23)."""
         return self.bn0(x.transpose(1, 3)).transpose(1, 3)
 
     def embed(self, z: Tensor) -> Tensor:
@@ -70,6 +76,7 @@ class Cnn14(nn.Module):
         return self.fc_transfer(F.dropout(e, self.dropout[1], self.training))
 
     def forward(self, x: Tensor, view: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Log-mel (B, 1, frames, mels) in dB -> logits; `view` works on the normalised input, before any blending."""
+        """Log-mel (B, 1, frames, mels) in dB -> logits; `view` works on the normalised input, before any
+        blending."""
         z = self.normalise(x)
         return self.classify(self.embed(view(z) if view is not None else z))

@@ -15,7 +15,8 @@ def norms(model: nn.Module) -> list[nn.BatchNorm2d]:
 
 
 def pseudo_label_mode(model: nn.Module, config: RunConfig) -> None:
-    """Mode of the pass that makes pseudo-labels [ledger 11]: as in training, eval, or batch statistics without dropout."""
+    """Mode of the pass that makes pseudo-labels [ledger 11]: as in training, eval, or batch statistics
+    without dropout."""
     model.train(config.pseudo_mode == "train")
     if config.pseudo_mode == "no_dropout":
         for layer in norms(model):
@@ -24,8 +25,8 @@ def pseudo_label_mode(model: nn.Module, config: RunConfig) -> None:
 
 @contextmanager
 def clean_statistics(model: nn.Module, batches: Iterable[Tensor]):
-    """Inside, batch norm scores with the mean statistics of these unaugmented batches of log-mels [ledger 27]; after it,
-    with those it had before. Labels play no part. The model is left in eval mode."""
+    """Inside, batch norm scores with the mean statistics of these unaugmented batches of log-mels [ledger
+    27]; after it, with those it had before. Labels play no part. The model is left in eval mode."""
     layers = norms(model)
     before = [{name: value.clone() for name, value in layer.named_buffers()} for layer in layers]
     momenta = [layer.momentum for layer in layers]

@@ -11,8 +11,9 @@ from .config import RunConfig
 
 
 def optimizer(config: RunConfig, groups: list[dict]) -> torch.optim.Optimizer:
-    """AdamW with amsgrad (equals PANN's Adam at weight decay 0) [ledger 4], SGD with Nesterov momentum [ledger 5] or Ranger
-    (RAdam + Lookahead, Wright 2019). `groups`: parameter groups, each with `params` and its peak `lr`."""
+    """AdamW with amsgrad (equals PANN's Adam at weight decay 0) [ledger 4], SGD with Nesterov momentum
+    [ledger 5] or Ranger (RAdam + Lookahead, Wright 2019). `groups`: parameter groups, each with `params` and
+    its peak `lr`."""
     if config.optimizer == "adamw":
         return torch.optim.AdamW(
             groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=config.weight_decay, amsgrad=True, fused=True
@@ -29,8 +30,9 @@ def optimizer(config: RunConfig, groups: list[dict]) -> torch.optim.Optimizer:
 
 
 def load_state(opt: torch.optim.Optimizer, state: dict) -> None:
-    """opt.load_state_dict, with every tensor in the layout of its parameter: the fused optimizers walk through memory, so a
-    state that was saved under another layout (another kind of CPU, a GPU) would go to the wrong weights."""
+    """opt.load_state_dict, with every tensor in the layout of its parameter: the fused optimizers walk
+    through memory, so a state that was saved under another layout (another kind of CPU, a GPU) would go to
+    the wrong weights."""
     opt.load_state_dict(state)
     for parameter, values in opt.state.items():
         for name, value in values.items():
@@ -44,11 +46,12 @@ def laid_out_as(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 
 def rate_factor(schedule: str, step: int, steps: int, period: float, warmup: float = 0.0) -> float:
-    """Factor on the learning rate at `step` of `steps` (0-based) [ledger 13]: the schedule's, times a straight rise over the
-    first `warmup` share of the steps.
+    """Factor on the learning rate at `step` of `steps` (0-based) [ledger 13]: the schedule's, times a
+    straight rise over the first `warmup` share of the steps.
 
-    cosine_restarts: (1 + cos(pi t / period)) / 2 with t counted from the last restart, every `period` steps (35 epochs);
-    half_cosine: one such period over all steps; cosine_7_16: cos(7 pi step / (16 steps)), FixMatch's."""
+    cosine_restarts: (1 + cos(pi t / period)) / 2 with t counted from the last restart, every `period` steps
+    (35 epochs); half_cosine: one such period over all steps; cosine_7_16: cos(7 pi step / (16 steps)),
+    FixMatch's."""
     return min(1.0, (step + 1) / max(1.0, warmup * steps)) * _schedule(schedule, step, steps, period)
 
 
@@ -80,7 +83,8 @@ def rates_on(opt: torch.optim.Optimizer, device: torch.device) -> None:
 
 
 def saved_state(opt: torch.optim.Optimizer) -> dict:
-    """opt.state_dict() as it would be with learning rates off the device, so that any device goes on from it."""
+    """opt.state_dict() as it would be with learning rates off the device, so that any device goes on from
+    it."""
     state = opt.state_dict()
     groups = [group | {"lr": float(group["lr"])} for group in state["param_groups"]]
     groups = [group | ({"capturable": False} if "capturable" in group else {}) for group in groups]

@@ -19,13 +19,14 @@ PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile"
 
 @functools.cache
 def code_hash() -> str:
-    """16 hex digits over the method: this folder's syntax trees and the shipped backbone. Comments, docstrings and layout do
-    not count."""
+    """16 hex digits over the method: this folder's syntax trees and the shipped backbone. Comments,
+    docstrings and layout do not count."""
     return folder_hash(FOLDER, "standins/assets/*.safetensors")
 
 
 def folder_hash(folder: Path, others: str) -> str:
-    """16 hex digits over the syntax trees of all modules under a folder, and the bytes of its files of that pattern."""
+    """16 hex digits over the syntax trees of all modules under a folder, and the bytes of its files of that
+    pattern."""
     found = hashlib.sha256()
     for path in visible(folder, "*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -36,8 +37,8 @@ def folder_hash(folder: Path, others: str) -> str:
 
 
 def dump(tree) -> str:
-    """A syntax tree as text, the same on every Python from 3.11 to 3.13. Fields that hold nothing are left out: newer
-    versions add such fields (type_params), and ast.dump writes them on some versions only."""
+    """A syntax tree as text, the same on every Python from 3.11 to 3.13. Fields that hold nothing are left
+    out: newer versions add such fields (type_params), and ast.dump writes them on some versions only."""
     if isinstance(tree, list):
         return f"[{', '.join(map(dump, tree))}]"
     if not isinstance(tree, ast.AST):
@@ -50,8 +51,8 @@ def dump(tree) -> str:
 
 
 def weights_digest(config) -> str:
-    """16 hex digits over the contents of the weights that a run loads, wherever they lie; "" for none, and where they are
-    missing. mn04's that are still to be fetched count as the published file."""
+    """16 hex digits over the contents of the weights that a run loads, wherever they lie; "" for none, and
+    where they are missing. mn04's that are still to be fetched count as the published file."""
     path = weights_file(config)
     if path is None or not path.is_file():
         to_fetch = config.network == "mn04" and not config.weights_path
@@ -60,14 +61,17 @@ def weights_digest(config) -> str:
 
 
 def identity(config, fingerprint: str) -> str:
-    """16 hex digits over all that a run's numbers come from: its knobs, the method's code, the dataset's fingerprint and
-    the pretrained weights. A record that holds them needs no new run."""
+    """16 hex digits over all that a run's numbers come from: its knobs, the method's code, the dataset's
+    fingerprint and the pretrained weights. A record that holds them needs no new run."""
     return digest([config.hash, code_hash(), fingerprint, weights_digest(config)])
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
             node.body = node.body[1:]
     return tree
 
@@ -84,10 +88,12 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> tuple[str, bool]:
-    """(commit, dirty) of the checkout; ("unknown", True) outside of git, and where this code is no part of what git holds
-    here: unpacked inside another repository, or never committed."""
+    """(commit, dirty) of the checkout; ("unknown", True) outside of git, and where this code is no part of
+    what git holds here: unpacked inside another repository, or never committed."""
     root = Path(__file__).resolve().parent.parent
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # GIT_DIR, GIT_WORK_TREE ...
+    plain = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
+    }  # GIT_DIR, GIT_WORK_TREE ...
 
     def git(*words: str) -> str:
         # Another user's checkout (in a container) is read, too: its code runs here in any case.

@@ -13,13 +13,15 @@ from .start import BACKBONES
 from .state import State
 
 HISTORY = (
-    "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share", "mask_rate",
+    "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share",
+    "mask_rate",
     "pseudo_accuracy", "valid_loss", "valid_accuracy", "valid_auc",
 )  # fmt: skip
 
 
 def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> runs.Run:
-    """Write the record of a finished run; prob, other: softmax scores of its validation and of its unlabelled clips.
+    """Write the record of a finished run; prob, other: softmax scores of its validation and of its unlabelled
+    clips.
 
     The labels of the unlabelled folds are read here, after the last step, and nowhere else."""
     import pandas
@@ -28,7 +30,9 @@ def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> ru
     fixmatch = config.method == "fixmatch"
     history = pandas.DataFrame(state.history, columns=list(HISTORY))
     predictions = _named("valid", dataset, folds.validation, prob)
-    validation = score(dataset, folds.validation, prob, folds.validation_folds) | {"best": _renamed(state.best, dataset)}
+    validation = score(dataset, folds.validation, prob, folds.validation_folds) | {
+        "best": _renamed(state.best, dataset)
+    }
     transductive = None
     if other is not None:
         predictions |= _named("unlabelled", dataset, folds.unlabelled, other)

@@ -23,7 +23,8 @@ SCHEMA = 2
 
 
 class Record(BaseModel):
-    """metrics.json. Percentages are 0 to 100; `validation` and `transductive` as evaluation.score writes them."""
+    """metrics.json. Percentages are 0 to 100; `validation` and `transductive` as evaluation.score writes
+    them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +50,8 @@ class Record(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, metrics (dict), history (one row an evaluated epoch), predictions (arrays)."""
+    """A finished run: its folder, metrics (dict), history (one row an evaluated epoch), predictions
+    (arrays)."""
 
     folder: Path
     metrics: dict
@@ -70,28 +72,36 @@ class Run:
 def folder(config: RunConfig) -> Path:
     """Folder of the record of one run; UserError for a run without a name."""
     if not config.experiment:
-        raise UserError("experiment is empty: name a file of params/experiments or params/sensitivity, as in pann_10")
+        raise UserError(
+            "experiment is empty: name a file of params/experiments or params/sensitivity, as in pann_10"
+        )
     return outputs_folder(config) / "runs" / config.experiment / f"fold{config.train_fold}_seed{config.seed}"
 
 
 @contextmanager
 def claim(path: Path):
-    """Hold a run's folder for this process; UserError where it cannot be written or another process trains there."""
+    """Hold a run's folder for this process; UserError where it cannot be written or another process trains
+    there."""
     taken = f"another process is training in {path}: wait for it, or give another outputs folder"
     try:
         path.mkdir(parents=True, exist_ok=True)
         with hold(path / ".lock", taken):
             yield
     except PermissionError as error:
-        raise UserError(f"cannot write to {path} ({error.strerror}): set outputs to a folder of yours") from None
+        raise UserError(
+            f"cannot write to {path} ({error.strerror}): set outputs to a folder of yours"
+        ) from None
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        raise UserError(f"cannot write to {path} ({error.strerror}): set outputs elsewhere or free some space") from None
+        raise UserError(
+            f"cannot write to {path} ({error.strerror}): set outputs elsewhere or free some space"
+        ) from None
 
 
 def write(path: Path, record: dict, history: "pandas.DataFrame", predictions: dict[str, np.ndarray]) -> Run:
-    """Validate and write a record, whole or not at all; metrics.json comes last, so a folder with it is complete."""
+    """Validate and write a record, whole or not at all; metrics.json comes last, so a folder with it is
+    complete."""
     record = Record(**record).model_dump()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **predictions)
@@ -120,7 +130,9 @@ def read_metrics(path: Path) -> dict:
         raise UserError(f"no run record {file} ({error.strerror}): train the run first") from None
     except (ValueError, TypeError, ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"run record {file} is damaged ({reason}): delete its folder and train again") from None
+        raise UserError(
+            f"run record {file} is damaged ({reason}): delete its folder and train again"
+        ) from None
     if record.schema_version != SCHEMA:
         raise UserError(f"run record {file} has schema {record.schema_version}, not {SCHEMA}: train again")
     return record.model_dump()
@@ -138,7 +150,9 @@ def read(path: Path | str) -> Run:
             predictions = {name: arrays[name] for name in arrays.files}
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"run record {path} is damaged ({reason}): delete the folder and train again") from None
+        raise UserError(
+            f"run record {path} is damaged ({reason}): delete the folder and train again"
+        ) from None
     return Run(path, metrics, history, predictions)
 
 

@@ -1,5 +1,5 @@
-"""What each step draws: clips, SpecAugment stripes, mixup weights. A pure function of (seed, fold, epoch), on the CPU,
-so that a resumed run, another device or another number of workers draws the same."""
+"""What each step draws: clips, SpecAugment stripes, mixup weights. A pure function of (seed, fold, epoch), on
+the CPU, so that a resumed run, another device or another number of workers draws the same."""
 
 from dataclasses import dataclass, fields
 
@@ -10,14 +10,16 @@ from torch import Tensor
 from .augment import SpecMasks, mixup_weights, views
 from .config import RunConfig
 
-# Independent random streams of a run. What labelled clips get has streams of its own: a FixMatch run and its control, which
-# draws nothing else, see the same labelled clips in the same views.
+# Independent random streams of a run. What labelled clips get has streams of its own: a FixMatch run and its
+# control, which draws nothing else, see the same labelled clips in the same views.
 LABELLED, UNLABELLED, LABELLED_VIEWS, UNLABELLED_VIEWS, DROPOUT, START = range(6)
 
 
 def stream_seed(config: RunConfig, stream: int, number: int) -> int:
     """63-bit seed of one random stream of a run, for epoch or pass `number`."""
-    words = np.random.SeedSequence([config.seed, config.train_fold, stream, number]).generate_state(2, np.uint32)
+    words = np.random.SeedSequence([config.seed, config.train_fold, stream, number]).generate_state(
+        2, np.uint32
+    )
     return (int(words[0]) << 31) ^ int(words[1])
 
 
@@ -30,8 +32,8 @@ def shuffled(config: RunConfig, stream: int, count: int, first: int, length: int
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps of a run. `per_epoch`: steps between two lines of the history, one pass over the pool that the run draws
-    from; `period`: steps between warm restarts, as a float."""
+    """Steps of a run. `per_epoch`: steps between two lines of the history, one pass over the pool that the
+    run draws from; `period`: steps between warm restarts, as a float."""
 
     steps: int
     per_epoch: int
@@ -44,10 +46,11 @@ class Budget:
 
 
 def budget(config: RunConfig, labelled: int, pool: int, labelled_folds: int = 1) -> Budget:
-    """Steps of a run, as given or from its epochs [ledger 14]; labelled, pool: numbers of labelled and of unlabelled clips.
+    """Steps of a run, as given or from its epochs [ledger 14]; labelled, pool: numbers of labelled and of
+    unlabelled clips.
 
-    An unlabelled epoch is counted with mixup's 2 mu B clips a step for every row, so that rows with and without
-    FixMatch or mixup share one number of steps (Table 2); the history's epochs are true passes."""
+    An unlabelled epoch is counted with mixup's 2 mu B clips a step for every row, so that rows with and
+    without FixMatch or mixup share one number of steps (Table 2); the history's epochs are true passes."""
     per_pass = max(1, pool // (2 * config.mu * config.fixmatch_batch_size))
     own = max(1, labelled // (config.batch_size * (2 if config.mixup else 1)))
     per_epoch = own if config.epoch_of == "labelled" else per_pass
@@ -98,7 +101,8 @@ def draw_epoch(
     first = epoch * budget.per_epoch
     steps = min(budget.per_epoch, budget.steps - first)
     generator, others_generator = (
-        torch.Generator().manual_seed(stream_seed(config, stream, epoch)) for stream in (LABELLED_VIEWS, UNLABELLED_VIEWS)
+        torch.Generator().manual_seed(stream_seed(config, stream, epoch))
+        for stream in (LABELLED_VIEWS, UNLABELLED_VIEWS)
     )
     augment = views(config)
     fixmatch = config.method == "fixmatch"

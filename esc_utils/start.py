@@ -1,7 +1,7 @@
 """Where a run starts: network, pretrained weights, input statistics and last layer.
 
-The last layer of pretrained rows starts at random, at zero, or as a logistic regression on the embeddings of the labelled
-clips, which is also the frozen probe [ledger 29]."""
+The last layer of pretrained rows starts at random, at zero, or as a logistic regression on the embeddings of
+the labelled clips, which is also the frozen probe [ledger 29]."""
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ BACKBONES = {
 }
 STATISTICS_CLIPS = 1000  # labelled clips that set a network's input statistics, at most
 
-# Floor under the spreads, as a share of their median: without it an embedding value that hardly varies gets a weight of 30,
-# and the first steps of training are lost on it.
+# Floor under the spreads, as a share of their median: without it an embedding value that hardly varies gets a
+# weight of 30, and the first steps of training are lost on it.
 SPREAD_FLOOR = 0.3
 
 
@@ -36,9 +36,9 @@ def standardisation(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, classes: int, c: float) -> None:
-    """Fit multinomial logistic regression (ridge, inverse penalty `c`) on standardised embeddings (n, E) and write it,
-    with the standardisation folded in, into `model.fc_transfer`. Classes without labelled clips keep weight zero and a low
-    bias."""
+    """Fit multinomial logistic regression (ridge, inverse penalty `c`) on standardised embeddings (n, E) and
+    write it, with the standardisation folded in, into `model.fc_transfer`. Classes without labelled clips
+    keep weight zero and a low bias."""
     from sklearn.linear_model import LogisticRegression
 
     embeddings = np.asarray(embeddings, dtype=np.float64)
@@ -47,7 +47,10 @@ def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, class
     present = fitted.classes_
     coefficients, intercepts = fitted.coef_, fitted.intercept_
     if len(present) == 2:  # scikit-learn stores one row for two classes
-        coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.r_[-intercepts, intercepts] / 2
+        coefficients, intercepts = (
+            np.vstack([-coefficients, coefficients]) / 2,
+            np.r_[-intercepts, intercepts] / 2,
+        )
     weight = np.zeros((classes, embeddings.shape[1]))
     bias = np.full(classes, intercepts.min() - 5.0)
     weight[present] = coefficients / spread
@@ -58,8 +61,8 @@ def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, class
 
 
 def build_model(config: RunConfig, classes: int = 0) -> torch.nn.Module:
-    """The network of a run, from random start or with its pretrained weights, on the CPU. classes: 0 for as many as its
-    dataset has."""
+    """The network of a run, from random start or with its pretrained weights, on the CPU. classes: 0 for as
+    many as its dataset has."""
     classes = classes or len(classes_of(config))
     torch.manual_seed(stream_seed(config, START, 0))
     if config.network == "mn04":
@@ -71,7 +74,8 @@ def build_model(config: RunConfig, classes: int = 0) -> torch.nn.Module:
 
 
 def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labels: torch.Tensor) -> None:
-    """Input statistics and last layer of a network on its device, from the labelled clips (rows of the store)."""
+    """Input statistics and last layer of a network on its device, from the labelled clips (rows of the
+    store)."""
     if hasattr(model, "set_statistics"):
         model.set_statistics(clips[torch.from_numpy(some(rows)).to(clips.place)])
     if config.pretrained and config.head_start == "zero":
@@ -79,9 +83,15 @@ def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labe
     if config.pretrained and (config.head_start == "logistic" or config.method == "probe"):
         model.eval()
         with torch.inference_mode():
-            parts = [model.embed(model.normalise(clips[batch])).float().cpu() for batch in scored(clips, rows)]
+            parts = [
+                model.embed(model.normalise(clips[batch])).float().cpu() for batch in scored(clips, rows)
+            ]
         start_from_logistic(
-            model, torch.cat(parts).numpy(), labels.cpu().numpy(), model.fc_transfer.out_features, config.logistic_c
+            model,
+            torch.cat(parts).numpy(),
+            labels.cpu().numpy(),
+            model.fc_transfer.out_features,
+            config.logistic_c,
         )
         model.train()
 

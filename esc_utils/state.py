@@ -20,8 +20,9 @@ from .urbansound import Dataset, Split
 
 @dataclass
 class State:
-    """A run in training. `labels` are those of `folds.labelled`, the only ones that a step sees. The dataset's own are read
-    to validate, and, those of the unlabelled folds, once after the last step, for the record (record.py)."""
+    """A run in training. `labels` are those of `folds.labelled`, the only ones that a step sees. The
+    dataset's own are read to validate, and, those of the unlabelled folds, once after the last step, for the
+    record (record.py)."""
 
     config: RunConfig
     dataset: Dataset
@@ -43,7 +44,9 @@ class State:
     seconds: float = 0.0  # of training and validation
     history: list[dict] = field(default_factory=list)
     best: dict | None = None  # scores of the best validation
-    losses: np.ndarray = field(default_factory=lambda: np.zeros(2))  # sums over all steps: lambda_u L_u, whole loss
+    losses: np.ndarray = field(
+        default_factory=lambda: np.zeros(2)
+    )  # sums over all steps: lambda_u L_u, whole loss
     saved: tuple[int, float, float] | None = None  # last checkpoint: epoch, when, seconds it took
     recorded: bool = False  # whether steps are launched as a CUDA graph
 
@@ -84,7 +87,8 @@ def snapshot(state: State) -> dict:
     return {
         "identity": state.identity, "epoch": state.epoch, "seconds": state.seconds,
         "losses": state.losses.tolist(), "history": state.history, "best": state.best,
-        "model": state.model.state_dict(), "average": state.average.module.state_dict() if state.average else None,
+        "model": state.model.state_dict(),
+        "average": state.average.module.state_dict() if state.average else None,
         "optimizer": saved_state(state.optimizer), "scaler": state.scaler.state_dict(),
         # With gradient accumulation an epoch may end between two optimizer steps.
         "gradients": {name: p.grad for name, p in state.model.named_parameters() if p.grad is not None},

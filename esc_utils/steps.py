@@ -13,7 +13,8 @@ from .sampling import Draw
 
 
 class StepLoss(NamedTuple):
-    """Scalars of a step, on the device; confidence and pseudo_labels (N,) of the weak views drawn (FixMatch only)."""
+    """Scalars of a step, on the device; confidence and pseudo_labels (N,) of the weak views drawn (FixMatch
+    only)."""
 
     loss: Tensor
     supervised: Tensor
@@ -24,7 +25,8 @@ class StepLoss(NamedTuple):
 
 
 def view(masks, weights=None):
-    """What happens between bn0 and the first convolution: SpecAugment, then mixup of neighbouring pairs [ledger 23]."""
+    """What happens between bn0 and the first convolution: SpecAugment, then mixup of neighbouring pairs
+    [ledger 23]."""
 
     def transform(z: Tensor) -> Tensor:
         z = apply(z, masks)
@@ -42,7 +44,8 @@ def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Ten
 
 
 def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor, u: Tensor) -> StepLoss:
-    """x, labels: labelled clips; u (2 mu B, 1, frames, mels): unlabelled clips, of which no label is known here."""
+    """x, labels: labelled clips; u (2 mu B, 1, frames, mels): unlabelled clips, of which no label is known
+    here."""
     model.train()
     if config.mixup_pairs == "mixmatch":
         l_s, found = _mixmatch(model, config, draw, x, labels, u)
@@ -68,7 +71,8 @@ def pseudo_label_pass(model, config: RunConfig, u: Tensor, masks) -> Tensor:
 
 
 def _joint(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
-    """One forward pass over labelled, weak and strong views, so that batch norm sees them together [ledger 12]."""
+    """One forward pass over labelled, weak and strong views, so that batch norm sees them together [ledger
+    12]."""
     z = model.normalise(torch.cat([x, u, u]))
     z_x, z_weak, z_strong = z.split([len(x), len(u), len(u)])
     parts = [
@@ -82,12 +86,14 @@ def _joint(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
 
 
 def _mixmatch(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
-    """MixMatch's mixup (Berthelot et al. 2019): every labelled and unlabelled clip is blended with a partner drawn from
-    both, the larger share its own [ledger 7]."""
+    """MixMatch's mixup (Berthelot et al. 2019): every labelled and unlabelled clip is blended with a partner
+    drawn from both, the larger share its own [ledger 7]."""
     weak = pseudo_label_pass(model, config, u, draw.weak_masks)
     confidence, pseudo = weak.float().softmax(dim=1).max(dim=1)
     mask = accepted(confidence, config.tau)
-    z = torch.cat([apply(model.normalise(x), draw.labelled_masks), apply(model.normalise(u), draw.strong_masks)])
+    z = torch.cat(
+        [apply(model.normalise(x), draw.labelled_masks), apply(model.normalise(u), draw.strong_masks)]
+    )
     targets = torch.cat([labels, pseudo])
     counts = torch.cat([torch.ones_like(labels, dtype=torch.bool), mask])
     weights = torch.cat([draw.weights, draw.unlabelled_weights]).to(z.device, z.dtype)

@@ -1,9 +1,9 @@
 """Any recordings as a dataset: a CSV of clips, or a folder of class folders.
 
-The CSV has a header and one line a clip. Columns: path (relative to the CSV), label (empty: unlabelled), and, where there
-are any, recording (what must not be split between folds) and fold (1 to 10). Other columns are ignored. In a folder the
-first folder of a path is the label (`unlabelled`, or none, for clips without one) and the second is the recording, which
-is the same one under every label."""
+The CSV has a header and one line a clip. Columns: path (relative to the CSV), label (empty: unlabelled), and,
+where there are any, recording (what must not be split between folds) and fold (1 to 10). Other columns are
+ignored. In a folder the first folder of a path is the label (`unlabelled`, or none, for clips without one)
+and the second is the recording, which is the same one under every label."""
 
 import json
 import sys
@@ -35,27 +35,33 @@ LONG = 60.0  # s; a longer file is read piece by piece
 
 
 def open_table(config: RunConfig) -> Dataset:
-    """The clips that `data_dir` names, sorted by path. A file without a label that is longer than `clip_seconds` is several
-    rows, one a window; clips without a label have class_id -1 and fold 0. UserError where the table is wrong or, unless
-    `allow_partial`, a file cannot be used; each such file is a line on stderr."""
+    """The clips that `data_dir` names, sorted by path. A file without a label that is longer than
+    `clip_seconds` is several rows, one a window; clips without a label have class_id -1 and fold 0. UserError
+    where the table is wrong or, unless `allow_partial`, a file cannot be used; each such file is a line on
+    stderr."""
     table, root = read_table(config.data_dir)
     table = table.sort_values("path", kind="stable", ignore_index=True)
     table["fold"] = table["fold"].where(table["label"] != "", "")  # of a clip without a label it says nothing
     names = class_names(table)
-    found = examine([root / path for path in table["path"]], cache_folder(config) / "tables" / f"{digest(str(root))}.json")
+    found = examine(
+        [root / path for path in table["path"]], cache_folder(config) / "tables" / f"{digest(str(root))}.json"
+    )
     problems = [one["problem"] for one in found if one["problem"]]
     for problem in problems:
         _say(f"unusable: {problem}")
     if problems and not config.allow_partial:
         raise UserError(
-            f"{len(problems)} of {len(table)} clips in {root} cannot be used (first: {problems[0]}): mend or remove them, "
+            f"{len(problems)} of {len(table)} clips in {root} cannot be used (first: {problems[0]}): mend or "
+            "remove them, "
             "or go on without them (label: --skip-bad; in parameters allow_partial: true)"
         )
     about = table.assign(seconds=[one["seconds"] for one in found], digest=[one["digest"] for one in found])
     about = about[[not one["problem"] for one in found]].reset_index(drop=True)
     if set(about["label"]) - {""} != set(names):
         gone = sorted(set(names) - set(about["label"]))
-        raise UserError(f"no clip of the class '{gone[0]}' in {root} can be used: mend its files, or remove their lines")
+        raise UserError(
+            f"no clip of the class '{gone[0]}' in {root} can be used: mend its files, or remove their lines"
+        )
     identity = digest(about[["path", "digest", *COLUMNS[1:]]].values.tolist())
     about["fold"] = about["fold"].replace("", 0).astype("int64")
     if not about["fold"].any():
@@ -68,7 +74,8 @@ def open_table(config: RunConfig) -> Dataset:
     shared = own.groupby(recordings(about))["fold"].transform("nunique") > 1
     if shared.any():
         raise UserError(
-            f"copies of {own['path'][shared.idxmax()]} in {root} lie in two folds (same content, other name): put them and "
+            f"copies of {own['path'][shared.idxmax()]} in {root} lie in two folds (same content, other "
+            "name): put them and "
             "their recordings into one fold"
         )
     clips = _rows(about, root, names, config.clip_seconds)
@@ -79,7 +86,8 @@ def open_table(config: RunConfig) -> Dataset:
 
 
 def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window: float) -> "pandas.DataFrame":
-    """One row a clip or window, as in `Dataset.clips`; `offset`: where a window starts (NaN: the file whole)."""
+    """One row a clip or window, as in `Dataset.clips`; `offset`: where a window starts (NaN: the file
+    whole)."""
     import pandas
 
     labelled = about["label"] != ""
@@ -105,27 +113,38 @@ def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window:
 
 
 def windows(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
-    """Start and end (s) of the windows of a file: one every `hop`; a rest of less than half a window is left out, a file
-    that is shorter is one."""
+    """Start and end (s) of the windows of a file: one every `hop`; a rest of less than half a window is left
+    out, a file that is shorter is one."""
     count = 1 + max(0, int(np.floor((seconds - window / 2) / hop + 1e-9)))
     return [(n * hop, min(n * hop + window, seconds)) for n in range(count)]
 
 
 def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
-    """The table as text (path, label, recording, fold; empty where there is none), and the folder that paths start from.
-    `data`: a CSV, a folder with a clips.csv, or a folder of class folders."""
+    """The table as text (path, label, recording, fold; empty where there is none), and the folder that paths
+    start from. `data`: a CSV, a folder with a clips.csv, or a folder of class folders."""
     import pandas
 
     if not data or not (at := place(data)).exists():
-        raise UserError(f"no table of clips {data or 'given'}: set data_dir (DATA= for make) to a CSV or a folder")
+        raise UserError(
+            f"no table of clips {data or 'given'}: set data_dir (DATA= for make) to a CSV or a folder"
+        )
     if at.is_dir() and not (at / "clips.csv").is_file():
         files = [path.relative_to(at) for path in visible(at, "*") if path.suffix.lower() in SUFFIXES]
         if not files:
-            raise UserError(f"no clips.csv and no audio files in {at}: give a CSV, or a folder with one folder a class")
-        labels = [path.parts[0] if len(path.parts) > 1 and path.parts[0].lower() not in UNLABELLED else "" for path in files]
-        recordings = [path.parts[1] if len(path.parts) > 2 else "" for path in files]  # one, whatever its clips' classes
+            raise UserError(
+                f"no clips.csv and no audio files in {at}: give a CSV, or a folder with one folder a class"
+            )
+        labels = [
+            path.parts[0] if len(path.parts) > 1 and path.parts[0].lower() not in UNLABELLED else ""
+            for path in files
+        ]
+        recordings = [
+            path.parts[1] if len(path.parts) > 2 else "" for path in files
+        ]  # one, whatever its clips' classes
         paths = [path.as_posix() for path in files]
-        return pandas.DataFrame({"path": paths, "label": labels, "recording": recordings, "fold": ""}), at.resolve()
+        return pandas.DataFrame(
+            {"path": paths, "label": labels, "recording": recordings, "fold": ""}
+        ), at.resolve()
     csv = at / "clips.csv" if at.is_dir() else at
     try:
         with csv.open(encoding="utf-8-sig") as lines:
@@ -138,13 +157,16 @@ def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
             raise UserError(f"{csv} has two columns '{doubled[0]}': rename one of them")
         names = [name if name in COLUMNS else f"other {at}" for at, name in enumerate(names)]
         table = pandas.read_csv(
-            csv, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False, sep=separator,
+            csv, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False,
+            sep=separator,
             header=0, names=names, index_col=False,
         )  # fmt: skip
     except OSError as error:
         raise UserError(f"{csv} cannot be read ({error.strerror}): check its permissions") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{csv} is no CSV table in UTF-8 ({' '.join(str(error).split())}): save it as one") from None
+        raise UserError(
+            f"{csv} is no CSV table in UTF-8 ({' '.join(str(error).split())}): save it as one"
+        ) from None
     table = table.reindex(columns=list(COLUMNS), fill_value="").apply(lambda column: column.str.strip())
     lines = np.arange(len(table)) + 2
     used = (table != "").any(axis=1).to_numpy()
@@ -165,10 +187,16 @@ def _check(csv: Path, table: "pandas.DataFrame", lines: np.ndarray) -> None:
     labelled, folds = table["label"] != "", table["fold"]
     if (folds[labelled] == "").all():
         return
-    refuse(labelled & ~folds.isin([str(k) for k in range(1, 11)]), "fold is '{fold}', must be 1 to 10 for a labelled clip")
+    refuse(
+        labelled & ~folds.isin([str(k) for k in range(1, 11)]),
+        "fold is '{fold}', must be 1 to 10 for a labelled clip",
+    )
     of = folds[labelled & (table["recording"] != "")].groupby(table["recording"])
     leaks = set(of.nunique()[lambda count: count > 1].index)
-    refuse(labelled & table["recording"].isin(leaks), "recording '{recording}' lies in two folds: put it into one")
+    refuse(
+        labelled & table["recording"].isin(leaks),
+        "recording '{recording}' lies in two folds: put it into one",
+    )
 
 
 def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
@@ -177,32 +205,42 @@ def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
     if not names:
         raise UserError("no clip of the table has a label: label a few clips of every class")
     if not 2 <= len(names) <= MOST_CLASSES:
-        raise UserError(f"{len(names)} classes in the table: at least 2 are needed, and at most {MOST_CLASSES} can be told")
+        raise UserError(
+            f"{len(names)} classes in the table: at least 2 are needed, and at most {MOST_CLASSES} can be "
+            "told"
+        )
     return names
 
 
 def recordings(about: "pandas.DataFrame") -> "pandas.Series":
-    """Number of each file's recording: files of one name of a recording are one, and so are files of equal content."""
+    """Number of each file's recording: files of one name of a recording are one, and so are files of equal
+    content."""
     import pandas
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    names, found = pandas.factorize(about["recording"].where(about["recording"] != "", about["path"]), sort=True)
+    names, found = pandas.factorize(
+        about["recording"].where(about["recording"] != "", about["path"]), sort=True
+    )
     size = len(found) + len(about)
-    links = coo_array((np.ones(len(about)), (names, len(found) + pandas.factorize(about["digest"])[0])), (size, size))
+    links = coo_array(
+        (np.ones(len(about)), (names, len(found) + pandas.factorize(about["digest"])[0])), (size, size)
+    )
     return pandas.Series(connected_components(links, directed=False)[1][names], about.index)
 
 
 def assign_folds(about: "pandas.DataFrame") -> np.ndarray:
-    """Fold (1 to K) of each labelled clip, 0 of the others: recordings whole, classes spread evenly, at most MOST_FOLDS.
-    UserError for a class of one recording, which no network could both learn and be scored on."""
+    """Fold (1 to K) of each labelled clip, 0 of the others: recordings whole, classes spread evenly, at most
+    MOST_FOLDS. UserError for a class of one recording, which no network could both learn and be scored on."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     known = (about["label"] != "").to_numpy()
     own, groups = about[known], recordings(about)[known]
     counts = groups.groupby(own["label"]).nunique()
     if counts.min() < 2:
-        raise UserError(f"class '{counts.idxmin()}' has clips of one recording only: label one of another recording, too")
+        raise UserError(
+            f"class '{counts.idxmin()}' has clips of one recording only: label one of another recording, too"
+        )
     for count in range(int(min(MOST_FOLDS, counts.min())), 1, -1):
         parts = StratifiedGroupKFold(count, shuffle=True, random_state=FOLD_SEED)
         folds = np.zeros(len(about), dtype=np.int64)
@@ -212,14 +250,16 @@ def assign_folds(about: "pandas.DataFrame") -> np.ndarray:
         if spread.min() > 1:  # recordings with several classes may lie badly: fewer folds may do
             return folds
     raise UserError(
-        f"class '{spread.idxmin()}' comes into one fold only, however its recordings are spread: label one of another "
+        f"class '{spread.idxmin()}' comes into one fold only, however its recordings are spread: label one "
+        "of another "
         "recording, too"
     )
 
 
 def examine(paths: list[Path], memory: Path) -> list[dict]:
-    """Each file decoded once from end to end: seconds, digest of its content, and problem ("": none), one line with its
-    name. `memory` keeps the answers for files that can be used, as long as their `contents.state` is unchanged."""
+    """Each file decoded once from end to end: seconds, digest of its content, and problem ("": none), one
+    line with its name. `memory` keeps the answers for files that can be used, as long as their
+    `contents.state` is unchanged."""
     from tqdm import tqdm
 
     try:
@@ -228,8 +268,12 @@ def examine(paths: list[Path], memory: Path) -> list[dict]:
         known = {}
     with ThreadPoolExecutor(limits.cores()) as pool:
         looked = pool.map(lambda path: _examined(path, known.get(str(path))), paths)
-        found = list(tqdm(looked, total=len(paths), desc="reading the audio files", unit="file", delay=2, disable=None))
-    answers = {str(path): one for path, one in zip(paths, found, strict=True) if one["state"] and not one["problem"]}
+        found = list(
+            tqdm(looked, total=len(paths), desc="reading the audio files", unit="file", delay=2, disable=None)
+        )
+    answers = {
+        str(path): one for path, one in zip(paths, found, strict=True) if one["state"] and not one["problem"]
+    }
     if answers != known:
         write_atomic(memory, json.dumps(answers).encode())
     return found

@@ -23,13 +23,15 @@ from .steps import StepLoss, fixmatch_step, supervised_step
 from .urbansound import open_dataset, split
 
 LEAST_VALIDATIONS = 10  # of a run, where it has as many epochs, whatever `evaluate_every`
-SAVING_SHARE = 0.1  # of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
+# Of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
+SAVING_SHARE = 0.1
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # words of PyTorch's messages
 
 
 def run(config: RunConfig, quiet: bool = False) -> runs.Run:
-    """Train one run, or finish one that was cut off, and return its record; a finished record of the same config, code
-    and data is returned as it is. UserError for whatever a user can mend, with nothing half-written."""
+    """Train one run, or finish one that was cut off, and return its record; a finished record of the same
+    config, code and data is returned as it is. UserError for whatever a user can mend, with nothing
+    half-written."""
     dataset = open_dataset(config)
     folds = split(config, dataset)
     identity = provenance.identity(config, dataset.fingerprint)
@@ -42,13 +44,20 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
             state = set_up(config, dataset, folds, folder, identity)
             return train(state, quiet)
         except RuntimeError as error:  # the CPU's allocator and a lost device raise no class of their own
-            known = isinstance(error, torch.AcceleratorError) or any(words in str(error) for words in OUT_OF_MEMORY)
+            known = isinstance(error, torch.AcceleratorError) or any(
+                words in str(error) for words in OUT_OF_MEMORY
+            )
             if not known:
                 raise
             reason = str(error).strip().splitlines()[0]
-            kept = f"the first {state.saved[0]} epochs are kept" if state and state.saved else "nothing is kept yet"
+            kept = (
+                f"the first {state.saved[0]} epochs are kept"
+                if state and state.saved
+                else "nothing is kept yet"
+            )
             raise UserError(
-                f"{config.device} failed ({reason}): if for memory, lower batch_size, fixmatch_batch_size or mu; "
+                f"{config.device} failed ({reason}): if for memory, lower batch_size, fixmatch_batch_size or "
+                "mu; "
                 f"{kept}, the same command goes on from there"
             ) from error
         finally:
@@ -92,26 +101,35 @@ def opening(state: State) -> str:
     clips = ", ".join(f"{len(rows)} {name}" for rows, name in pools)
     start = f", resumed after epoch {state.epoch}" if state.epoch else ""
     return (
-        f"{state.config.experiment}: {clips} clips; {budget.steps} steps in {budget.epochs} epochs on {state.device}{start}"
+        f"{state.config.experiment}: {clips} clips; {budget.steps} steps in {budget.epochs} epochs on "
+        f"{state.device}{start}"
     )
 
 
-# ---- one epoch, one step, one update ------------------------------------------------------------------------------
+# ---- one epoch, one step, one update -------------------------------------------------------------
 def one_epoch(state: State, step) -> dict:
-    """One pass over the pool that the run draws from; returns the means over its steps. Nothing in it waits for the
-    device before the last line."""
+    """One pass over the pool that the run draws from; returns the means over its steps. Nothing in it waits
+    for the device before the last line."""
     config, folds, budget = state.config, state.folds, state.budget
     fixmatch = config.method == "fixmatch"
-    draws = draw_epoch(config, budget, state.epoch, len(folds.labelled), len(folds.unlabelled), state.clips.shape)
+    draws = draw_epoch(
+        config, budget, state.epoch, len(folds.labelled), len(folds.unlabelled), state.clips.shape
+    )
     rows = rows_of(state, folds.labelled, [draw.labelled for draw in draws])
-    others = rows_of(state, folds.unlabelled, [draw.unlabelled for draw in draws]) if fixmatch else [None] * len(draws)
+    others = (
+        rows_of(state, folds.unlabelled, [draw.unlabelled for draw in draws])
+        if fixmatch
+        else [None] * len(draws)
+    )
     sums = torch.zeros(4, device=state.device)
     first = state.epoch * budget.per_epoch
     for number, draw in enumerate(moved(draws, state.device), start=first):
-        # Dropout's own stream begins anew with every step, so that a step's labelled pass, which comes first, drops the
-        # same whether unlabelled passes follow or not.
+        # Dropout's own stream begins anew with every step, so that a step's labelled pass, which comes first,
+        # drops the same whether unlabelled passes follow or not.
         torch.manual_seed(stream_seed(config, DROPOUT, number))
-        set_rate(state.optimizer, rate_factor(config.schedule, number, budget.steps, budget.period, config.warmup))
+        set_rate(
+            state.optimizer, rate_factor(config.schedule, number, budget.steps, budget.period, config.warmup)
+        )
         found = step(rows[number - first], others[number - first], draw)
         if (number + 1) % config.accumulate == 0 or number + 1 == budget.steps:
             if not optimizer_too(config):
@@ -126,7 +144,8 @@ def one_epoch(state: State, step) -> dict:
 
 
 def rows_of(state: State, pool: np.ndarray, positions: list[torch.Tensor]) -> torch.Tensor:
-    """Rows of the store, (steps, clips), of the positions in a pool that each step draws; there where the store is."""
+    """Rows of the store, (steps, clips), of the positions in a pool that each step draws; there where the
+    store is."""
     return torch.from_numpy(pool[torch.stack(positions).numpy()]).to(state.clips.place)
 
 
@@ -141,7 +160,8 @@ def step_of(state: State):
 
 
 def one_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, draw: Draw) -> StepLoss:
-    """One batch: loss, gradients (accumulated in some runs [ledger 21]) and, where it can be recorded, the update."""
+    """One batch: loss, gradients (accumulated in some runs [ledger 21]) and, where it can be recorded, the
+    update."""
     config = state.config
     with state.autocast():
         x, y = state.clips[rows], state.labels[draw.labelled]
@@ -156,7 +176,8 @@ def one_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, draw
 
 
 def update(state: State) -> None:
-    """The optimizer's step. A recorded step adds to gradients where they lie, unless it ends with this update."""
+    """The optimizer's step. A recorded step adds to gradients where they lie, unless it ends with this
+    update."""
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=optimizer_too(state.config) or not state.recorded)
@@ -167,7 +188,8 @@ def epoch_means(state: State, steps: int, sums: torch.Tensor) -> dict:
     values = (sums / steps).tolist()  # the epoch's only wait for the device
     if not np.isfinite(values[0]):
         raise UserError(
-            f"the loss is {values[0]} in epoch {state.epoch + 1}: lower learning_rate, or set precision: float32"
+            f"the loss is {values[0]} in epoch {state.epoch + 1}: lower learning_rate, or set precision: "
+            "float32"
         )
     means = dict(zip(("loss", "supervised_loss", "unlabelled_loss", "mask_rate"), values, strict=True))
     weighted = state.config.loss_scale * state.config.lambda_u * means["unlabelled_loss"]
@@ -175,7 +197,7 @@ def epoch_means(state: State, steps: int, sums: torch.Tensor) -> dict:
     return means | {"steps": steps, "unlabelled_share": weighted / means["loss"] if means["loss"] else 0.0}
 
 
-# ---- evaluate, save, finish ---------------------------------------------------------------------------------------
+# ---- evaluate, save, finish ----------------------------------------------------------------------
 def history_row(state: State, means: dict) -> dict:
     """An epoch's line of the history, without validation."""
     row = dict.fromkeys(HISTORY) | {key: value for key, value in means.items() if key in HISTORY}
@@ -200,17 +222,19 @@ def validate(state: State) -> dict:
 
 
 def scoring_statistics(state: State):
-    """Around scoring: the batch-norm statistics that it uses [ledger 27]. What is not yet trained, a probe and every
-    start, keeps those that its last layer was fitted to."""
+    """Around scoring: the batch-norm statistics that it uses [ledger 27]. What is not yet trained, a probe
+    and every start, keeps those that its last layer was fitted to."""
     if state.config.norm_statistics == "trained" or not state.epoch:
         return nullcontext()
-    # In random order: neighbours in the index are slices of one recording, and a batch of them would spread too little.
+    # In random order: neighbours in the index are slices of one recording, and a batch of them would spread
+    # too little.
     order = np.random.default_rng(stream_seed(state.config, START, 1)).permutation(some(state.folds.labelled))
     return clean_statistics(state.trained, (state.clips[batch] for batch in scored(state.clips, order)))
 
 
 def save_in_time(state: State) -> None:
-    """Write a checkpoint, unless the last took long and is recent: CNN14's is 1.3 GB, its epoch a second on a GPU."""
+    """Write a checkpoint, unless the last took long and is recent: CNN14's is 1.3 GB, its epoch a second on a
+    GPU."""
     now = time.monotonic()
     if state.saved and (now - state.saved[1]) * SAVING_SHARE < state.saved[2]:
         return

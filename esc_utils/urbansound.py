@@ -23,21 +23,24 @@ if TYPE_CHECKING:
 
 # The official folds share these five recordings, always with different classes (read off the official CSV).
 KNOWN_SHARED = {106905: {1, 8}, 132016: {1, 4}, 176638: {1, 4}, 180937: {1, 9}, 77751: {2, 7}}
-FOLD_SIZES = dict(enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1))  # of the official CSV
+FOLD_SIZES = dict(
+    enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1)
+)  # of the official CSV
 CLIPS = sum(FOLD_SIZES.values())
 KAGGLE = ("/kaggle/input/urbansound8k", "/kaggle/input/datasets/chrisfilo/urbansound8k")
 
 
 def open_dataset(config: RunConfig) -> Dataset:
-    """The dataset of a run: UrbanSound8K or a table of any clips at `data_dir`, or the synthesised default, written on
-    first use."""
+    """The dataset of a run: UrbanSound8K or a table of any clips at `data_dir`, or the synthesised default,
+    written on first use."""
     if config.dataset == "table":
         return open_table(config)
     if config.dataset == "synthetic":
         from .standins.synthetic import write_dataset
 
         folder = (
-            cache_folder(config) / f"synthetic-{config.synthetic_clips}x{config.clip_seconds:g}s-{config.synthetic_seed}"
+            cache_folder(config)
+            / f"synthetic-{config.synthetic_clips}x{config.clip_seconds:g}s-{config.synthetic_seed}"
         )
         try:
             write_dataset(
@@ -48,7 +51,8 @@ def open_dataset(config: RunConfig) -> Dataset:
             )
         except OSError as error:
             raise UserError(
-                f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere, or free some space"
+                f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere, or free "
+                "some space"
             ) from None
     else:
         folder = find_dataset(config.data_dir)
@@ -71,27 +75,36 @@ def find_dataset(data_dir: str = "") -> Path:
         if candidate.is_dir():
             return candidate
     raise UserError(
-        f"no UrbanSound8K in {own} nor on Kaggle's mounts: `make data` downloads it, or set data_dir (DATA= for make)"
+        f"no UrbanSound8K in {own} nor on Kaggle's mounts: `make data` downloads it, or set data_dir (DATA= "
+        "for make)"
     )
 
 
 def load(root: Path | str, allow_partial: bool = False, memory: Path | None = None) -> Dataset:
-    """Index the dataset at `root`, in the official layout (audio/foldN, metadata/UrbanSound8K.csv) or Kaggle's (foldN and
-    UrbanSound8K.csv at the root). UserError where the folder, the CSV, a fold or a clip is missing or inconsistent;
-    `allow_partial` accepts missing clips and reports them in `missing`. The fingerprint is made of the CSV and of what is in
-    every clip; `memory`: a file that keeps the clips' digests, so that only what has changed is read again."""
+    """Index the dataset at `root`, in the official layout (audio/foldN, metadata/UrbanSound8K.csv) or
+    Kaggle's (foldN and UrbanSound8K.csv at the root). UserError where the folder, the CSV, a fold or a clip
+    is missing or inconsistent; `allow_partial` accepts missing clips and reports them in `missing`. The
+    fingerprint is made of the CSV and of what is in every clip; `memory`: a file that keeps the clips'
+    digests, so that only what has changed is read again."""
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"no dataset folder {root}: unpack UrbanSound8K there, or give its folder as data_dir")
+        raise UserError(
+            f"no dataset folder {root}: unpack UrbanSound8K there, or give its folder as data_dir"
+        )
     inner = root / "UrbanSound8K"
-    if not any((base / "UrbanSound8K.csv").is_file() for base in (root, root / "metadata")) and inner.is_dir():
+    if (
+        not any((base / "UrbanSound8K.csv").is_file() for base in (root, root / "metadata"))
+        and inner.is_dir()
+    ):
         root = inner
     if (csv := root / "metadata" / "UrbanSound8K.csv").is_file():
         audio = root / "audio"
     elif (csv := root / "UrbanSound8K.csv").is_file():
         audio = root
     else:
-        raise UserError(f"no metadata/UrbanSound8K.csv or UrbanSound8K.csv in {root}: is it the folder of UrbanSound8K?")
+        raise UserError(
+            f"no metadata/UrbanSound8K.csv or UrbanSound8K.csv in {root}: is it the folder of UrbanSound8K?"
+        )
     clips = read_index(csv)
     states = _states(audio)
     keys = ["fold" + str(fold) + "/" + file for fold, file in zip(clips["fold"], clips["file"], strict=True)]
@@ -102,13 +115,20 @@ def load(root: Path | str, allow_partial: bool = False, memory: Path | None = No
         total = ", ".join(f"fold {fold}: {count}" for fold, count in missing.items())
         lacking = clips.loc[~there, "path"]
         links = sum(map(os.path.islink, lacking))
-        remedy = f"fetch what {links} links point at (git annex get, dvc pull)" if links else "unpack the archive again"
+        remedy = (
+            f"fetch what {links} links point at (git annex get, dvc pull)"
+            if links
+            else "unpack the archive again"
+        )
         raise UserError(
-            f"{sum(missing.values())} of {len(clips)} clips are missing in {audio} ({total}; first: {lacking.iloc[0]}): "
+            f"{sum(missing.values())} of {len(clips)} clips are missing in {audio} ({total}; first: "
+            f"{lacking.iloc[0]}): "
             f"{remedy}, or set allow_partial: true to go on with what is there"
         )
     if not there.any():
-        raise UserError(f"none of the {len(clips)} clips that {csv} names is in {audio}: unpack the archive again")
+        raise UserError(
+            f"none of the {len(clips)} clips that {csv} names is in {audio}: unpack the archive again"
+        )
     clips = clips[there].reset_index(drop=True)
     marker = root / "DATASET.json"
     synthesised = marker.is_file() and says_synthesised(marker)
@@ -117,12 +137,14 @@ def load(root: Path | str, allow_partial: bool = False, memory: Path | None = No
     present = {key: states[key] for key in sorted(keys) if key in states}
     for key, content in digests(audio, present, memory).items():
         identity.update(f"{key} {content}\n".encode())
-    return Dataset(root, clips, synthesised, identity.hexdigest()[:16], {int(k): int(v) for k, v in missing.items()})
+    return Dataset(
+        root, clips, synthesised, identity.hexdigest()[:16], {int(k): int(v) for k, v in missing.items()}
+    )
 
 
 def _states(audio: Path) -> dict[str, tuple[int, int, int]]:
-    """Size and times of every WAV in the folds' folders. What is no file (a folder, a link to nowhere) is left out, so that
-    it costs no clip but its own."""
+    """Size and times of every WAV in the folds' folders. What is no file (a folder, a link to nowhere) is
+    left out, so that it costs no clip but its own."""
     found = {}
     for fold in FOLDS:
         folder = audio / f"fold{fold}"
@@ -133,8 +155,14 @@ def _states(audio: Path) -> dict[str, tuple[int, int, int]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            remedy = "give yourself read permission (chmod u+rx)" if isinstance(error, PermissionError) else "mend its disk"
-            remedy = "remove it, unpack the archive again" if isinstance(error, NotADirectoryError) else remedy
+            remedy = (
+                "give yourself read permission (chmod u+rx)"
+                if isinstance(error, PermissionError)
+                else "mend its disk"
+            )
+            remedy = (
+                "remove it, unpack the archive again" if isinstance(error, NotADirectoryError) else remedy
+            )
             raise UserError(f"folder {folder} cannot be read ({error.strerror}): {remedy}") from None
     return found
 
@@ -149,18 +177,19 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 
 def by_index(dataset: Dataset) -> Dataset:
-    """Folds assigned by index over sorted names, as the PANN transfer project does: slices of one recording land in
-    different folds, so validation leaks [ledger 19]. A demonstration of what not to do."""
+    """Folds assigned by index over sorted names, as the PANN transfer project does: slices of one recording
+    land in different folds, so validation leaks [ledger 19]. A demonstration of what not to do."""
     clips = dataset.clips.assign(fold=np.arange(len(dataset.clips)) % len(FOLDS) + 1)
     return replace(dataset, clips=clips)
 
 
 def split(config: RunConfig, dataset: Dataset) -> Split:
-    """Labelled : validation : unlabelled = 1 : 1 : 8 folds, or 9 : 1 : 0 for the 100% row [ledger 16, 18, 24].
+    """Labelled : validation : unlabelled = 1 : 1 : 8 folds, or 9 : 1 : 0 for the 100% row [ledger 16, 18,
+    24].
 
-    Fold k trains and (k mod 10) + 1 validates; both rows of a pair validate on the same fold. UserError where a fold
-    that the run needs has no clips. Clips of a table without a label are unlabelled in every run, but those that share a
-    recording with a clip that validates."""
+    Fold k trains and (k mod 10) + 1 validates; both rows of a pair validate on the same fold. UserError where
+    a fold that the run needs has no clips. Clips of a table without a label are unlabelled in every run, but
+    those that share a recording with a clip that validates."""
     valid = (config.validation_fold,)
     rest = tuple(fold for fold in FOLDS if fold not in (config.train_fold, *valid))
     if config.labelled == "all_but_one":
@@ -171,7 +200,8 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
     for name, folds in (("train_fold", (config.train_fold,)), ("validation fold", valid)):
         if not there.issuperset(folds):
             raise UserError(
-                f"{name} {folds[0]} has no clips in {dataset.root} (folds there: {', '.join(map(str, sorted(there)))}): "
+                f"{name} {folds[0]} has no clips in {dataset.root} (folds there: "
+                f"{', '.join(map(str, sorted(there)))}): "
                 "choose another fold, or complete the dataset"
             )
     labelled, unlabelled = (tuple(f for f in folds if f in there) for folds in (labelled, unlabelled))
@@ -193,8 +223,8 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
 def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: int) -> np.ndarray:
     """Of these rows at most `count` of every class, drawn at random; runs of one seed and fold draw the same.
 
-    The others are left out, so that no recording is both labelled and unlabelled. Few labels are where unlabelled clips
-    help most (Sohn et al. 2020: 4 to 400 a class); the paper labels whole folds."""
+    The others are left out, so that no recording is both labelled and unlabelled. Few labels are where
+    unlabelled clips help most (Sohn et al. 2020: 4 to 400 a class); the paper labels whole folds."""
     classes = dataset.clips["class_id"].to_numpy()[rows]
     order = np.random.default_rng([seed, fold]).permutation(len(rows))
     kept = [order[classes[order] == number][:count] for number in np.unique(classes)]
@@ -202,8 +232,9 @@ def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: 
 
 
 def leak_check(dataset: Dataset) -> "pandas.DataFrame":
-    """Recordings that lie in more than one fold: columns fsid, folds, classes, clips. The official folds share five, with
-    different classes; any other is a leak and raises UserError, as does one of the five in other folds."""
+    """Recordings that lie in more than one fold: columns fsid, folds, classes, clips. The official folds
+    share five, with different classes; any other is a leak and raises UserError, as does one of the five in
+    other folds."""
     groups = dataset.clips.groupby("fsid")
     shared = groups.filter(lambda rows: rows["fold"].nunique() > 1).groupby("fsid")
     table = shared.agg(
@@ -214,6 +245,7 @@ def leak_check(dataset: Dataset) -> "pandas.DataFrame":
     for row in table.itertuples():
         if dataset.synthesised or set(row.folds) != KNOWN_SHARED.get(row.fsid):
             raise UserError(
-                f"recording {row.fsid} lies in folds {row.folds}: folds leak, use the official folds of UrbanSound8K.csv"
+                f"recording {row.fsid} lies in folds {row.folds}: folds leak, use the official folds of "
+                "UrbanSound8K.csv"
             )
     return table

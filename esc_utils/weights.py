@@ -16,7 +16,8 @@ from .paths import PANN_FILE
 MOST = 8  # tensors that do not fit, listed
 WHERE = f"run `make data`, or put {PANN_FILE} (Zenodo record 3987831, sha256 e2ee543a…5058e6) there by hand"
 
-# What the published file carries besides the backbone: its own front end (checked, not loaded) and the AudioSet head.
+# What the published file carries besides the backbone: its own front end (checked, not loaded) and the
+# AudioSet head.
 FRONT_END = {
     "logmel_extractor.melW": "mel matrix",
     "spectrogram_extractor.stft.conv_real.weight": "STFT kernel (real)",
@@ -34,24 +35,32 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged or no safetensors file ({reason}): check it out or copy it again") from error
+        raise UserError(
+            f"{path} is damaged or no safetensors file ({reason}): check it out or copy it again"
+        ) from error
 
 
 def read_pickled(path: Path, where: str, allowed: Sequence = ()):
-    """What torch.save wrote, on the CPU. `allowed`: globals beyond those of plain tensors that the file may name;
-    `where`: how to get the right file. UserError where the file is damaged or names any other global."""
+    """What torch.save wrote, on the CPU. `allowed`: globals beyond those of plain tensors that the file may
+    name; `where`: how to get the right file. UserError where the file is damaged or names any other
+    global."""
     try:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a cut file raises EOFError, RuntimeError, KeyError, ...: it depends on where it is cut
+    except (
+        Exception
+    ) as error:  # a cut file raises EOFError, RuntimeError, KeyError, ...: it depends on where it is cut
         if named := _named_globals(path, allowed, str(error)):
-            raise UserError(f"{path} holds more than weights ({named}) and was refused: delete it and {where}") from error
+            raise UserError(
+                f"{path} holds more than weights ({named}) and was refused: delete it and {where}"
+            ) from error
         raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {where}") from error
 
 
 def _named_globals(path: Path, allowed: Sequence, message: str) -> str:
-    """Classes and functions that a checkpoint names beyond those allowed, read without calling one; "" where there are none,
-    or the file is too damaged to tell. message: of torch's reader, which names the first, also in files before torch 1.6."""
+    """Classes and functions that a checkpoint names beyond those allowed, read without calling one; "" where
+    there are none, or the file is too damaged to tell. message: of torch's reader, which names the first,
+    also in files before torch 1.6."""
     try:
         with torch.serialization.safe_globals(list(allowed)):
             return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path)))
@@ -63,8 +72,8 @@ def _named_globals(path: Path, allowed: Sequence, message: str) -> str:
 def mismatches(
     wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], known: Collection[str], network: str
 ) -> list[str]:
-    """Why `tensors` cannot fill all of `wanted`, a few words a tensor: missing, of another shape, not finite; or neither
-    wanted nor `known`, what else the file may hold. Empty where they can."""
+    """Why `tensors` cannot fill all of `wanted`, a few words a tensor: missing, of another shape, not finite;
+    or neither wanted nor `known`, what else the file may hold. Empty where they can."""
     problems = []
     for key, value in wanted.items():
         found = tensors.get(key)
@@ -74,7 +83,9 @@ def mismatches(
             problems.append(f"{key} has shape {tuple(found.shape)}, needed {tuple(value.shape)}")
         elif not torch.isfinite(found).all():
             problems.append(f"{key} is not finite")
-    return problems + [f"{key} is not part of {network}" for key in tensors if key not in wanted and key not in known]
+    return problems + [
+        f"{key} is not part of {network}" for key in tensors if key not in wanted and key not in known
+    ]
 
 
 def listed(problems: Sequence[str]) -> str:
@@ -87,8 +98,9 @@ def load_pann(model: Cnn14, path: str | Path) -> Cnn14:
     """Fill every tensor of `model` but the new last layer from a checkpoint; returns the model.
 
     `path`: PANN's published Cnn14_16k_mAP=0.438.pth (ledger 25), or a `.safetensors` file with the same keys.
-    UserError: no file; damaged; holds more than data; of another sample rate; trained behind a front end that differs
-    from ours; a tensor missing, not finite or of another shape (the first are listed). The model is then unchanged.
+    UserError: no file; damaged; holds more than data; of another sample rate; trained behind a front end that
+    differs from ours; a tensor missing, not finite or of another shape (the first are listed). The model is
+    then unchanged.
     """
     path = Path(path)
     if not path.is_file():
@@ -116,10 +128,11 @@ def _read_published(path: Path) -> dict[str, Tensor]:
 
 
 def _numpy_globals() -> list:
-    """The constructors of plain NumPy arrays and scalars of whatever kind: the training sampler's state in PANN's file.
-    Arrays of objects hold nothing but what the same reader lets through.
+    """The constructors of plain NumPy arrays and scalars of whatever kind: the training sampler's state in
+    PANN's file. Arrays of objects hold nothing but what the same reader lets through.
 
-    The file was written under NumPy 1 (`numpy.core`), this may run under NumPy 2 (`numpy._core`): both names are given.
+    The file was written under NumPy 1 (`numpy.core`), this may run under NumPy 2 (`numpy._core`): both names
+    are given.
     """
     import numpy as np
 
@@ -138,7 +151,8 @@ def _numpy_globals() -> list:
 
 
 def front_end_tensors() -> dict[str, Tensor]:
-    """Our own front end in the form PANN stores its: mel matrix (bins, mels) and DFT kernels (bins, 1, window)."""
+    """Our own front end in the form PANN stores its: mel matrix (bins, mels) and DFT kernels (bins, 1,
+    window)."""
     ours = LogMel()
     real, imaginary = ours.kernel.chunk(2)
     return dict(zip(FRONT_END, (ours.mel, real, imaginary), strict=True))
@@ -148,17 +162,22 @@ def _check_front_end(tensors: Mapping[str, Tensor], path: Path, required: bool) 
     stored = {key: tensors[key] for key in FRONT_END if isinstance(tensors.get(key), Tensor)}
     if required and len(stored) < len(FRONT_END):
         missing = [key for key in FRONT_END if key not in stored]
-        raise UserError(f"{path.name} lacks {', '.join(missing)}: cannot tell which front end it was trained on; {WHERE}")
+        raise UserError(
+            f"{path.name} lacks {', '.join(missing)}: cannot tell which front end it was trained on; {WHERE}"
+        )
     for value in stored.values():
         rate = OTHER_RATES.get(value.shape[0]) if value.ndim else None
         if rate:
-            raise UserError(f"{path.name} is a {rate} checkpoint; this suite needs PANN's 16 kHz one: {WHERE}")
+            raise UserError(
+                f"{path.name} is a {rate} checkpoint; this suite needs PANN's 16 kHz one: {WHERE}"
+            )
     ours = front_end_tensors() if stored else {}
     for key, value in stored.items():
         if value.shape != ours[key].shape:
             shapes = f"{tuple(value.shape)}, ours {tuple(ours[key].shape)}"
             raise UserError(
-                f"{path.name}: another front end than ours, its {FRONT_END[key]} {key} has shape {shapes}: {WHERE}"
+                f"{path.name}: another front end than ours, its {FRONT_END[key]} {key} has shape {shapes}: "
+                f"{WHERE}"
             )
         worst = (value.float() - ours[key]).abs().max() / ours[key].abs().max()
         if not worst < 1e-4:

@@ -1,11 +1,12 @@
-"""Recordings of three classes as a user might have them, written in a moment: many formats, rates and channels."""
+"""Recordings of three classes as a user might have them, written in a moment: many formats, rates and
+channels."""
 
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from esc_utils.standins import sounds
+from esc_utils.standins import sounds, urban
 
 NAMES = ("dog_bark", "siren", "drilling")
 FORMATS = {
@@ -15,17 +16,19 @@ FORMATS = {
 
 
 def write(path: Path, name: str, number: int, seconds: float = 1.0, channels: int = 1) -> None:
-    """One clip of a class of the synthesised sounds; number: another recording for each. The name's suffix is the format."""
+    """One clip of a class of the synthesised sounds; number: another recording for each. The name's suffix is
+    the format."""
     kind, subtype, rate = FORMATS[path.suffix]
     rng = np.random.default_rng([number, *name.encode()])
-    recording = sounds.draw(sounds.narrowed(sounds.URBAN[name], 0.3), rng)
+    recording = sounds.draw(sounds.narrowed(urban.URBAN[name], 0.3), rng)
     wave = sounds.render(recording, round(seconds * rate), rate, rng, 30.0)
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.stack([wave] * channels, axis=1), rate, subtype, format=kind)
 
 
 def table(folder: Path, labelled: int = 3, unlabelled: int = 6, names=NAMES) -> Path:
-    """A clips.csv of `labelled` clips a class and so many without a label, all formats in turn; returns its folder."""
+    """A clips.csv of `labelled` clips a class and so many without a label, all formats in turn; returns its
+    folder."""
     lines, kinds = ["path,label"], list(FORMATS)
     for number in range(labelled * len(names) + unlabelled):
         name, kind = names[number % len(names)], kinds[number % len(kinds)]

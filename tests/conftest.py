@@ -20,7 +20,8 @@ def tiny_outputs(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tiny(tmp_path, tiny_outputs):
-    """Factory of RunConfigs of the tiny profile: tiny("pann_10", tau=0.5) writes under the test's own folder."""
+    """Factory of RunConfigs of the tiny profile: tiny("pann_10", tau=0.5) writes under the test's own
+    folder."""
     from esc_utils import config
 
     def make(experiment: str = "cnn14_10", **overrides):

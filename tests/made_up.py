@@ -1,4 +1,5 @@
-"""Outputs of profile `lite` on three folds as a finished run of it would leave them, but made up in a second."""
+"""Outputs of profile `lite` on three folds as a finished run of it would leave them, but made up in a
+second."""
 
 import base64
 import json
@@ -21,13 +22,15 @@ SIZES = {1: 873, 2: 888, 3: 387, 10: 837}
 
 
 def write(outputs: Path, data: str) -> None:
-    """Outputs of profile lite on three folds: records, tables, figures and notebooks, none of them trained."""
+    """Outputs of profile lite on three folds: records, tables, figures and notebooks, none of them
+    trained."""
     table5 = {row.get("experiment") for row in plan.tables()[5]["rows"]}
     names = dict.fromkeys(row.get("experiment") for n in (2, 3, 4, 5) for row in plan.tables()[n]["rows"])
     for at, name in enumerate(filter(None, names)):
         for fold in VALIDATES if name in table5 else (1,):
             pretrained = None if name.startswith("cnn14") else records.MN04
-            run = records.write(outputs, name, 40 + 2 * at, fold, profile="lite", backbone=pretrained, steps=400,
+            run = records.write(outputs, name, 40 + 2 * at, fold, profile="lite", backbone=pretrained,
+            steps=400,
                                 valid_fold=VALIDATES[fold], data_dir=data)  # fmt: skip
             change(run.folder / "metrics.json", dataset_of(name, fold))
     tables_render.write(outputs, "lite")
@@ -35,7 +38,11 @@ def write(outputs: Path, data: str) -> None:
     for place in {*SHOWN["lite"]["figures"].values(), *(picture for _, picture, *_ in GALLERY.values())}:
         (root / "figures" / place).parent.mkdir(parents=True, exist_ok=True)
         (root / "figures" / f"{place}.png").write_bytes(records.PNG)
-        about = {"alt": f"Alt of {place}", "caption": f"Caption of {place}", "command": "papermill -r data_dir DIR"}
+        about = {
+            "alt": f"Alt of {place}",
+            "caption": f"Caption of {place}",
+            "command": "papermill -r data_dir DIR",
+        }
         (root / "figures" / f"{place}.json").write_text(json.dumps(about))
     (root / "notebooks").mkdir()
     for place, *_ in GALLERY.values():
@@ -71,11 +78,13 @@ def rendered(data: str) -> dict:
     return {
         "cells": [
             {"cell_type": "markdown", "metadata": metadata, "source": [links]},
-            {"cell_type": "code", "metadata": metadata, "source": [f'data_dir = "{data}"'], "execution_count": 1,
+            {"cell_type": "code", "metadata": metadata, "source": [f'data_dir = "{data}"'],
+             "execution_count": 1,
              "outputs": [{"output_type": "display_data", "metadata": {}, "data": picture},
                          {"output_type": "stream", "name": "stdout", "text": [words]}]},
         ],
-        "metadata": {"papermill": {"output_path": f"{data}/x", "start_time": "2026", "parameters": {"data_dir": data}}},
+        "metadata": {"papermill": {"output_path": f"{data}/x", "start_time": "2026",
+                     "parameters": {"data_dir": data}}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }  # fmt: skip

@@ -1,4 +1,5 @@
-"""What the parity tests share: independent implementations, sounds, and checkpoints in the form PANN published."""
+"""What the parity tests share: independent implementations, sounds, and checkpoints in the form PANN
+published."""
 
 import importlib
 import math
@@ -11,11 +12,19 @@ import torch
 from torch import nn
 
 SAMPLES = 80_000  # 5 s at 16 kHz
-PANN_16K = {"sample_rate": 16000, "window_size": 512, "hop_size": 160, "mel_bins": 64, "fmin": 50, "fmax": 8000}
+PANN_16K = {
+    "sample_rate": 16000,
+    "window_size": 512,
+    "hop_size": 160,
+    "mel_bins": 64,
+    "fmin": 50,
+    "fmax": 8000,
+}
 
 
 def panns_models(home: Path):
-    """The module panns_inference.models. Its package fetches a label file into $HOME when there is none: we put one."""
+    """The module panns_inference.models. Its package fetches a label file into $HOME when there is none: we
+    put one."""
     labels = home / "panns_data" / "class_labels_indices.csv"
     labels.parent.mkdir(parents=True, exist_ok=True)
     labels.write_text("index,mid,display_name\n0,/m/09x0r,Speech\n")
@@ -30,7 +39,12 @@ def reference_front_end(**changes) -> nn.Module:
     s = PANN_16K | changes
     window = s["window_size"]
     spectrogram = Spectrogram(
-        n_fft=window, hop_length=s["hop_size"], win_length=window, window="hann", center=True, pad_mode="reflect"
+        n_fft=window,
+        hop_length=s["hop_size"],
+        win_length=window,
+        window="hann",
+        center=True,
+        pad_mode="reflect",
     )
     logmel = LogmelFilterBank(
         sr=s["sample_rate"], n_fft=window, n_mels=s["mel_bins"], fmin=s["fmin"], fmax=s["fmax"],
@@ -59,7 +73,9 @@ def sounds(seed: int = 0) -> dict[str, np.ndarray]:
         "full scale": padded(np.sign(noise)),
         "quiet": padded(1e-4 * noise),
         "silence": padded(np.zeros(0)),
-        "siren": padded(0.3 * np.sin(2 * math.pi * 900 * t + 120 * np.sin(2 * math.pi * 2 * t)) + 0.01 * noise),
+        "siren": padded(
+            0.3 * np.sin(2 * math.pi * 900 * t + 120 * np.sin(2 * math.pi * 2 * t)) + 0.01 * noise
+        ),
         "bark": padded((noise * np.exp(-((t % 0.7) * 18)))[: 2 * 16000]),
         **{f"{seconds} s": padded(0.3 * noise[: int(seconds * 16000)]) for seconds in (0.05, 0.3, 1.0, 4.0)},
     }
@@ -85,9 +101,11 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
 
 @torch.no_grad()
 def settle(model: nn.Module, inputs: torch.Tensor) -> None:
-    """Running statistics of every batch norm := those of `inputs`, as in a trained network; leaves it in eval mode.
+    """Running statistics of every batch norm := those of `inputs`, as in a trained network; leaves it in eval
+    mode.
 
-    Without this the signal fades from layer to layer, and the embedding of a random network hardly depends on its input.
+    Without this the signal fades from layer to layer, and the embedding of a random network hardly depends on
+    its input.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     momentum = [layer.momentum for layer in layers]
@@ -100,7 +118,8 @@ def settle(model: nn.Module, inputs: torch.Tensor) -> None:
 
 
 def published_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Backbone of our `model` + torchlibrosa's front end + an AudioSet head: the 84 entries of PANN's file."""
+    """Backbone of our `model` + torchlibrosa's front end + an AudioSet head: the 84 entries of PANN's
+    file."""
     spectrogram, logmel = reference_front_end()
     size = model.fc1.out_features
     tensors = {f"spectrogram_extractor.{k}": v for k, v in spectrogram.state_dict().items()}
@@ -110,7 +129,8 @@ def published_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save_published(path: Path, tensors: dict, legacy: bool = True) -> Path:
-    """PANN's training state: the sampler holds index arrays; files of 2020 are in torch's format before zip."""
+    """PANN's training state: the sampler holds index arrays; files of 2020 are in torch's format before
+    zip."""
     sampler = {
         "indexes_per_class": [np.arange(5), np.arange(3, dtype=np.int32)],
         "queue": [3, 1, 2],

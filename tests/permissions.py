@@ -10,7 +10,8 @@ OVERRIDES = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 
 def drop_override() -> None:
-    """For subprocess's `preexec_fn`: from the next exec on, permission bits bind root as they bind everyone."""
+    """For subprocess's `preexec_fn`: from the next exec on, permission bits bind root as they bind
+    everyone."""
     if sys.platform == "linux" and os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         for capability in OVERRIDES:

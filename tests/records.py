@@ -21,8 +21,9 @@ PNG = bytes.fromhex(
 def outcome(accuracy: float, recordings: int = 60, clips: int = 8, seed: int = 0, noise: float = 0.0):
     """(labels, prob, fsIDs) of a fold of equal recordings: `accuracy` percent of the recordings wholly right.
 
-    The same `seed` puts the right ones in the same order, so a higher accuracy is right wherever a lower one is.
-    `noise`: share of the recordings whose outcome is redrawn, with this accuracy, by the accuracy's own dice."""
+    The same `seed` puts the right ones in the same order, so a higher accuracy is right wherever a lower one
+    is. `noise`: share of the recordings whose outcome is redrawn, with this accuracy, by the accuracy's own
+    dice."""
     order = np.random.default_rng(seed).permutation(recordings)
     right = np.empty(recordings, bool)
     right[order] = np.arange(recordings) < round(accuracy * recordings / 100)
@@ -41,10 +42,10 @@ def write(
     backbone: str | None = None, synthesised: bool = False, steps: int = 2170, clips=None, history=None,
     labelled_passes: float = 79.5, unlabelled_share: float = 0.2, missing: dict | None = None, **knobs,
 ) -> runs.Run:  # fmt: skip
-    """Write one record under outputs/<profile>/runs/ and read it back. `clips`: (labels, prob, fsIDs), by default those
-    of `outcome` with the fold as seed; `history`: validation accuracies by epoch, from epoch 1 (epoch 0, the start, has
-    10%); a probe has no epoch but that one. `unlabelled_share`: 0 to 1, of FixMatch runs; `missing`: clips missing by fold;
-    knobs override the config."""
+    """Write one record under outputs/<profile>/runs/ and read it back. `clips`: (labels, prob, fsIDs), by
+    default those of `outcome` with the fold as seed; `history`: validation accuracies by epoch, from epoch 1
+    (epoch 0, the start, has 10%); a probe has no epoch but that one. `unlabelled_share`: 0 to 1, of FixMatch
+    runs; `missing`: clips missing by fold; knobs override the config."""
     settings = config.for_run(profile, experiment, outputs=str(outputs), train_fold=fold, seed=seed, **knobs)
     labels, prob, recordings = outcome(accuracy, seed=fold) if clips is None else clips
     last = metrics(labels, prob, recordings=recordings)
@@ -91,11 +92,17 @@ def write(
         },
     }
     table = pd.DataFrame(
-        {"epoch": np.arange(len(scores)), "valid_accuracy": scores, "loss": [np.nan] + [1.0] * (len(scores) - 1)}
+        {
+            "epoch": np.arange(len(scores)),
+            "valid_accuracy": scores,
+            "loss": [np.nan] + [1.0] * (len(scores) - 1),
+        }
     )
     arrays = {"valid_label": labels, "valid_prob": prob.astype(np.float32), "valid_recording": recordings}
     arrays["valid_file"] = np.array([f"{r}-{i}.wav" for i, r in enumerate(recordings)])
     folder = Path(outputs) / profile / "runs" / experiment / f"fold{fold}_seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "notebook.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    (folder / "notebook.ipynb").write_text(
+        json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    )
     return runs.write(folder, record, table, arrays)

@@ -1,4 +1,5 @@
-"""Freed memory that is kept: fewer page faults, and given back when it is told to be. Each in a process of its own."""
+"""Freed memory that is kept: fewer page faults, and given back when it is told to be. Each in a process of
+its own."""
 
 import json
 import platform
@@ -27,7 +28,10 @@ def child(code: str):
     """What the code puts into `found`, from a fresh process."""
     head = f"import json, torch\nfrom esc_utils import allocator\n{FAULTS}"
     done = subprocess.run(
-        [sys.executable, "-c", f"{head}\n{code}\nprint(json.dumps(found))"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{head}\n{code}\nprint(json.dumps(found))"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout)
 
@@ -35,7 +39,10 @@ def child(code: str):
 @glibc
 def test_kept_memory_is_not_new_at_every_step():
     """After some rounds, in which the heap grows."""
-    code = "unset = faults()\nwith allocator.usual(): usual = faults()\nfaults(20); found = unset, usual, faults()"
+    code = (
+        "unset = faults()\nwith allocator.usual(): usual = faults()\nfaults(20); found = unset, usual, "
+        "faults()"
+    )
     unset, usual, kept = child(code)
     assert usual > unset / 2, "as if nothing had been set"
     assert kept < unset / 10
@@ -60,7 +67,8 @@ found = most, kept, rss().rss
 
 
 def test_a_c_library_that_refuses_is_left_as_it_is(monkeypatch):
-    """glibc 2.34 allows no threshold over 32 MiB; trimming alone would stop the other from sliding, at 128 KiB."""
+    """glibc 2.34 allows no threshold over 32 MiB; trimming alone would stop the other from sliding, at 128
+    KiB."""
     asked = []
 
     def refuses(name, value):

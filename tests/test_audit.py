@@ -9,7 +9,9 @@ from esc_suite.results import audit
 @pytest.fixture
 def run():
     """Two epochs of six clips: classes 0 and 1 of three; clip 5 is not drawn in the first epoch."""
-    confidence = np.array([[0.9, 0.8, 0.7, 0.95, 0.3, np.nan], [0.99, 0.2, 0.9, 0.9, 0.9, 0.9]], dtype=np.float16)
+    confidence = np.array(
+        [[0.9, 0.8, 0.7, 0.95, 0.3, np.nan], [0.99, 0.2, 0.9, 0.9, 0.9, 0.9]], dtype=np.float16
+    )
     pseudo = np.array([[0, 0, 1, 1, 1, -1], [0, 0, 1, 1, 0, 2]], dtype=np.int8)
     truth = np.array([0, 0, 0, 1, 1, 1])
     recordings = np.array([7, 7, 8, 9, 9, 9])
@@ -60,7 +62,9 @@ def test_calibration_against_a_loop():
     assert result["bins"]["clips"].sum() == 3000
     pseudo, truth = right.astype(int), np.ones(3000, int)
     both = audit.calibration(confidence, pseudo, truth, tau=0.8)
-    assert both["before"]["ece"] > 0 and both["after"]["clips"] == np.sum(np.float32(confidence) >= np.float32(0.8))
+    assert both["before"]["ece"] > 0 and both["after"]["clips"] == np.sum(
+        np.float32(confidence) >= np.float32(0.8)
+    )
 
 
 def test_calibrated_scores_have_no_calibration_error():
@@ -72,7 +76,8 @@ def test_calibrated_scores_have_no_calibration_error():
 def test_best_tau_by_right_minus_wrong(run):
     confidence, pseudo, truth, _ = run
     result = audit.tau_yield(confidence[0], pseudo[0], truth, taus=[0.25, 0.5, 0.75, 0.85])
-    # In order of tau: 4 right and 1 wrong, 3 and 1, 3 and 0, 2 and 0; .25 and .75 tie and the higher one wins.
+    # In order of tau: 4 right and 1 wrong, 3 and 1, 3 and 0, 2 and 0; .25 and .75 tie and the higher one
+    # wins.
     assert result["table"]["yield"].tolist() == [3, 2, 3, 2]
     assert result["best"]["tau"] == 0.75 and result["best"]["wrong"] == 0
     assert audit.tau_yield(np.full(3, np.nan), np.full(3, -1), np.zeros(3))["best"] is None
@@ -84,5 +89,7 @@ def test_last_epoch_in_one_row():
     found = audit.last_epoch(confidence, pseudo, np.array([0, 2, 1, 3]), np.array([7, 7, 8, 9]), 0.95)
     assert (found["drawn"], found["accepted"], found["right"], found["recordings"]) == (3, 2, 1, 1)
     assert found["never_accepted"] == ["car_horn"]  # class 1 was drawn and rejected; class 3 was not drawn
-    assert found["best_tau"] == pytest.approx(0.99)  # one right alone: as good as two right and one wrong at .6
+    assert found["best_tau"] == pytest.approx(
+        0.99
+    )  # one right alone: as good as two right and one wrong at .6
     assert found["ece_after"] == pytest.approx(100 * abs(0.5 - 0.98), abs=0.1)

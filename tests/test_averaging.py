@@ -19,7 +19,9 @@ def test_average_is_torchs_own():
                 parameter.add_(0.1 * torch.randn_like(parameter))
         ours.update(model, first=step == 0)
         theirs.update_parameters(model)
-    for (name, left), right in zip(ours.module.state_dict().items(), theirs.module.state_dict().values(), strict=True):
+    for (name, left), right in zip(
+        ours.module.state_dict().items(), theirs.module.state_dict().values(), strict=True
+    ):
         if left.is_floating_point():
             assert torch.equal(left, right), name
         else:

@@ -13,7 +13,7 @@ from esc_utils import features, logmel
 TONE, LEVEL = 1000.0, 0.5  # Hz, amplitude
 
 
-# --- audio that is supported ------------------------------------------------------------------------------------------
+# --- audio that is supported ----------------------------------------------------------------------
 
 
 def tone(rate: int, seconds: float = 1.0, channels: int = 1) -> np.ndarray:
@@ -74,8 +74,12 @@ def test_supported_audio(case, tmp_path, reference):
     soundfile.write(path, tone(rate, seconds, channels), rate, subtype, endian, form)
     audio = features.decode(path)
     assert audio.dtype == np.float32 and audio.ndim == 1
-    assert abs(len(audio) - 16000 * seconds) <= 1 + (16000 / rate * 1012 if "ADPCM" in case else 0)  # ADPCM: whole blocks
-    middle = audio[len(audio) // 4 : len(audio) // 4 + round(min(len(audio) // 2, 8000) / 16) * 16]  # whole periods
+    assert abs(len(audio) - 16000 * seconds) <= 1 + (
+        16000 / rate * 1012 if "ADPCM" in case else 0
+    )  # ADPCM: whole blocks
+    middle = audio[
+        len(audio) // 4 : len(audio) // 4 + round(min(len(audio) // 2, 8000) / 16) * 16
+    ]  # whole periods
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(LEVEL / np.sqrt(2), rel=0.03)
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     assert spectrum.argmax() * 16000 / len(middle) == pytest.approx(TONE, abs=16000 / len(middle))
@@ -114,7 +118,7 @@ def test_header_of_a_stream_without_a_length(tmp_path):
     assert len(features.decode(path)) == 16000
 
 
-# --- audio that is not ------------------------------------------------------------------------------------------------
+# --- audio that is not ----------------------------------------------------------------------------
 
 
 def spoil(kind: str, path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Bad input through the commands that people type: papermill by hand, the workflow's driver, the modules' own command
-lines. Each answers in one line that names the place and the remedy, exits with an error and leaves earlier results alone."""
+"""Bad input through the commands that people type: papermill by hand, the workflow's driver, the modules' own
+command lines. Each answers in one line that names the place and the remedy, exits with an error and leaves
+earlier results alone."""
 
 import base64
 import os
@@ -22,7 +23,12 @@ from esc_utils import runs
 
 ROOT = Path(__file__).resolve().parent.parent
 PAPERMILL = ("papermill", "{notebook}", "{out}", "--engine", "esc", "--no-progress-bar")
-LAYERS = ("params/base.yaml", "params/profiles/quick.yaml", "params/experiments/fixmatch_tau075.yaml", "tests/tiny.yaml")
+LAYERS = (
+    "params/base.yaml",
+    "params/profiles/quick.yaml",
+    "params/experiments/fixmatch_tau075.yaml",
+    "tests/tiny.yaml",
+)
 EARLIER = "an earlier rendering"
 
 
@@ -51,28 +57,46 @@ def places(tmp_path):
 def run(*words: str, **options) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"} | options.pop("env", {})
     python = [sys.executable, *(() if words[0].startswith("-") or words[0].endswith(".py") else ("-m",))]
-    return subprocess.run([*python, *words], cwd=ROOT, env=environment, capture_output=True, text=True, **options)
+    return subprocess.run(
+        [*python, *words], cwd=ROOT, env=environment, capture_output=True, text=True, **options
+    )
 
 
 def told(done: subprocess.CompletedProcess, *words: str) -> None:
-    """It failed with one line that says all of this (papermill's and nbclient's own, "Input Notebook: ...", aside)."""
+    """It failed with one line that says all of this (papermill's and nbclient's own, "Input Notebook: ...",
+    aside)."""
     assert done.returncode != 0, done.stdout
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert "Traceback" not in done.stderr
     said = [line for line in lines if line.lower().startswith("error: ")]
     assert len(said) == 1 and said == lines[-1:], done.stderr
-    passing = ("Input Notebook:", "Output Notebook:", "Working directory:", "Executing notebook with", "Kernel died while")
+    passing = (
+        "Input Notebook:",
+        "Output Notebook:",
+        "Working directory:",
+        "Executing notebook with",
+        "Kernel died while",
+    )
     assert all(line.startswith(passing) or "%|" in line for line in lines[:-1]), done.stderr  # or a bar
     one_line(said[0], *words)
 
 
-# --- papermill by hand: refused before a kernel starts, the earlier rendering untouched -------------------------------
+# --- papermill by hand: refused before a kernel starts, the earlier rendering untouched -----------
 
 TWICE = base64.b64encode(b"tau: 0.5\ntau: 0.9\n").decode()
 BAD_PAPERMILL = {  # options after PAPERMILL, what the line must hold
-    "key twice in a file": (["-f", "{here}/twice.yaml"], ("twice.yaml", "line 4", "'tau'", "second time", "remove")),
-    "key twice in the long form": (["--parameters_file={here}/twice.yaml"], ("twice.yaml", "line 4", "'tau'")),
-    "key twice before an override": (["-f", "{here}/twice.yaml", "-p", "tau", "0.7"], ("twice.yaml", "line 4", "'tau'")),
+    "key twice in a file": (
+        ["-f", "{here}/twice.yaml"],
+        ("twice.yaml", "line 4", "'tau'", "second time", "remove"),
+    ),
+    "key twice in the long form": (
+        ["--parameters_file={here}/twice.yaml"],
+        ("twice.yaml", "line 4", "'tau'"),
+    ),
+    "key twice before an override": (
+        ["-f", "{here}/twice.yaml", "-p", "tau", "0.7"],
+        ("twice.yaml", "line 4", "'tau'"),
+    ),
     "key twice inline": (["-y", "{{tau: 0.5, tau: 0.9}}"], ("-y", "line 1", "'tau'", "second time")),
     "key twice in base64": (["-b", TWICE], ("-b", "line 2", "'tau'", "second time")),
     "file missing": (["-f", "{here}/nowhere.yaml"], ("nowhere.yaml", "cannot be read", "check the name")),
@@ -100,18 +124,35 @@ BAD_PAPERMILL = {  # options after PAPERMILL, what the line must hold
 def test_papermill_refuses(case, places):
     options, words = BAD_PAPERMILL[case]
     layers = [word for file in LAYERS for word in ("-f", file)]
-    done = run(*(word.format(**places) for word in (*PAPERMILL, *layers, "-r", "outputs", "{here}/new", *options)))
+    done = run(
+        *(word.format(**places) for word in (*PAPERMILL, *layers, "-r", "outputs", "{here}/new", *options))
+    )
     told(done, *words)
     assert Path(places["out"]).read_text() == EARLIER
     assert not Path(places["here"], "new").exists()
 
 
 BAD_PLACES = {  # notebook, output notebook, further options, what the line must hold
-    "no notebook": ("{here}/nowhere.ipynb", "{out}", (), ("nowhere.ipynb", "cannot be read", "check the name")),
+    "no notebook": (
+        "{here}/nowhere.ipynb",
+        "{out}",
+        (),
+        ("nowhere.ipynb", "cannot be read", "check the name"),
+    ),
     "text for a notebook": ("{text}", "{out}", (), ("text.ipynb", "not a notebook", "checked in")),
     "empty notebook": ("{empty}", "{out}", (), ("empty.ipynb", "not a notebook", "checked in")),
-    "no folder for the output": ("{notebook}", "{here}/no/out.ipynb", (), ("no/out.ipynb", "cannot be written", "folder")),
-    "a folder for the output": ("{notebook}", "{here}/folder.ipynb", (), ("folder.ipynb", "cannot be written", "elsewhere")),
+    "no folder for the output": (
+        "{notebook}",
+        "{here}/no/out.ipynb",
+        (),
+        ("no/out.ipynb", "cannot be written", "folder"),
+    ),
+    "a folder for the output": (
+        "{notebook}",
+        "{here}/folder.ipynb",
+        (),
+        ("folder.ipynb", "cannot be written", "elsewhere"),
+    ),
     "no working folder": ("{notebook}", "{out}", ("--cwd", "{here}/nowhere"), ("nowhere", "cannot be read")),
 }
 
@@ -135,7 +176,7 @@ def test_other_engines_are_left_alone(places):
     assert done.returncode != 0 and "Traceback" in done.stderr and "second time" not in done.stderr
 
 
-# --- papermill by hand: what only the run itself can notice -----------------------------------------------------------
+# --- papermill by hand: what only the run itself can notice ---------------------------------------
 
 
 @pytest.fixture
@@ -180,8 +221,10 @@ def test_two_runs_in_one_folder(small, tiny, tmp_path):
 
 
 def test_a_kernel_interrupted_before_its_shutdown_says_nothing(small):
-    """jupyter_client interrupts every kernel first, and one that is not yet back at rest would log that beside the error."""
-    slow = "get_ipython().kernel._abort_queues = lambda *_: __import__('time').sleep(5)"  # called after the answer is out
+    """jupyter_client interrupts every kernel first, and one that is not yet back at rest would log that
+    beside the error."""
+    # called after the answer is out
+    slow = "get_ipython().kernel._abort_queues = lambda *_: __import__('time').sleep(5)"
     done = run("papermill", *small(f"{slow}\n{REFUSED}"), *PAPERMILL[3:])
     told(done, "at fault", "mend it")
 
@@ -196,7 +239,7 @@ def test_a_read_only_outputs_folder(small, tiny, tmp_path):
     told(done, str(closed), "cannot write", "outputs")
 
 
-# --- the driver of the workflow, and the modules' own command lines ---------------------------------------------------
+# --- the driver of the workflow, and the modules' own command lines -------------------------------
 
 
 @pytest.fixture
@@ -233,19 +276,31 @@ BAD_COMMANDS = {  # the command, what its line must hold
     "no jobs": ((DRIVE, "--jobs", "0"), ("--jobs 0", "1 or more")),
     "workflow profile": ((DRIVE, "--workflow-profile", "slrum"), ("'slrum'", "choose from default, slurm")),
     "outputs is a file": ((DRIVE, "--outputs", "{file}"), ("{file}", "cannot write", "OUTPUTS=")),
-    "dataset missing": ((DRIVE, "--profile", "lite", "--data", "{here}/nowhere"), ("nowhere", "unpack", "data_dir")),
-    "weights missing": ((DRIVE, "--profile", "paper", "--data", "{here}/data"), ("weights", "make data", "sha256")),
+    "dataset missing": (
+        (DRIVE, "--profile", "lite", "--data", "{here}/nowhere"),
+        ("nowhere", "unpack", "data_dir"),
+    ),
+    "weights missing": (
+        (DRIVE, "--profile", "paper", "--data", "{here}/data"),
+        ("weights", "make data", "sha256"),
+    ),
     "features of a cut clip": (
         ("esc_suite", "features", "--profile", "lite", "--data", "{here}/data", "--outputs", "{here}/new"),
         ("4-3-0-0.wav", "cut short", "unpack"),
     ),
-    "features into a file": (("esc_suite", "features", "--outputs", "{file}"), ("{file}", "cannot write", "outputs")),
+    "features into a file": (
+        ("esc_suite", "features", "--outputs", "{file}"),
+        ("{file}", "cannot write", "outputs"),
+    ),
     "tables of nothing": (("esc_suite", "tables", "--outputs", "{here}/nowhere"), ("nowhere", "make tables")),
     "tables of damage": (
         ("esc_suite", "tables", "--outputs", "{here}/damaged"),
         ("metrics.json", "damaged", "train again"),
     ),
-    "tables of a renamed run": (("esc_suite", "tables", "--outputs", "{here}/renamed"), ("(copy)", "rename it")),
+    "tables of a renamed run": (
+        ("esc_suite", "tables", "--outputs", "{here}/renamed"),
+        ("(copy)", "rename it"),
+    ),
     "claims of damage": (
         ("esc_suite", "claims", "--outputs", "{here}/damaged"),
         ("metrics.json", "damaged", "train again"),
@@ -268,7 +323,9 @@ def test_command_refuses(case, places, data, damaged):
     command, words = BAD_COMMANDS[case]
     done = run(*(word.format(**places) for word in command))
     told(done, *(word.format(**places) for word in words))
-    assert not list(Path(places["here"]).rglob("*.npy")) and not list(Path(places["here"]).rglob("table*.csv"))
+    assert not list(Path(places["here"]).rglob("*.npy")) and not list(
+        Path(places["here"]).rglob("table*.csv")
+    )
 
 
 def test_a_second_make_tables_beside_a_running_one(tmp_path):

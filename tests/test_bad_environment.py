@@ -1,4 +1,5 @@
-"""Weights, disk, permissions, device, notebooks: one line that names the place and the remedy, earlier results untouched."""
+"""Weights, disk, permissions, device, notebooks: one line that names the place and the remedy, earlier
+results untouched."""
 
 import errno
 import json
@@ -19,7 +20,8 @@ from small_disk import small_disk
 from esc_utils import config, runs, start, training
 
 PROJECT = Path(__file__).resolve().parent.parent
-# Runs in a process of its own, from configs as JSON; prints one JSON value each: null, or the message of a UserError.
+# Runs in a process of its own, from configs as JSON; prints one JSON value each: null, or the message of a
+# UserError.
 TRAIN = """
 import json, sys
 from esc_utils import training
@@ -40,7 +42,8 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def train(*knobs, under: tuple[str, ...] = ()) -> list[str | None]:
-    """Train one after the other in a process without root's right to override permissions, or `under` a command."""
+    """Train one after the other in a process without root's right to override permissions, or `under` a
+    command."""
     done = subprocess.run(
         [*under, sys.executable, "-c", TRAIN, *(run.model_dump_json() for run in knobs)],
         preexec_fn=None if under else drop_override, capture_output=True, text=True, timeout=300,
@@ -50,7 +53,7 @@ def train(*knobs, under: tuple[str, ...] = ()) -> list[str | None]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-# --- weights ----------------------------------------------------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------
 
 
 class Hostile:
@@ -77,7 +80,13 @@ def write_weights(case: str, path: Path) -> None:
             path.touch()
         case "hostile":
             torch.save({"model": tensors, "sampler": Hostile(path.with_name("ran"))}, path)
-        case "PANN's of 32 kHz" | "PANN's of another width" | "PANN's, cut" | "not finite" | "another front end":
+        case (
+            "PANN's of 32 kHz"
+            | "PANN's of another width"
+            | "PANN's, cut"
+            | "not finite"
+            | "another front end"
+        ):
             front_end = front_end_tensors()
             mel = next(iter(front_end))
             if case == "PANN's of 32 kHz":
@@ -138,12 +147,16 @@ SAMPLERS = {  # what a training sampler may keep, as PANN's own does
 def test_numpy_data_of_any_kind_is_let_through(case, tmp_path):
     from esc_utils import weights
 
-    torch.save({"model": {"a": torch.ones(1)}, "sampler": {"indexes": SAMPLERS[case]()}}, tmp_path / "mine.pth")
+    torch.save(
+        {"model": {"a": torch.ones(1)}, "sampler": {"indexes": SAMPLERS[case]()}}, tmp_path / "mine.pth"
+    )
     assert weights._read_published(tmp_path / "mine.pth")["a"] == 1
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("hidden", [lambda it: it, lambda it: np.array([it], object), lambda it: {"deep": [it]}])
+@pytest.mark.parametrize(
+    "hidden", [lambda it: it, lambda it: np.array([it], object), lambda it: {"deep": [it]}]
+)
 def test_code_never_is_and_is_named(hidden, legacy, tmp_path):
     """Also in an array of objects, and in the file format before PyTorch 1.6."""
     from esc_utils import weights
@@ -155,7 +168,7 @@ def test_code_never_is_and_is_named(hidden, legacy, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-# --- disk and permissions ---------------------------------------------------------------------------------------------
+# --- disk and permissions -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +198,9 @@ def test_read_only_folders(finished, tmp_path):
     read_only(closed)
     read_only(folder)
     changed = knobs.model_copy(update={"learning_rate": 1e-3})
-    cases = {key: changed.model_copy(update={key: str(closed)}) for key in ("outputs", "cache_dir")} | {"record": changed}
+    cases = {key: changed.model_copy(update={key: str(closed)}) for key in ("outputs", "cache_dir")} | {
+        "record": changed
+    }
     messages = dict(zip(cases, train(*cases.values()), strict=True))
     read_only(closed, allow=True)
     read_only(folder, allow=True)
@@ -227,14 +242,23 @@ def test_disk_full_within_the_record(write, finished, monkeypatch):
     record = runs.read(folder)
     monkeypatch.setattr(os, "fsync", fsync)
     other = {name: values[::-1] for name, values in record.predictions.items()}
-    refused(lambda: runs.write(folder, record.metrics, record.history.iloc[:1], other), str(folder), "free some space")
+    refused(
+        lambda: runs.write(folder, record.metrics, record.history.iloc[:1], other),
+        str(folder),
+        "free some space",
+    )
     assert not runs.complete(folder) or content(folder) == before
 
 
 def test_damaged_record(finished):
     _, folder, _ = finished
     whole = (folder / "metrics.json").read_text()
-    for name, text in (("metrics.json", whole[:50]), ("metrics.json", "{}"), ("history.csv", ""), ("predictions.npz", "x")):
+    for name, text in (
+        ("metrics.json", whole[:50]),
+        ("metrics.json", "{}"),
+        ("history.csv", ""),
+        ("predictions.npz", "x"),
+    ):
         kept = (folder / name).read_bytes()
         (folder / name).write_text(text)
         refused(lambda: runs.read(folder), str(folder), "damaged", "train again")
@@ -243,10 +267,12 @@ def test_damaged_record(finished):
     refused(lambda: runs.read(folder), str(folder), "damaged", "train again")
 
 
-# --- device, several at once, notebooks -------------------------------------------------------------------------------
+# --- device, several at once, notebooks -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:x", "cpu:3", "vulkan", "xpu", "meta", "mkldnn", "hpu"])
+@pytest.mark.parametrize(
+    "device", ["cuda:99", "gpu", "cuda:x", "cpu:3", "vulkan", "xpu", "meta", "mkldnn", "hpu"]
+)
 def test_device_that_is_not_there(device, tiny):
     refused(lambda: training.run(tiny(device=device), quiet=True), f"{device}", "use")
 
@@ -274,8 +300,12 @@ def papermill(tmp_path):
 
     papermill_engines.register("esc", EscEngine)
     cells = [
-        nbformat.v4.new_code_cell("profile = 'quick'\nexperiment = 'pann_10'", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("from esc_utils import config, urbansound\nsettings = config.from_notebook(globals())"),
+        nbformat.v4.new_code_cell(
+            "profile = 'quick'\nexperiment = 'pann_10'", metadata={"tags": ["parameters"]}
+        ),
+        nbformat.v4.new_code_cell(
+            "from esc_utils import config, urbansound\nsettings = config.from_notebook(globals())"
+        ),
         nbformat.v4.new_code_cell("dataset = urbansound.open_dataset(settings)"),
     ]
     notebook = nbformat.v4.new_notebook(cells=cells)

@@ -1,5 +1,5 @@
-"""Bad and unusual datasets and parameters, as tables: supported with the right values, or one line that names file or key
-and the remedy. Audio files: test_bad_audio.py; weights, disk, device: test_bad_environment.py."""
+"""Bad and unusual datasets and parameters, as tables: supported with the right values, or one line that names
+file or key and the remedy. Audio files: test_bad_audio.py; weights, disk, device: test_bad_environment.py."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ from esc_utils import config, urbansound
 COLUMNS = "slice_file_name,fsID,start,end,salience,fold,classID,class"
 
 
-# --- the dataset's folder and CSV -------------------------------------------------------------------------------------
+# --- the dataset's folder and CSV -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -97,16 +97,25 @@ FIRST = "11-1-0-2.wav,11,1.5,1.6,1,1,1,car_horn"  # line 2
 BAD_DATA = {  # how it is spoilt, what the message must hold
     "missing root": (shutil.rmtree, ("no dataset folder", "data_dir")),
     "root is a file": (lambda root: (shutil.rmtree(root), root.touch()), ("no dataset folder", "data_dir")),
-    "empty folder": (lambda root: (shutil.rmtree(root), root.mkdir()), ("UrbanSound8K.csv", "is it the folder")),
+    "empty folder": (
+        lambda root: (shutil.rmtree(root), root.mkdir()),
+        ("UrbanSound8K.csv", "is it the folder"),
+    ),
     "half unpacked": (
         lambda root: shutil.rmtree(root / "audio" / "fold7"),
         ("2 of 20 clips are missing", "fold 7: 2", "allow_partial"),
     ),
-    "one clip lost": (lambda root: (root / "audio" / "fold2" / "21-1-0-2.wav").unlink(), ("21-1-0-2.wav", "unpack")),
+    "one clip lost": (
+        lambda root: (root / "audio" / "fold2" / "21-1-0-2.wav").unlink(),
+        ("21-1-0-2.wav", "unpack"),
+    ),
     "no audio at all": (lambda root: shutil.rmtree(root / "audio"), ("20 of 20", "unpack")),
     "empty CSV": (lambda root: table(root).write_text(""), ("UrbanSound8K.csv", "official")),
     "header alone": (lambda root: table(root).write_text(COLUMNS + "\n"), ("no clips", "official")),
-    "text for CSV": (lambda root: table(root).write_text("<html>\nlog in\n</html>\n"), ("UrbanSound8K.csv", "column")),
+    "text for CSV": (
+        lambda root: table(root).write_text("<html>\nlog in\n</html>\n"),
+        ("UrbanSound8K.csv", "column"),
+    ),
     "bytes for CSV": (
         lambda root: table(root).write_bytes(np.random.default_rng(0).bytes(999)),
         ("UrbanSound8K.csv", "official"),
@@ -116,16 +125,28 @@ BAD_DATA = {  # how it is spoilt, what the message must hold
     "line cut": (replace(FIRST, "11-1-0-2.wav,11,1.5"), ("line 2", "official")),
     "duplicate row": (repeat_line, ("22", "listed twice", "remove")),
     "fold 11": (replace(FIRST, FIRST.replace(",1,1,1,", ",1,11,1,")), ("line 2", "fold is 11", "1 to 10")),
-    "fold is text": (replace(FIRST, FIRST.replace(",1,1,1,", ",1,one,1,")), ("line 2", "'one'", "not a number")),
+    "fold is text": (
+        replace(FIRST, FIRST.replace(",1,1,1,", ",1,one,1,")),
+        ("line 2", "'one'", "not a number"),
+    ),
     "class 10": (replace(FIRST, FIRST.replace(",1,car", ",10,car")), ("line 2", "classID is 10", "0 to 9")),
     "class and number disagree": (replace("1,car_horn", "1,siren"), ("line 2", "siren", "disagree")),
-    "name and class disagree": (replace("11-1-0-2.wav", "11-5-0-2.wav"), ("line 2", "11-5-0-2.wav", "disagree")),
-    "name and recording disagree": (replace("11-1-0-2.wav,11", "11-1-0-2.wav,12"), ("line 2", "fsID 12", "disagree")),
+    "name and class disagree": (
+        replace("11-1-0-2.wav", "11-5-0-2.wav"),
+        ("line 2", "11-5-0-2.wav", "disagree"),
+    ),
+    "name and recording disagree": (
+        replace("11-1-0-2.wav,11", "11-1-0-2.wav,12"),
+        ("line 2", "fsID 12", "disagree"),
+    ),
     "name of another form": (replace("11-1-0-2.wav", "dog.wav"), ("line 2", "dog.wav", "fsID-classID")),
     "name leads elsewhere": (replace("11-1-0-2.wav", "../11-1-0-2.wav"), ("line 2", "fsID-classID")),
     "ends before it starts": (replace("1.5,1.6", "1.6,1.5"), ("line 2", "before it starts")),
     "no start": (replace("1.5,1.6", ",1.6"), ("line 2", "start", "not a number")),
-    "damaged DATASET.json": (lambda root: (root / "DATASET.json").write_text("{"), ("DATASET.json", "delete")),
+    "damaged DATASET.json": (
+        lambda root: (root / "DATASET.json").write_text("{"),
+        ("DATASET.json", "delete"),
+    ),
 }
 
 
@@ -148,16 +169,19 @@ def test_no_permission(place, dataset):
     (dataset / place).chmod(0)
     code = (
         "import sys; from esc_utils import features, urbansound; from esc_utils.errors import UserError\n"
-        f"try:\n    clips = urbansound.load({str(dataset)!r}).clips\n    [features.decode(path) for path in clips['path']]\n"
+        f"try:\n    clips = urbansound.load({str(dataset)!r}).clips\n    [features.decode(path) for path in "
+        "clips['path']]\n"
         "except UserError as error:\n    sys.exit(str(error))"
     )
-    done = subprocess.run([sys.executable, "-c", code], preexec_fn=drop_override, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], preexec_fn=drop_override, capture_output=True, text=True
+    )
     (dataset / place).chmod(0o755)
     assert done.returncode == 1
     one_line(done.stderr, Path(place).name, "ermission")
 
 
-# --- parameters -------------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------------------
 
 BAD_PARAMETERS = {  # overrides over the quick profile's fixmatch_tau075, what the message must hold
     "unknown": ({"widht": 8}, ("unknown parameter 'widht'", "did you mean 'width'")),
@@ -183,7 +207,10 @@ BAD_PARAMETERS = {  # overrides over the quick profile's fixmatch_tau075, what t
     "validates on the training fold": ({"valid_fold": 1}, ("valid_fold", "train_fold", "another fold")),
     "FixMatch without unlabelled folds": ({"labelled": "all_but_one"}, ("fixmatch", "all_but_one")),
     "restart after the end": ({"restart_every": 71}, ("restart_every", "epochs")),
-    "MixMatch mixup without mixup": ({"mixup": False, "mixup_pairs": "mixmatch"}, ("mixup_pairs", "mixup: true")),
+    "MixMatch mixup without mixup": (
+        {"mixup": False, "mixup_pairs": "mixmatch"},
+        ("mixup_pairs", "mixup: true"),
+    ),
     "joint pass in eval mode": ({"forward": "joint", "pseudo_mode": "eval"}, ("forward", "pseudo_mode")),
     "float16 on the CPU": ({"precision": "float16", "device": "cpu"}, ("precision", "float32")),
 }
@@ -222,6 +249,8 @@ def test_an_empty_parameter_file_changes_nothing(tmp_path):
     assert config.load([*layers, tmp_path / "mine.yaml"]) == config.load(layers)
 
 
-@pytest.mark.parametrize(("profile", "experiment"), [("huge", "pann_10"), ("quick", "pann_11"), ("quick", "../base")])
+@pytest.mark.parametrize(
+    ("profile", "experiment"), [("huge", "pann_10"), ("quick", "pann_11"), ("quick", "../base")]
+)
 def test_unknown_names(profile, experiment):
     refused(lambda: config.for_run(profile, experiment), "choose from")

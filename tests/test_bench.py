@@ -1,4 +1,5 @@
-"""The benchmarks run, at tiny size, and compare like with like. Nothing here looks at how fast anything is."""
+"""The benchmarks run, at tiny size, and compare like with like. Nothing here looks at how fast anything
+is."""
 
 import csv
 import importlib
@@ -48,7 +49,9 @@ def test_reference_has_the_same_loss_and_both_sides_train(method):
         before = {name: value.clone() for name, value in side.model.named_parameters()}
         side.train(2)
         moved = {name for name, value in side.model.named_parameters() if not value.equal(before[name])}
-        assert {"fc_transfer.weight"} < moved and any(name.endswith("conv_block1.conv1.weight") for name in moved)
+        assert {"fc_transfer.weight"} < moved and any(
+            name.endswith("conv_block1.conv1.weight") for name in moved
+        )
 
 
 def test_every_step_has_draws_of_its_own():
@@ -100,7 +103,9 @@ def test_growth_writes_its_table_and_figure(tmp_path, in_process):
     growth.measure(tmp_path, 1, mus=(1,), widths=(1,), clips=(1, 2), width=1, **TINY)
     with (tmp_path / "growth.csv").open() as file:
         rows = list(csv.DictReader(file))
-    steps = [(axis, value, side) for axis, value in (("mu", 1), ("width", 1)) for side in ("ours", "reference")]
+    steps = [
+        (axis, value, side) for axis, value in (("mu", 1), ("width", 1)) for side in ("ours", "reference")
+    ]
     stores = [("clips", value, side) for value in (1, 2) for side in ("build", "open")]
     assert [(row["axis"], int(row["value"]), row["side"]) for row in rows] == steps + stores
     assert all(float(row["seconds"]) > 0 for row in rows)
@@ -109,7 +114,11 @@ def test_growth_writes_its_table_and_figure(tmp_path, in_process):
 
 def test_growth_figure_fits_powers_and_says_what_was_not_measured():
     rows = [growth.row("width", w, "ours", [w**2.0], None) for w in (4, 8, 16)]
-    rows += [growth.row("clips", n, side, [s], b) for n in (1, 2) for side, s, b in (("build", n, 1e8), ("open", 1e-3, 0))]
+    rows += [
+        growth.row("clips", n, side, [s], b)
+        for n in (1, 2)
+        for side, s, b in (("build", n, 1e8), ("open", 1e-3, 0))
+    ]
     texts = [text.get_text() for axes in growth_figure(rows).axes for text in axes.texts]
     assert "ours\n\N{PROPORTIONAL TO} width$^{2.0}$" in texts and "not measured" in texts
     assert "open\n\N{PROPORTIONAL TO} clips$^{0.0}$" in texts and "open\nunder 1 MB" in texts
@@ -127,7 +136,8 @@ def test_floor_is_counted(capsys):
 
 
 SMALL = accelerator.Scale(
-    width=1, batch=2, fixmatch_batch=2, mu=1, clip_seconds=0.64, scored=2, dtype=torch.float32, matrix=32, products=1,
+    width=1, batch=2, fixmatch_batch=2, mu=1, clip_seconds=0.64, scored=2, dtype=torch.float32, matrix=32,
+    products=1,
     steps=1, repeats=1,
 )  # fmt: skip
 
@@ -137,7 +147,11 @@ def test_accelerator_measures_any_device(capsys):
     assert list(results) == ["ours, float32", "reference, as PyTorch comes", "reference, TF32 off"]
     assert set(accelerator.ways(SMALL, cuda=True)) - set(results) == {"ours, float32, one CUDA graph a step"}
     for found in results.values():
-        assert {kind: one.clips for kind, one in found.items()} == {"fixmatch": 8, "supervised": 4, "scoring": 2}
+        assert {kind: one.clips for kind, one in found.items()} == {
+            "fixmatch": 8,
+            "supervised": 4,
+            "scoring": 2,
+        }
         assert found["fixmatch"].operations > 0 and found["scoring"].peak is None
     text = capsys.readouterr().out
     assert "CUDA not used" in text and "arithmetic, not run" in text
@@ -160,7 +174,10 @@ def test_what_does_not_fit_is_one_line():
     def fails():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
-    assert accelerator.attempt(fails) == "not measured (OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB)"
+    assert (
+        accelerator.attempt(fails)
+        == "not measured (OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB)"
+    )
 
 
 @pytest.mark.parametrize("words", [["--device", "cuda:99"], ["--device", "card"], ["--only", "a,z"]])

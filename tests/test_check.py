@@ -174,7 +174,9 @@ def test_device(project, monkeypatch, wanted, there, expected):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     setup = check.Setup(
-        check.configuration.load(check.configuration.layers_of("quick", ""), {"device": wanted}), project, False
+        check.configuration.load(check.configuration.layers_of("quick", ""), {"device": wanted}),
+        project,
+        False,
     )
     found = list(check._lines(check.device, setup))
     assert [line.status for line in found] == [expected]
@@ -230,7 +232,11 @@ def test_which_clips_are_the_published_ones(project, data, monkeypatch, tmp_path
     clip = data / "audio" / "fold4" / "4-3-0-0.wav"
     clip.write_bytes(clip.read_bytes()[:-2] + b"\1\1")  # as many bytes as before
     status, text = every_line()[1]
-    assert status == "warn" and "9 of 10 clips that are there are official; 1 differ" in text and clip.name in text
+    assert (
+        status == "warn"
+        and "9 of 10 clips that are there are official; 1 differ" in text
+        and clip.name in text
+    )
     clip.unlink()
     status, text = every_line()[1]
     assert status == "warn" and "9 of 9 clips that are there are official; 1 of 10 are not there" in text
@@ -276,10 +282,14 @@ def test_mn04_weights_are_loaded_in_full(project, tmp_path, monkeypatch):
 
     mine = tmp_path / "mine.pt"
     state = Mn04(10).state_dict()
-    torch.save({key: value for key, value in state.items() if not key.startswith(("fc_transfer", "mean"))}, mine)
+    torch.save(
+        {key: value for key, value in state.items() if not key.startswith(("fc_transfer", "mean"))}, mine
+    )
     status, text = only("weights", "lite", quick=False, weights_path=str(mine))
     assert status == "warn" and "loads" in text and "another file" in text
-    right = replace(download.SOURCES["mn04"], checksum=f"sha256:{hashlib.sha256(mine.read_bytes()).hexdigest()}")
+    right = replace(
+        download.SOURCES["mn04"], checksum=f"sha256:{hashlib.sha256(mine.read_bytes()).hexdigest()}"
+    )
     monkeypatch.setitem(download.SOURCES, "mn04", right)
     assert only("weights", "lite", quick=False, weights_path=str(mine))[0] == "ok"
 

@@ -33,7 +33,10 @@ def test_plan_counts_every_run_of_the_tables_once():
     assert gradient_clips(knobs) == 16 + 112
     scored = 888 * (70 + 1) + pool
     assert check_paper.validated_clips(knobs, 2170) == scored
-    assert rows["fixmatch_tau095"].operations == (rows["fixmatch_tau095"].steps * (3 * 128 + 224) + scored) * forward
+    assert (
+        rows["fixmatch_tau095"].operations
+        == (rows["fixmatch_tau095"].steps * (3 * 128 + 224) + scored) * forward
+    )
 
 
 def test_one_step_of_a_narrow_network():

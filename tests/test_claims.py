@@ -1,4 +1,5 @@
-"""Claims: controls, budgets, probes and shares that block, one family of p values with the marks, verdicts in two parts."""
+"""Claims: controls, budgets, probes and shares that block, one family of p values with the marks, verdicts in
+two parts."""
 
 import json
 
@@ -38,7 +39,7 @@ def write(outputs, **accuracies):
         records.write(outputs, experiment, accuracy, **BUDGET)
 
 
-# ---- FixMatch needs its control ------------------------------------------------------------------------------------
+# ---- FixMatch needs its control ------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("baseline", "control", "expected"),
     [
@@ -49,18 +50,26 @@ def write(outputs, **accuracies):
         (99, 60, "contradicted"),
     ],
 )
-def test_fixmatch_adds_something_only_beyond_its_baseline_and_its_control(spec, tmp_path, baseline, control, expected):
+def test_fixmatch_adds_something_only_beyond_its_baseline_and_its_control(
+    spec, tmp_path, baseline, control, expected
+):
     write(tmp_path, pann_table2=baseline, pann_control=control, fixmatch_tau095=88)
     claim = verdicts(spec, tmp_path)["b"]
     assert claim["verdict"] == expected
     words = [
-        "supported" if side == 60 else "undecided" if side == 88 else "contradicted" for side in (baseline, control)
+        "supported" if side == 60 else "undecided" if side == 88 else "contradicted" for side in (baseline,
+        control)
     ]  # fmt: skip
-    assert claim["parts"] == f"FixMatch against the printed baseline: {words[0]}; against the control: {words[1]}."
+    assert (
+        claim["parts"]
+        == f"FixMatch against the printed baseline: {words[0]}; against the control: {words[1]}."
+    )
     assert claim["evidence"].startswith(claim["parts"])
     row = rows_of(spec, tmp_path, "table2")["fixmatch"]
     assert row["control_mark"] == {"supported": "above", "contradicted": "below"}.get(words[1], words[1])
-    assert row["mark"] == words[0] and row["control_difference"] == pytest.approx(claim["rules"][1]["difference"])
+    assert row["mark"] == words[0] and row["control_difference"] == pytest.approx(
+        claim["rules"][1]["difference"]
+    )
 
 
 def test_the_claims_about_what_fixmatch_adds_have_a_control_and_nothing_else_has(spec):
@@ -70,12 +79,15 @@ def test_the_claims_about_what_fixmatch_adds_have_a_control_and_nothing_else_has
     assert own == {"b", "b_auc", "g_fixmatch"}
 
 
-# ---- What blocks ---------------------------------------------------------------------------------------------------
+# ---- What blocks ---------------------------------------------------------------------------------
 def test_other_budgets_are_named_and_block_where_a_rule_asks_for_equality(spec, tmp_path):
     records.write(tmp_path, "cnn14_table2", 40, labelled_passes=80.0)
     records.write(tmp_path, "pann_table2", 90, labelled_passes=160.0, **BUDGET)
     claim = verdicts(spec, tmp_path)["a"]
-    words = "the rows differ in labelled batch (16 against 32) and in passes over the labelled clips (160 against 80)"
+    words = (
+        "the rows differ in labelled batch (16 against 32) and in passes over the labelled clips (160 "
+        "against 80)"
+    )
     assert claim["on_this_network"] == f"blocked: {words}" and words in claim["evidence"]
     # Claim b says "same iterations": the batch is named, and does not block.
     records.write(tmp_path, "pann_table2", 60, labelled_passes=160.0)
@@ -121,7 +133,9 @@ def test_a_row_below_its_frozen_probe_decides_nothing(spec, tmp_path):
     # The mark under the table is blocked with it, and says the same.
     row = rows_of(spec, tmp_path, "table2")["pann"]
     assert row["mark"] == "blocked" and "not trained out" in row["blocked"] and row["p_holm"] is None
-    text = tables_render.as_markdown(view.readable(spec, "table2", [*rows_of(spec, tmp_path, "table2").values()], "paper"))
+    text = tables_render.as_markdown(
+        view.readable(spec, "table2", [*rows_of(spec, tmp_path, "table2").values()], "paper")
+    )
     assert "blocked: PANN is not trained out: 70.0%" in text
 
 
@@ -129,10 +143,15 @@ def test_without_a_probe_the_evidence_says_that_it_is_not_checked(spec, tmp_path
     write(tmp_path, cnn14_table2=20, pann_table2=70)
     claim = verdicts(spec, tmp_path)["a"]
     assert claim["verdict"] == "supported"
-    assert "PANN is not checked against its frozen probe: pann_probe has no run for these folds" in claim["evidence"]
+    assert (
+        "PANN is not checked against its frozen probe: pann_probe has no run for these folds"
+        in claim["evidence"]
+    )
 
 
-@pytest.mark.parametrize(("shares", "verdict"), [((0.017, 0.02, 0.03), "blocked"), ((0.017, 0.08, 0.2), "supported")])
+@pytest.mark.parametrize(
+    ("shares", "verdict"), [((0.017, 0.02, 0.03), "blocked"), ((0.017, 0.08, 0.2), "supported")]
+)
 def test_thresholds_are_not_compared_where_the_unlabelled_loss_is_too_small(spec, tmp_path, shares, verdict):
     names = ("fixmatch_tau095", "fixmatch_tau085", "fixmatch_tau075")
     for name, accuracy, share in zip(names, (50, 70, 90), shares, strict=True):
@@ -140,12 +159,14 @@ def test_thresholds_are_not_compared_where_the_unlabelled_loss_is_too_small(spec
     claim = verdicts(spec, tmp_path)["d"]
     assert claim["verdict"] == verdict
     rows = rows_of(spec, tmp_path, "table3")
-    assert rows["tau085"]["mark"] == verdict and rows["tau085"]["unlabelled_share"] == pytest.approx(100 * shares[1])
+    assert rows["tau085"]["mark"] == verdict and rows["tau085"]["unlabelled_share"] == pytest.approx(
+        100 * shares[1]
+    )
     if verdict == "blocked":
         assert "lambda_u L_u is 2% and 1.7% of the loss, under 5% in both rows" in claim["on_this_network"]
 
 
-# ---- One family ----------------------------------------------------------------------------------------------------
+# ---- One family ----------------------------------------------------------------------------------
 def test_a_rule_and_a_mark_that_are_one_comparison_are_counted_once(spec, tmp_path):
     write(tmp_path, fixmatch_tau075=70, fixmatch_tau075_accum=60)
     found = family.of_table(spec, comparison.load(tmp_path, "paper"), "table3")
@@ -172,7 +193,10 @@ def test_rules_of_a_claim_that_are_no_marks_share_their_largest_p(spec, tmp_path
     found = family.of_table(spec, comparison.load(tmp_path, "paper"), "table4")
     ranger, sgd, unsteady = found["rules"]["f"]
     assert found["counted"] == 3  # both marks, and the two other rules together
-    assert sgd["p_holm"] == unsteady["p_holm"] >= max(sgd["p"], unsteady["p"]) and ranger["p_holm"] >= ranger["p"]
+    assert (
+        sgd["p_holm"] == unsteady["p_holm"] >= max(sgd["p"], unsteady["p"])
+        and ranger["p_holm"] >= ranger["p"]
+    )
     # One of them the other way round: it counts twice, and the other one cannot be shown with it.
     records.write(tmp_path, "fixmatch_tau075_sgd", 99)
     found = family.of_table(spec, comparison.load(tmp_path, "paper"), "table4")
@@ -192,7 +216,8 @@ def test_what_cannot_be_decided_is_not_counted(spec, tmp_path):
 
 @pytest.mark.parametrize("effects", [(0, 0), (5, 0), (-5, 0), (0, 0, 0)])
 def test_the_joint_p_of_a_claims_own_rules_keeps_its_level(effects):
-    """Simulated: rules at their margins, or some far on one side, are wrongly decided in at most 5% of the cases."""
+    """Simulated: rules at their margins, or some far on one side, are wrongly decided in at most 5% of the
+    cases."""
     rng, wrong = np.random.default_rng(3), 0
     for _ in range(4000):
         scores = rng.normal(effects)
@@ -200,7 +225,9 @@ def test_the_joint_p_of_a_claims_own_rules_keeps_its_level(effects):
         own = [frame | {"difference": z, "p": float(2 * stats.norm.sf(abs(z)))} for z in scores]
         joint = family._joint_p(own)
         shared = [family._shared(found, own, joint) for found in own]
-        wrong += any(p is not None and p < 0.05 for p, effect in zip(shared, effects, strict=True) if not effect)
+        wrong += any(
+            p is not None and p < 0.05 for p, effect in zip(shared, effects, strict=True) if not effect
+        )
     assert wrong / 4000 < 0.058
 
 
@@ -209,7 +236,8 @@ OPPOSITE = {"supported": "contradicted", "contradicted": "supported"}
 
 @pytest.mark.parametrize("seed", range(6))
 def test_marks_and_claims_never_disagree_about_a_comparison(spec, tmp_path, seed):
-    """Random accuracies, shares, seeds and budgets, runs missing: the same comparison has one p and one verdict."""
+    """Random accuracies, shares, seeds and budgets, runs missing: the same comparison has one p and one
+    verdict."""
     rng = np.random.default_rng(seed)
     fold_1 = {row["experiment"] for n in (2, 3, 4) for row in spec["tables"][f"table{n}"]["rows"]}
     ten = {row["experiment"] for row in spec["tables"]["table5"]["rows"] if row.get("experiment")}
@@ -220,8 +248,10 @@ def test_marks_and_claims_never_disagree_about_a_comparison(spec, tmp_path, seed
         for fold in (1, 2, 3, 4) if experiment in ten else (1,):
             for own in range(1 if rng.uniform() < 0.8 else 2):
                 records.write(
-                    tmp_path, experiment, float(np.clip(level + rng.normal(0, 4), 0, 100)), fold=fold, seed=own,
-                    unlabelled_share=float(rng.choice([0.01, 0.2])), steps=int(rng.choice([2170, 2170, 2170, 300])),
+                    tmp_path, experiment, float(np.clip(level + rng.normal(0, 4), 0, 100)), fold=fold,
+                    seed=own,
+                    unlabelled_share=float(rng.choice([0.01, 0.2])), steps=int(rng.choice([2170, 2170, 2170,
+                    300])),
                 )  # fmt: skip
     results, compared = comparison.load(tmp_path, "paper"), 0
     for name in ("table2", "table3", "table4", "table5"):
@@ -238,7 +268,10 @@ def test_marks_and_claims_never_disagree_about_a_comparison(spec, tmp_path, seed
                         continue
                     turned = (row_id == ends[1]) != (mark["direction"] != rule["direction"])
                     verdict = OPPOSITE.get(mark["verdict"], mark["verdict"]) if turned else mark["verdict"]
-                    assert (result["verdict"], result["p_holm"]) == (verdict, mark["p_holm"]), (claim["id"], row_id)
+                    assert (result["verdict"], result["p_holm"]) == (verdict, mark["p_holm"]), (
+                        claim["id"],
+                        row_id,
+                    )
                     shown = rows[row_id]["mark" if kind == "baseline" else "control_mark"]
                     words = {"supported": "above", "contradicted": "below"} if kind == "control" else {}
                     assert shown == words.get(mark["verdict"], mark["verdict"])
@@ -250,7 +283,7 @@ def test_marks_and_claims_never_disagree_about_a_comparison(spec, tmp_path, seed
         assert claim["verdict"] != "contradicted" or "contradicted" in inner
 
 
-# ---- Verdicts in two parts, and what could be decided ---------------------------------------------------------------
+# ---- Verdicts in two parts, and what could be decided --------------------------------------------
 def test_the_verdict_of_the_paper_is_open_until_its_own_weights_have_run_on_the_whole_dataset(spec, tmp_path):
     write(tmp_path / "whole", cnn14_table2=20, pann_table2=70)
     claim = verdicts(spec, tmp_path / "whole")["a"]
@@ -272,7 +305,12 @@ def test_the_verdict_of_the_paper_is_open_until_its_own_weights_have_run_on_the_
 def test_what_these_runs_could_decide_at_all(spec, tmp_path):
     assert claims.summary([*verdicts(spec, tmp_path).values()]) == ""
     # Noise in which 35 points can be found, and .68 cannot.
-    for experiment, accuracy in (("cnn14_table2", 40), ("pann_table2", 75), ("fixmatch_tau095", 76), ("pann_control", 74)):
+    for experiment, accuracy in (
+        ("cnn14_table2", 40),
+        ("pann_table2", 75),
+        ("fixmatch_tau095", 76),
+        ("pann_control", 74),
+    ):
         records.write(tmp_path, experiment, 0, clips=records.outcome(accuracy, seed=1, noise=0.2), **BUDGET)
     found = verdicts(spec, tmp_path)
     assert found["a"]["could_be_decided"] and found["a"]["least_detectable"] < found["a"]["paper"] - 10
@@ -296,7 +334,10 @@ def test_epoch_0_takes_no_part_in_unsteadiness(spec, tmp_path):
 def test_accuracy_by_recording_stands_in_the_table_and_in_the_evidence(spec, tmp_path):
     labels, prob, recordings = records.outcome(50, recordings=20, clips=4, seed=1)
     # A large recording that is wrong counts for much by clips, and for little by recordings.
-    labels, prob = np.append(labels, np.zeros(80, int)), np.append(prob, np.tile([0.05, 0.55, *[0.05] * 8], (80, 1)), axis=0)
+    labels, prob = (
+        np.append(labels, np.zeros(80, int)),
+        np.append(prob, np.tile([0.05, 0.55, *[0.05] * 8], (80, 1)), axis=0),
+    )
     clips = labels, prob, np.append(recordings, np.full(80, 9))
     records.write(tmp_path, "pann_table2", 0, clips=clips, **BUDGET)
     right = clips[0], np.eye(10)[clips[0]] * 0.5 + 0.05, clips[2]
@@ -311,10 +352,12 @@ def test_accuracy_by_recording_stands_in_the_table_and_in_the_evidence(spec, tmp
     header = next(path for path in paths if path.name == "table2.csv").read_text().splitlines()[0].split(",")
     assert "accuracy_by_recording" in header and "median5_accuracy" not in header
     found = json.loads(paths[-1].read_text())
-    assert all({"claim", "verdict", "on_this_network", "of_the_paper", "evidence"} <= set(claim) for claim in found)
+    assert all(
+        {"claim", "verdict", "on_this_network", "of_the_paper", "evidence"} <= set(claim) for claim in found
+    )
 
 
-# ---- Units ---------------------------------------------------------------------------------------------------------
+# ---- Units ---------------------------------------------------------------------------------------
 def test_budget_gaps_of_a_probe_and_the_mean_share_over_runs(tmp_path):
     for fold, share in ((1, 0.1), (2, 0.3)):
         records.write(tmp_path, "fixmatch_tau075", 80, fold=fold, unlabelled_share=share)
@@ -331,7 +374,10 @@ def test_every_probe_shares_network_and_labelled_folds_with_its_row(spec):
         for row in table["rows"]:
             if row.get("probe"):
                 ours, probe = (config.for_run("paper", row[key]) for key in ("experiment", "probe"))
-                assert probe.method == "probe" and (ours.backbone, ours.labelled) == (probe.backbone, probe.labelled)
+                assert probe.method == "probe" and (ours.backbone, ours.labelled) == (
+                    probe.backbone,
+                    probe.labelled,
+                )
 
 
 def test_a_broken_rule_is_one_line(tmp_path):
@@ -339,7 +385,8 @@ def test_a_broken_rule_is_one_line(tmp_path):
     for text, reason in (
         (f"{rows}\nclaims: []\nledger_notes: {{}}", "no control 'c'"),
         (
-            f"{rows.replace(', control: c', '')}\nclaims: [{{id: x, rules: [{{left: table2.a, right: table3.a}}]}}]",
+            f"{rows.replace(', control: c', '')}\nclaims: [{{id: x, rules: [{{left: table2.a, right: "
+            f"table3.a}}]}}]",
             "several",
         ),
         (

@@ -23,7 +23,8 @@ def compare(*folders) -> tuple[int, list[str]]:
 
 @pytest.fixture
 def pair(tmp_path):
-    """Two outputs folders with the same two runs and one table, made at other times, elsewhere, by another commit."""
+    """Two outputs folders with the same two runs and one table, made at other times, elsewhere, by another
+    commit."""
     one = tmp_path / "one"
     for fold in (1, 2):
         records.write(one, "cnn14_10", 50.0, fold)
@@ -83,7 +84,10 @@ DIFFERENT = {  # how the second folder is changed, the one line
         lambda two: edit_text(two / RUN / "history.csv", "\n3,", "\n3.0,"),
         f"{RUN}/history.csv: line 5 differs",
     ),
-    "last bit of a prediction": (lambda two: edit_arrays(two, last_bit), f"{RUN}/predictions.npz: valid_prob differs"),
+    "last bit of a prediction": (
+        lambda two: edit_arrays(two, last_bit),
+        f"{RUN}/predictions.npz: valid_prob differs",
+    ),
     "array missing": (
         lambda two: edit_arrays(two, lambda arrays: arrays.pop("valid_file")),
         f"{RUN}/predictions.npz: valid_file is in one of them only",
@@ -101,7 +105,10 @@ DIFFERENT = {  # how the second folder is changed, the one line
         lambda two: (two / "paper/tables/table4.csv").write_bytes(b"row,accuracy\r\nSGD,50.0\r\n"),
         "paper/tables/table4.csv: line 1 differs",
     ),
-    "table more": (lambda two: (two / "paper/tables/table5.md").touch(), "only in {two}: paper/tables/table5.md"),
+    "table more": (
+        lambda two: (two / "paper/tables/table5.md").touch(),
+        "only in {two}: paper/tables/table5.md",
+    ),
 }
 
 

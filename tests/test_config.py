@@ -9,7 +9,9 @@ from esc_utils.config import PLACES, RunConfig
 from esc_utils.errors import UserError
 
 PARAMS = Path(__file__).parent.parent / "params"
-EXPERIMENTS = sorted(path.stem for folder in ("experiments", "sensitivity") for path in (PARAMS / folder).glob("*.yaml"))
+EXPERIMENTS = sorted(
+    path.stem for folder in ("experiments", "sensitivity") for path in (PARAMS / folder).glob("*.yaml")
+)
 
 
 def test_base_holds_every_knob_and_nothing_else():
@@ -19,7 +21,13 @@ def test_base_holds_every_knob_and_nothing_else():
 def test_each_knob_of_base_has_a_comment():
     lines = (PARAMS / "base.yaml").read_text().splitlines()
     bare = [line for line in lines if re.match(r"^\w+:", line) and "#" not in line]
-    explained_by_the_line_above = {"seed: 0", "epochs: 70", "learning_rate: 5.0e-4", "synthetic_seed: 0", "mixup: true"}
+    explained_by_the_line_above = {
+        "seed: 0",
+        "epochs: 70",
+        "learning_rate: 5.0e-4",
+        "synthetic_seed: 0",
+        "mixup: true",
+    }
     stripes = [line for line in bare if re.match(r"(weak|strong)_", line)]
     assert set(bare) - set(stripes) == explained_by_the_line_above
 
@@ -40,7 +48,8 @@ def test_experiments_hold_only_what_differs_from_base():
 
 def test_profiles_change_scale_not_method():
     method = {
-        "method", "tau", "lambda_u", "optimizer", "learning_rate", "weight_decay", "mixup", "mixup_alpha", "labelled_view",
+        "method", "tau", "lambda_u", "optimizer", "learning_rate", "weight_decay", "mixup", "mixup_alpha",
+        "labelled_view",
         "pseudo_mode", "forward", "ema", "labelled", "fold_assignment", "loss_scale", "accumulate",
     }  # fmt: skip
     for path in (PARAMS / "profiles").rglob("*.yaml"):
@@ -51,7 +60,10 @@ def test_an_experiment_may_need_its_own_value_in_one_profile():
     for path in (PARAMS / "profiles").glob("*/*.yaml"):
         profile, experiment = path.parent.name, path.stem
         assert config.layers_of(profile, experiment)[-1] == path
-        found, plain = config.for_run(profile, experiment), config.load(config.layers_of(profile, experiment)[:3])
+        found, plain = (
+            config.for_run(profile, experiment),
+            config.load(config.layers_of(profile, experiment)[:3]),
+        )
         own = config.exceptions(profile, experiment)
         assert own and all(getattr(found, key) == value != getattr(plain, key) for key, value in own.items())
     assert config.exceptions("paper", "fixmatch_tau075_sgd") == config.exceptions("lite", "") == {}
@@ -103,7 +115,9 @@ def test_yaml_reads_1e_4_as_text():
 
 def test_hash_ignores_places_and_sees_method():
     one = config.for_run("quick", "fixmatch_tau075")
-    assert one.hash == config.for_run("quick", "fixmatch_tau075", outputs="x", cache_dir="y", data_dir="z").hash
+    assert (
+        one.hash == config.for_run("quick", "fixmatch_tau075", outputs="x", cache_dir="y", data_dir="z").hash
+    )
     assert one.hash != config.for_run("quick", "fixmatch_tau085").hash
     assert one.hash != config.for_run("quick", "fixmatch_tau075", train_fold=2).hash
     assert set(PLACES) <= set(RunConfig.model_fields)

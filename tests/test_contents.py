@@ -1,4 +1,5 @@
-"""A dataset is known by what is in its clips: edits of every kind are noticed, and what changes nothing is not."""
+"""A dataset is known by what is in its clips: edits of every kind are noticed, and what changes nothing is
+not."""
 
 import os
 import shutil
@@ -60,7 +61,9 @@ EDITS = [silence, one_bit_with_its_time_restored, two_clips_change_names, anothe
 
 
 @pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("settled", [contents.SETTLED, -60.0])  # times that are too young to be relied on, and old ones
+@pytest.mark.parametrize(
+    "settled", [contents.SETTLED, -60.0]
+)  # times that are too young to be relied on, and old ones
 def test_edits_of_the_same_size_are_noticed(edit, settled, root, tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "SETTLED", settled)
     before = urbansound.load(root, memory=tmp_path / "memory.json").fingerprint
@@ -114,7 +117,7 @@ def test_clips_are_read_once_and_then_only_where_they_changed(root, tmp_path, mo
     assert len(names(Path("/proc/nowhere/memory.json"))) == 20  # where nothing can be kept
 
 
-# ---- things that are no clips ----------------------------------------------------------------------------------------
+# ---- things that are no clips --------------------------------------------------------------------
 
 
 def link_to_nowhere(path):
@@ -152,7 +155,7 @@ def test_a_file_in_a_fold_s_place_is_said(root):
     refused(lambda: urbansound.load(root, allow_partial=True), "fold3", "Not a directory", "unpack")
 
 
-# ---- files that other programs leave -----------------------------------------------------------------------------------
+# ---- files that other programs leave -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stray", ["._losses.py", ".ipynb_checkpoints/losses-checkpoint.py", ".#losses.py"])

@@ -1,4 +1,5 @@
-"""CNN14's convolution as a matrix product: the same function and gradients, for many channels at few positions only."""
+"""CNN14's convolution as a matrix product: the same function and gradients, for many channels at few
+positions only."""
 
 import pytest
 import torch
@@ -45,7 +46,8 @@ def test_no_clips_at_all():
 
 
 @pytest.mark.parametrize(
-    ("channels", "height", "product"), [(MANY, FEW // 2, True), (MANY, FEW // 2 + 1, False), (MANY // 2, 3, False)]
+    ("channels", "height", "product"),
+    [(MANY, FEW // 2, True), (MANY, FEW // 2 + 1, False), (MANY // 2, 3, False)],
 )
 def test_when_it_is_a_product(monkeypatch, channels, height, product):
     taken, own = [], convolution._product
@@ -54,7 +56,9 @@ def test_when_it_is_a_product(monkeypatch, channels, height, product):
     assert bool(taken) == product
 
 
-@pytest.mark.parametrize(("width", "names"), [(8, []), (16, []), (64, ["5.conv1", "5.conv2", "6.conv1", "6.conv2"])])
+@pytest.mark.parametrize(
+    ("width", "names"), [(8, []), (16, []), (64, ["5.conv1", "5.conv2", "6.conv1", "6.conv2"])]
+)
 def test_which_convolutions_have_many_channels(width, names):
     """Numbers of the profiles' narrow networks stay as they are."""
     with torch.device("meta"):
@@ -63,7 +67,8 @@ def test_which_convolutions_have_many_channels(width, names):
 
 
 def layouts(model) -> dict[str, bool]:
-    """Name of each 3x3 convolution of more than one input channel -> whether its weights are channels_last."""
+    """Name of each 3x3 convolution of more than one input channel -> whether its weights are
+    channels_last."""
     convs = {name: m for name, m in model.named_modules() if isinstance(m, Conv3x3) and m.in_channels > 1}
     return {name: m.weight.is_contiguous(memory_format=torch.channels_last) for name, m in convs.items()}
 

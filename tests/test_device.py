@@ -1,5 +1,5 @@
-"""What a GPU needs, on the CPU: no step waits for the device, 16-bit arithmetic beside float32 losses, a store that lies
-anywhere. Under CUDA, where there is any: the CPU's results."""
+"""What a GPU needs, on the CPU: no step waits for the device, 16-bit arithmetic beside float32 losses, a
+store that lies anywhere. Under CUDA, where there is any: the CPU's results."""
 
 import shutil
 import types
@@ -16,7 +16,13 @@ from esc_utils import features as clips
 from esc_utils.urbansound import open_dataset, split
 
 NO_CUDA = "needs a CUDA device"
-WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal")  # what needs a value on the host
+WAITING = (
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "equal",
+)  # what needs a value on the host
 
 
 class Watch(TorchDispatchMode):
@@ -147,7 +153,9 @@ def test_precision_follows_the_card(monkeypatch):
 def test_settings_on_cuda(monkeypatch, name, chosen):
     """set_device itself cannot run here, but its check of what it is given can."""
     seen = []
-    monkeypatch.setattr(torch.cuda, "set_device", lambda where: seen.append(torch.cuda._get_device_index(where)))
+    monkeypatch.setattr(
+        torch.cuda, "set_device", lambda where: seen.append(torch.cuda._get_device_index(where))
+    )
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     backends = types.SimpleNamespace(
         cudnn=types.SimpleNamespace(), cuda=types.SimpleNamespace(matmul=types.SimpleNamespace())
@@ -177,7 +185,9 @@ def test_what_chooses_the_arithmetic_is_part_of_a_runs_identity(tmp_path):
 def test_float32_on_cuda_follows_the_cpu_over_20_steps(tiny, tmp_path, experiment):
     same = {"dropout_head": 0.0, "steps": 20, "epochs": 2, "precision": "float32"}
     curves = [
-        training.run(tiny(experiment, device=name, outputs=str(tmp_path / name), **same), quiet=True).history["loss"]
+        training.run(tiny(experiment, device=name, outputs=str(tmp_path / name), **same), quiet=True).history[
+            "loss"
+        ]
         for name in ("cpu", "cuda")
     ]
     assert np.allclose(*curves, rtol=2e-3)
@@ -186,7 +196,9 @@ def test_float32_on_cuda_follows_the_cpu_over_20_steps(tiny, tmp_path, experimen
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_CUDA)
 def test_bfloat16_ends_within_the_spread_of_seeds(tmp_path):
     def accuracy(**change):
-        knobs = config.for_run("quick", "pann_10", outputs=str(tmp_path / str(change)), cache_dir=str(tmp_path), **change)
+        knobs = config.for_run(
+            "quick", "pann_10", outputs=str(tmp_path / str(change)), cache_dir=str(tmp_path), **change
+        )
         return training.run(knobs, quiet=True).metrics["validation"]["last"]["accuracy"]
 
     seeds = [accuracy(device="cuda", precision="float32", seed=seed) for seed in range(5)]

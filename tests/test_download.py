@@ -133,12 +133,18 @@ def names(folder: Path) -> set[str]:
 
 
 def test_published_facts():
-    """The records and checksums that Zenodo states, and a URL with the equals sign escaped; the release that has mn04."""
+    """The records and checksums that Zenodo states, and a URL with the equals sign escaped; the release that
+    has mn04."""
     dataset, weights, mn04 = (download.SOURCES[name] for name in ("dataset", "weights", "mn04"))
-    assert (dataset.path, dataset.checksum) == ("records/1203745/files", "md5:9aa69802bbf37fb986f71ec1483a196e")
+    assert (dataset.path, dataset.checksum) == (
+        "records/1203745/files",
+        "md5:9aa69802bbf37fb986f71ec1483a196e",
+    )
     assert weights.checksum == "sha256:e2ee543a27919542c2ea03eabaa70b24dcd4e6c8e05621de6b67a94e4c5058e6"
     assert weights.url() == "https://zenodo.org/records/3987831/files/Cnn14_16k_mAP%3D0.438.pth"
-    assert mn04.url() == "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt"
+    assert (
+        mn04.url() == "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt"
+    )
     assert mn04.checksum == "sha256:899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
 
 

@@ -1,4 +1,5 @@
-"""Ends that nobody planned: whatever happens to the driver, nothing that it started lives on; a signal is one line."""
+"""Ends that nobody planned: whatever happens to the driver, nothing that it started lives on; a signal is one
+line."""
 
 import os
 import signal
@@ -16,7 +17,8 @@ DRIVER = """
 import sys
 from esc_suite.run import together
 with together.one_line():
-    sys.exit(together.run(["sh", "-c", 'sleep 300 & echo $$ $! > ids.new; mv ids.new ids; {end}'], cwd=sys.argv[1]))
+    script = 'sleep 300 & echo $$ $! > ids.new; mv ids.new ids; {end}'
+    sys.exit(together.run(["sh", "-c", script], cwd=sys.argv[1]))
 """
 
 
@@ -33,7 +35,9 @@ def driver(tmp_path):
 
     def start(end: str = "wait", under: tuple[str, ...] = (), **variables):
         words = [*under, sys.executable, "-c", DRIVER.format(end=end), str(tmp_path)]
-        environment = {k: v for k, v in os.environ.items() if k != "MAKELEVEL"} | {"PYTHONPATH": str(ROOT)} | variables
+        environment = (
+            {k: v for k, v in os.environ.items() if k != "MAKELEVEL"} | {"PYTHONPATH": str(ROOT)} | variables
+        )
         own = {"env": environment, "start_new_session": True, "preexec_fn": heard}
         process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **own)
         started.append(process)

@@ -18,7 +18,16 @@ def papermill(tmp_path, *words, notebook=None, cell="print(tau)"):
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = tmp_path / "in.ipynb"
         nbformat.write(book, notebook)
-    command = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb"), "--engine", "esc", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(notebook),
+        str(tmp_path / "out.ipynb"),
+        "--engine",
+        "esc",
+        *words,
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 

@@ -1,4 +1,5 @@
-"""pyproject.toml, requirements.lock and environment.yml say the same, and the lock is a plain list of versions."""
+"""pyproject.toml, requirements.lock and environment.yml say the same, and the lock is a plain list of
+versions."""
 
 import itertools
 import re
@@ -33,7 +34,8 @@ def pins(python: str, platform: str) -> dict[str, str]:
     """name -> version of the lines that apply to a machine; a second line for one name is an error."""
     os_name, system = PLATFORMS[platform]
     machine = default_environment() | {
-        "python_full_version": python, "python_version": python.rpartition(".")[0], "implementation_name": "cpython",
+        "python_full_version": python, "python_version": python.rpartition(".")[0],
+        "implementation_name": "cpython",
         "sys_platform": platform, "os_name": os_name, "platform_system": system,
     }  # fmt: skip
     found = {}
@@ -53,8 +55,18 @@ def test_lock_is_a_plain_sorted_list():
 
 
 def test_markers_ask_for_python_and_platform_only():
-    asked = {word for line in LINES for word in re.findall(r"([a-z_]+) (?:==|!=|<|<=|>|>=) '", line.partition(";")[2])}
-    assert asked <= {"python_full_version", "sys_platform", "os_name", "platform_system", "implementation_name"}
+    asked = {
+        word
+        for line in LINES
+        for word in re.findall(r"([a-z_]+) (?:==|!=|<|<=|>|>=) '", line.partition(";")[2])
+    }
+    assert asked <= {
+        "python_full_version",
+        "sys_platform",
+        "os_name",
+        "platform_system",
+        "implementation_name",
+    }
 
 
 @pytest.mark.parametrize(("python", "platform"), MACHINES)

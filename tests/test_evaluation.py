@@ -34,7 +34,11 @@ def test_metrics_where_a_class_is_missing():
     kept = labels != 6
     result = evaluation.metrics(labels[kept], prob[kept])
     assert result["per_class"]["gun_shot"] is None
-    parts = [(np.mean(labels[kept] == c), roc_auc_score(labels[kept] == c, prob[kept, c])) for c in range(10) if c != 6]
+    parts = [
+        (np.mean(labels[kept] == c), roc_auc_score(labels[kept] == c, prob[kept, c]))
+        for c in range(10)
+        if c != 6
+    ]
     assert result["auc_weighted"] == pytest.approx(100 * sum(w * auc for w, auc in parts))
 
 

@@ -1,4 +1,5 @@
-"""What is committed of a profile: collected clean and small, shown as it is, and compared to the last digit."""
+"""What is committed of a profile: collected clean and small, shown as it is, and compared to the last
+digit."""
 
 import base64
 import csv
@@ -23,19 +24,30 @@ import evidence_pages as pages  # noqa: E402
 
 # Evidence of profiles; outputs/evidence/pairs holds rows that no table reports (test_pairs.py).
 BLOCKS = {
-    "README.md": ["picture", "results", "gallery"], "README.zh-TW.md": ["gallery"], "docs/findings.md": ["quick"],
+    "README.md": ["picture", "results", "gallery"], "README.zh-TW.md": ["gallery"],
+    "docs/findings.md": ["quick"],
 }  # fmt: skip
 COMMITTED = sorted(path.parent.name for path in pages.EVIDENCE.glob("*/claims.json"))
 
 
-# ---- Collecting ---------------------------------------------------------------------------------------------------
-def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_history(collected, made_outputs):
+# ---- Collecting ----------------------------------------------------------------------------------
+def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_history(
+    collected, made_outputs
+):
     files = {path.relative_to(collected).as_posix() for path in collected.rglob("*") if path.is_file()}
     assert {"claims.json", "machine.json", "table2.csv", "table3.csv", "table4.csv", "table5.csv"} < files
-    assert {"figures/tau075_confidence_mask.png", "figures/tau095_pseudo_labels.json", "figures/mean_roc.png"} < files
+    assert {
+        "figures/tau075_confidence_mask.png",
+        "figures/tau095_pseudo_labels.json",
+        "figures/mean_roc.png",
+    } < files
     books = {path.stem for path in (ROOT / "notebooks").glob("0*.ipynb")}
-    assert {name for name in files if name.startswith("notebooks/")} == {f"notebooks/{name}.ipynb" for name in books}
-    assert {name for name in files if name.startswith("gallery/")} == {f"gallery/{name}.png" for name in books}
+    assert {name for name in files if name.startswith("notebooks/")} == {
+        f"notebooks/{name}.ipynb" for name in books
+    }
+    assert {name for name in files if name.startswith("gallery/")} == {
+        f"gallery/{name}.png" for name in books
+    }
     runs = {name for name in files if name.startswith("runs/")}
     assert {Path(name).name for name in runs} == {"metrics.json", "history.csv"}
     assert len(runs) == 2 * len(list((made_outputs / "lite" / "runs").glob("*/*"))) == 2 * 35
@@ -44,8 +56,12 @@ def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_hi
 
 
 def test_no_place_of_the_machine_is_left(collected):
-    texts = {path: path.read_text() for path in collected.rglob("*") if path.suffix in (".json", ".csv", ".ipynb")}
-    assert not [path for path, text in texts.items() if "/tmp" in text or "my sounds" in text or str(ROOT) in text]
+    texts = {
+        path: path.read_text() for path in collected.rglob("*") if path.suffix in (".json", ".csv", ".ipynb")
+    }
+    assert not [
+        path for path, text in texts.items() if "/tmp" in text or "my sounds" in text or str(ROOT) in text
+    ]
     metrics = json.loads((collected / "runs/pann_10/fold2_seed0/metrics.json").read_text())
     assert (metrics["config"]["data_dir"], metrics["config"]["outputs"]) == ("DATA", "outputs")
     book = json.loads((collected / "notebooks/04_fixmatch_ablations.ipynb").read_text())
@@ -53,14 +69,17 @@ def test_no_place_of_the_machine_is_left(collected):
     assert all(cell["metadata"] == {"tags": ["x"]} for cell in book["cells"])
     assert book["cells"][1]["outputs"][1]["text"] == ["640 clips/s from DATA/audio in ./outputs\n"]
     links = re.findall(r"\]\(([^)#]*)", "".join(book["cells"][0]["source"]))
-    assert len(links) == 2 and all((ROOT / "outputs/evidence/lite/notebooks" / link).resolve().is_file() for link in links)
+    assert len(links) == 2 and all(
+        (ROOT / "outputs/evidence/lite/notebooks" / link).resolve().is_file() for link in links
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "bad"),
     [
         ("saw /home/me/x", True), ('{"a": "/x/y"}', True), ("(/data/us8k)", True), ("file:///tmp/x", True),
-        ("640 clips/s, train/run, ../data/x, ~/data", False), ("</data>", False), ("https://zenodo.org/record/1", False),
+        ("640 clips/s, train/run, ../data/x, "
+         "~/data", False), ("</data>", False), ("https://zenodo.org/record/1", False),
         ('"/kaggle/input"', False),
         ('<audio controls src="x">', True), ('{"audio/wav": ""}', True),
     ],
@@ -75,14 +94,18 @@ def test_only_known_kinds_of_files_and_no_words_in_pictures(tmp_path):
     (tmp_path / "clip.wav").write_bytes(b"RIFF")
     assert "no evidence" in evidence.complaints(tmp_path / "clip.wav")[0]
     comment = b"Comment\0made in /home/me/x"
-    (tmp_path / "a.png").write_bytes(PNG[:33] + len(comment).to_bytes(4) + b"tEXt" + comment + bytes(4) + PNG[33:])
+    (tmp_path / "a.png").write_bytes(
+        PNG[:33] + len(comment).to_bytes(4) + b"tEXt" + comment + bytes(4) + PNG[33:]
+    )
     assert "/home/me/x" in evidence.complaints(tmp_path / "a.png")[0]
     (tmp_path / "b.png").write_bytes(PNG)
     assert not evidence.complaints(tmp_path / "b.png")
 
 
 @pytest.mark.parametrize("spoiled", ["large", "place", "figure", "claims"])
-def test_refused_in_one_line_and_what_was_there_stays(made_outputs, collected, tmp_path, monkeypatch, spoiled):
+def test_refused_in_one_line_and_what_was_there_stays(
+    made_outputs, collected, tmp_path, monkeypatch, spoiled
+):
     before = {path: path.read_bytes() for path in collected.rglob("*") if path.is_file()}
     figure = made_outputs / "lite" / "figures" / "claims.json"
     kept = {path: path.read_text() for path in (figure, made_outputs / "lite" / "tables" / "claims.json")}
@@ -92,7 +115,10 @@ def test_refused_in_one_line_and_what_was_there_stays(made_outputs, collected, t
         figure.write_text(json.dumps({"alt": "of /mnt/elsewhere/x", "caption": ""}))
     else:
         (figure if spoiled == "figure" else list(kept)[1]).unlink()
-    expected = {"large": r"MB, the most is 0 MB", "place": "figures/claims.json: names a place.*/mnt/elsewhere/x"}
+    expected = {
+        "large": r"MB, the most is 0 MB",
+        "place": "figures/claims.json: names a place.*/mnt/elsewhere/x",
+    }
     with pytest.raises(
         UserError, match=expected.get(spoiled, "claims.json is missing: run `make tables PROFILE=lite`")
     ) as error:
@@ -104,24 +130,33 @@ def test_refused_in_one_line_and_what_was_there_stays(made_outputs, collected, t
     assert [path.name for path in collected.parent.iterdir()] == ["lite"]
 
 
-# ---- Pages --------------------------------------------------------------------------------------------------------
+# ---- Pages ---------------------------------------------------------------------------------------
 def test_pages_never_show_another_network_as_pann(collected):
     for text in ("\n".join(pages.results()), pages.page("lite")):
         labels = [
-            re.sub(r" <sup>.*?</sup>", "", line.split(" | ")[0]) for line in text.splitlines() if re.match(r"\| [^`(]", line)
+            re.sub(r" <sup>.*?</sup>", "", line.split(" | ")[0])
+            for line in text.splitlines()
+            if re.match(r"\| [^`(]", line)
         ]
         assert not [label for label in labels if "PANN" in label and "(" not in label[:4]]
         assert "| mn04 10% \u2020" in text and "| CNN14 10% \u2021" in text
-        assert "\u2020 EfficientAT mn04 (AudioSet) in place of PANN" in text and "CNN14 of width 8, not 64" in text
-        assert "3 of 10" in text and "2,985 of UrbanSound8K's 8,732 clips" in text and "387 of 925 of fold 3" in text
+        assert (
+            "\u2020 EfficientAT mn04 (AudioSet) in place of PANN" in text
+            and "CNN14 of width 8, not 64" in text
+        )
+        assert (
+            "3 of 10" in text
+            and "2,985 of UrbanSound8K's 8,732 clips" in text
+            and "387 of 925 of fold 3" in text
+        )
 
 
 def test_readme_has_table_5_and_the_page_has_everything(collected):
     block, page = "\n".join(pages.results()), pages.page("lite")
     assert [f"Table {n}." in page for n in (2, 3, 4, 5)] == [True] * 4
     assert (
-        "*Caption of pann_table2/fold1_seed0/learning_curves Network: EfficientAT mn04 (AudioSet), in place of PANN.*"
-        in page
+        "*Caption of pann_table2/fold1_seed0/learning_curves Network: EfficientAT mn04 (AudioSet), in place "
+        "of PANN.*" in page
     )
     assert "docs/results-lite.md" in block and "make reproduce PROFILE=lite" in page
     for text in (block, page):
@@ -130,7 +165,10 @@ def test_readme_has_table_5_and_the_page_has_everything(collected):
     with (collected / "table4.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        own = f"{float(row['accuracy']):.1f} [{float(row['accuracy_low']):.1f}, {float(row['accuracy_high']):.1f}]<br>AUC "
+        own = (
+            f"{float(row['accuracy']):.1f} [{float(row['accuracy_low']):.1f}, "
+            f"{float(row['accuracy_high']):.1f}]<br>AUC "
+        )
         assert f"| {float(row['paper_accuracy']):.2f}<br>AUC {float(row['paper_auc']):.2f} | {own}" in page
     assert page.count("How to read the tables") == 1
     for claim in json.loads((collected / "claims.json").read_text()):
@@ -151,7 +189,9 @@ def test_the_gallery_leads_to_the_profile_nearest_to_the_paper(collected):
     (pages.EVIDENCE / "quick" / "notebooks" / "01_data_exploration.ipynb").write_text("{}")
     lines = pages.gallery(chinese=False)
     assert (
-        len(lines) == 4 and "".join(lines).count("outputs/evidence/lite/notebooks/") == 14 and "quick" not in "".join(lines)
+        len(lines) == 4
+        and "".join(lines).count("outputs/evidence/lite/notebooks/") == 14
+        and "quick" not in "".join(lines)
     )
     (collected / "notebooks" / "01_data_exploration.ipynb").unlink()
     assert "(outputs/evidence/quick/notebooks/01_data_exploration.ipynb)" in pages.gallery(chinese=True)[0]
@@ -167,7 +207,9 @@ def test_pictures_of_a_rendered_notebook_are_small_and_sounds_are_left_out():
     book = json.loads(json.dumps(rendered("DATA")))
     outputs = book["cells"][1]["outputs"]
     outputs[0]["data"]["image/png"] = base64.b64encode(made.getvalue()).decode()
-    outputs.append({"output_type": "display_data", "metadata": {}, "data": {"text/html": "<audio src='x'></audio>"}})
+    outputs.append(
+        {"output_type": "display_data", "metadata": {}, "data": {"text/html": "<audio src='x'></audio>"}}
+    )
     outputs[0]["metadata"] = {"image/png": {"alt": "words"}}
     found = json.loads(evidence.notebook(json.dumps(book), lambda text: text))["cells"][1]["outputs"]
     assert len(found) == 2 and found[0]["metadata"] == {"image/png": {"alt": "words"}}
@@ -189,7 +231,10 @@ def test_what_differs_is_computed_from_the_records(collected):
     ):  # fmt: skip
         assert re.search(rf"\| `{knob}`: [^\n]*\| {paper} \| {here} \| {who}[^|]*\|", page), knob
     assert "`tau`" not in page and "`seed`" not in page, "what is equal is not listed"
-    change(collected / "runs/cnn14_10/fold2_seed0/metrics.json", lambda m: m["config"].update(learning_rate=0.001))
+    change(
+        collected / "runs/cnn14_10/fold2_seed0/metrics.json",
+        lambda m: m["config"].update(learning_rate=0.001),
+    )
     assert re.search(r"\| `learning_rate` \| 0.0005 \| 0.001 \| `cnn14_10` \|", pages.page("lite"))
 
 
@@ -201,7 +246,10 @@ def test_blocks_are_made_anew_and_the_rest_stays(collected):
         and "\nold\n" not in made
         and made.endswith("<!-- /picture -->\nc")
     )
-    assert "\nb\n<!-- picture -->\n![Alt of tables_forest](outputs/evidence/lite/figures/tables_forest.png)<br>" in made
+    assert (
+        "\nb\n<!-- picture -->\n![Alt of tables_forest](outputs/evidence/lite/figures/tables_forest.png)<br>"
+        in made
+    )
     assert pages.insert(made) == made
     for path in collected.rglob("*"):
         path.unlink() if path.is_file() else None
@@ -209,7 +257,7 @@ def test_blocks_are_made_anew_and_the_rest_stays(collected):
     assert pages.insert(text) == text.replace("old\n", ""), "without evidence the blocks are empty"
 
 
-# ---- What is committed --------------------------------------------------------------------------------------------
+# ---- What is committed ---------------------------------------------------------------------------
 @pytest.mark.parametrize("profile", COMMITTED)
 def test_committed_evidence_is_small_and_names_no_place(profile):
     assert evidence.check(pages.EVIDENCE / profile) <= evidence.MOST_BYTES
@@ -221,7 +269,9 @@ def test_readme_and_pages_are_what_the_committed_files_give():
         readme = (ROOT / name).read_text(encoding="utf-8")
         assert pages.insert(readme, chinese) == readme, remedy
         assert all(f"<!-- {block} -->" in readme for block in BLOCKS[name])
-    assert {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("results-*.md")} == pages.pages(), remedy
+    assert {
+        path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("results-*.md")
+    } == pages.pages(), remedy
 
 
 @pytest.mark.parametrize("profile", COMMITTED)
@@ -237,27 +287,35 @@ def test_committed_tables_are_the_means_of_the_committed_records(profile):
                 assert not row["accuracy"]
                 continue
             for metric, key in (("accuracy", "accuracy"), ("auc", "auc_weighted")):
-                by_fold = {f: np.mean([r["validation"]["last"][key] for r in own if r["fold"] == f]) for f in folds
-                           if any(r["fold"] == f for r in own)}  # fmt: skip
-                # AUC of a table is computed from float32 scores summed by recording, of a record from the scores.
+                there = [f for f in folds if any(r["fold"] == f for r in own)]
+                by_fold = {
+                    f: np.mean([r["validation"]["last"][key] for r in own if r["fold"] == f]) for f in there
+                }
+                # AUC of a table is computed from float32 scores summed by recording, of a record from the
+                # scores.
                 assert float(row[metric]) == pytest.approx(np.mean(list(by_fold.values())), abs=1e-3)
                 assert row["fold_list"] == " ".join(map(str, by_fold))
 
 
 def test_findings_about_real_clips_are_the_committed_records():
-    """Scores, mask rates and accuracy of the accepted in docs/findings.md's table of lite, to its last digit."""
+    """Scores, mask rates and accuracy of the accepted in docs/findings.md's table of lite, to its last
+    digit."""
     if "lite" not in COMMITTED:
         pytest.skip("no evidence of profile lite is committed")
     text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     table = re.search(r"\| row \(fold 1\) \|.*?\n\n", text, re.S)[0].strip().splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     names = [f"fixmatch_tau{end}" for end in ("095", "095_nomixup", "085", "075")]
-    for (_, accuracy, auc, rates, right), name in zip(rows, ["cnn14_table2", "pann_table2", *names], strict=True):
+    for (_, accuracy, auc, rates, right), name in zip(
+        rows, ["cnn14_table2", "pann_table2", *names], strict=True
+    ):
         run = pages.EVIDENCE / "lite" / "runs" / name / "fold1_seed0"
         last = json.loads((run / "metrics.json").read_text())["validation"]["last"]
         assert (accuracy, auc) == (f"{last['accuracy']:.1f}", f"{last['auc_weighted']:.1f}"), name
         if name in names:
             with (run / "history.csv").open() as file:
                 first, *_, end = csv.DictReader(file)
-            assert rates == ", ".join(f"{float(epoch['mask_rate']):.3f}".lstrip("0") for epoch in (first, end)), name
+            assert rates == ", ".join(
+                f"{float(epoch['mask_rate']):.3f}".lstrip("0") for epoch in (first, end)
+            ), name
             assert right.split(" / ")[0] == f"{float(end['pseudo_accuracy']):.0%}", name

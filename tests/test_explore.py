@@ -26,7 +26,13 @@ def data(tmp_path_factory):
         path = folder / f"{number}-{label}-0-0.wav"
         soundfile.write(path, noise.normal(0, 0.1, 8000), 16000)
         rows.append(
-            {"file": path.name, "path": str(path), "class_id": label, "class_name": CLASSES[label], "fold": 1 + number}
+            {
+                "file": path.name,
+                "path": str(path),
+                "class_id": label,
+                "class_name": CLASSES[label],
+                "fold": 1 + number,
+            }
         )
     clips = pd.DataFrame(rows).assign(fsid=range(3), salience=[1, 2, 1], duration=0.5)
     log_mels = noise.normal(-50, 8, (3, 60, 64)).astype(np.float16)
@@ -44,10 +50,23 @@ def make_run(seed=0, labels=None):
     arrays = {"pseudo_confidence": sure, "pseudo_label": named, "unlabelled_label": hidden}
     arrays |= {"unlabelled_recording": hidden * 3, "valid_label": labels, "valid_prob": prob}
     arrays["valid_recording"] = np.arange(60) // 3
-    found = {"experiment": "fixmatch_tau075", "fold": 1, "seed": seed, "synthesised": True, "epochs": 4, "steps": 9}
-    found |= {"config": config.for_run("quick", "fixmatch_tau075").model_dump(), "seconds": 1.0, "backbone": "random start"}
+    found = {
+        "experiment": "fixmatch_tau075",
+        "fold": 1,
+        "seed": seed,
+        "synthesised": True,
+        "epochs": 4,
+        "steps": 9,
+    }
+    found |= {
+        "config": config.for_run("quick", "fixmatch_tau075").model_dump(),
+        "seconds": 1.0,
+        "backbone": "random start",
+    }
     found["validation"] = {"last": {"accuracy": 50.0 + seed, "auc_weighted": 80.0}}
-    return SimpleNamespace(name=f"run {seed}", metrics=found, predictions=arrays, history=None, classes=CLASSES)
+    return SimpleNamespace(
+        name=f"run {seed}", metrics=found, predictions=arrays, history=None, classes=CLASSES
+    )
 
 
 def controls(widget):
@@ -142,14 +161,18 @@ def test_tau_explorer_shows_the_static_pixels():
     arrays = make_run().predictions
     sure, named, hidden = (arrays[key] for key in ("pseudo_confidence", "pseudo_label", "unlabelled_label"))
     static = figures.mask_heatmap(sure, named, hidden, CLASSES, 0.6)
-    expected = np.asarray(Image.open(io.BytesIO(figures.draw(static, explore_canvas.SCREEN_DPI, small=False)))).astype(int)
+    expected = np.asarray(
+        Image.open(io.BytesIO(figures.draw(static, explore_canvas.SCREEN_DPI, small=False)))
+    ).astype(int)
     base = explore_canvas.heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, 0.6))
     painted = base.paint(panels(pseudo.states(sure, named, hidden, 0.6), hidden))
     painted = np.asarray(Image.open(io.BytesIO(painted))).astype(int)
     left, top, right, bottom = base.boxes["main"]
     assert expected.shape == painted.shape
     inner = painted[top + 3 : bottom - 3, left + 3 : right - 3]
-    alike = np.zeros(inner.shape[:2], bool)  # the two round to pixels each in its own way: one pixel off is alike
+    alike = np.zeros(
+        inner.shape[:2], bool
+    )  # the two round to pixels each in its own way: one pixel off is alike
     for down in (-1, 0, 1):
         for across in (-1, 0, 1):
             near = expected[top + 3 + down : bottom - 3 + down, left + 3 + across : right - 3 + across]
@@ -162,7 +185,11 @@ def test_tau_explorer_shows_the_static_pixels():
 def test_roc_explorer():
     draw = np.random.default_rng(0)
     folds = [(draw.integers(0, 10, 80), draw.dirichlet(np.ones(10), 80)) for _ in range(4)]
-    check(explore.roc_explorer([("PANN", "pann_10", folds[:2]), ("CNN14", "cnn14_10", folds[2:])], synthesised=True))
+    check(
+        explore.roc_explorer(
+            [("PANN", "pann_10", folds[:2]), ("CNN14", "cnn14_10", folds[2:])], synthesised=True
+        )
+    )
 
 
 def test_run_table_filters_sorts_and_compares():

@@ -1,4 +1,5 @@
-"""What makes the comparison of FixMatch with supervised training a fair one: its control, its views, its start."""
+"""What makes the comparison of FixMatch with supervised training a fair one: its control, its views, its
+start."""
 
 import numpy as np
 import pandas as pd
@@ -33,8 +34,8 @@ SAME = {"steps": 20, "dropout_block": 0.2, "dropout_head": 0.5, "warmup": 0.1, "
 @pytest.mark.parametrize("change", [{}, {"pretrained": False}, {"mixup": False}],
                          ids=["pretrained", "random start", "no mixup"])  # fmt: skip
 def test_fixmatch_without_its_unlabelled_loss_is_the_control(tiny, change):
-    """lambda_u = 0: after 20 steps every weight equals the control's, dropout and batch norm included; with lambda_u the
-    weights differ."""
+    """lambda_u = 0: after 20 steps every weight equals the control's, dropout and batch norm included; with
+    lambda_u the weights differ."""
     control, run = trained(tiny("pann_control", **SAME | change))
     nothing, other = trained(tiny("fixmatch_tau075", lambda_u=0.0, tau=0.1, **SAME | change))
     assert run.metrics["labelled_passes"] == other.metrics["labelled_passes"] > 0
@@ -80,14 +81,19 @@ def test_equal_labelled_batches_in_the_short_profiles():
         rows = [config.for_run(profile, name) for name in ("pann_table2", "pann_control", "fixmatch_tau075")]
         assert len({sampling.labelled_batch(knobs) for knobs in rows}) == 1
         assert len({sampling.budget(knobs, 870, 6900).steps for knobs in rows}) == 1
-    printed = [sampling.labelled_batch(config.for_run("paper", name)) for name in ("pann_table2", "pann_control")]
+    printed = [
+        sampling.labelled_batch(config.for_run("paper", name)) for name in ("pann_table2", "pann_control")
+    ]
     assert printed == [64, 32]  # 32 and 16 after blending, as the paper says
 
 
 def test_steps_scale_with_the_labelled_folds():
     knobs = config.for_run("lite", "pann_100", steps=10, steps_scale="labelled_folds")
     assert sampling.budget(knobs, 7800, 0, labelled_folds=9).steps == 90
-    assert sampling.budget(knobs.model_copy(update={"steps_scale": "run"}), 7800, 0, labelled_folds=9).steps == 10
+    assert (
+        sampling.budget(knobs.model_copy(update={"steps_scale": "run"}), 7800, 0, labelled_folds=9).steps
+        == 10
+    )
 
 
 def test_the_probe_trains_nothing_and_is_a_logistic_regression(tiny):
@@ -122,7 +128,9 @@ def test_what_is_not_trained_is_scored_with_the_statistics_that_its_head_was_fit
     """Clean statistics are for trained networks: a frozen probe knows only the stored ones."""
     for name in ("pann_probe", "pann_control"):
         starts = [
-            training.run(tiny(name, norm_statistics=kind, seed=5, head_start="logistic"), quiet=True).history.iloc[0]
+            training.run(
+                tiny(name, norm_statistics=kind, seed=5, head_start="logistic"), quiet=True
+            ).history.iloc[0]
             for kind in ("trained", "clean")
         ]
         assert starts[0]["valid_loss"] == starts[1]["valid_loss"], name
@@ -158,7 +166,9 @@ def test_clean_statistics_are_those_of_the_clips_and_leave_no_trace():
 
 
 def test_clean_statistics_change_scores_and_not_training(tiny):
-    plain, clean = (trained(tiny("fixmatch_tau075", norm_statistics=kind, seed=3)) for kind in ("trained", "clean"))
+    plain, clean = (
+        trained(tiny("fixmatch_tau075", norm_statistics=kind, seed=3)) for kind in ("trained", "clean")
+    )
     assert all(torch.equal(value, clean[0][name]) for name, value in plain[0].items())
     assert not np.allclose(plain[1].predictions["valid_prob"], clean[1].predictions["valid_prob"])
 
@@ -176,13 +186,19 @@ def test_the_start_stands_in_every_history_and_counts_nothing(tiny):
     for name in ("cnn14_10", "fixmatch_tau075"):
         run = training.run(tiny(name), quiet=True)
         first = run.history.iloc[0]
-        assert first["epoch"] == first["step"] == 0 and np.isnan(first["loss"]) and np.isfinite(first["valid_accuracy"])
+        assert (
+            first["epoch"] == first["step"] == 0
+            and np.isnan(first["loss"])
+            and np.isfinite(first["valid_accuracy"])
+        )
         assert run.history["epoch"].is_unique
 
 
 def test_audit_and_share_agree_with_the_predictions(tiny):
     run = training.run(tiny("fixmatch_tau075", tau=0.3), quiet=True)
-    confidence, pseudo, truth = (run.predictions[n] for n in ("pseudo_confidence", "pseudo_label", "unlabelled_label"))
+    confidence, pseudo, truth = (
+        run.predictions[n] for n in ("pseudo_confidence", "pseudo_label", "unlabelled_label")
+    )
     taken = np.nan_to_num(confidence, nan=-1) >= np.float32(0.3)
     table = audit.audit_classes(confidence, pseudo, truth, run.predictions["unlabelled_recording"], 0.3)
     sums = table.groupby("epoch")[["drawn", "accepted", "named", "right"]].sum()
@@ -202,7 +218,8 @@ def test_a_last_layer_at_zero_asks_nothing_of_the_network_at_first(tiny):
     one = state.set_up(knobs, dataset, split(knobs, dataset), runs.folder(knobs), "test")
     assert not one.model.fc_transfer.weight.any()
     found = training.supervised_step(
-        one.model, knobs, sampling.draw_epoch(knobs, one.budget, 0, len(one.folds.labelled), 8, one.clips.shape)[0],
+        one.model, knobs, sampling.draw_epoch(knobs, one.budget, 0, len(one.folds.labelled), 8,
+        one.clips.shape)[0],
         one.clips[torch.arange(8)], one.labels[:8],
     )  # fmt: skip
     found.loss.backward()

@@ -20,7 +20,8 @@ def test_store_equals_the_front_end_clip_by_clip(tiny):
     store = features.open_store(knobs, dataset)
     assert store.dtype == np.float16
     assert len(store) == len(dataset.clips)
-    # The same batch as the store's first: the convolution of a clip alone rounds otherwise, and that is not float16's error.
+    # The same batch as the store's first: the convolution of a clip alone rounds otherwise, and that is not
+    # float16's error.
     first = features.waveforms(dataset.clips["path"][: features.BATCH], knobs.clip_seconds)
     exact = logmel.LogMel()(torch.from_numpy(first))[:, 0].numpy()
     stored = store[: features.BATCH].astype(np.float32)
@@ -74,7 +75,9 @@ def test_kill_in_the_middle_leaves_nothing_that_is_taken_for_a_store(tiny, tmp_p
 
 @pytest.mark.real
 def test_real_store_row(real_clips, tmp_path):
-    knobs = config.for_run("lite", "cnn14_10", cache_dir=str(tmp_path), data_dir=str(real_clips), allow_partial=True)
+    knobs = config.for_run(
+        "lite", "cnn14_10", cache_dir=str(tmp_path), data_dir=str(real_clips), allow_partial=True
+    )
     dataset = urbansound.open_dataset(knobs)
     few = urbansound.Dataset(dataset.root, dataset.clips[:20].reset_index(drop=True), False, "few", {})
     store = features.open_store(knobs, few)

@@ -1,4 +1,5 @@
-"""Every plotting function: a Figure with labelled axes, also where classes are missing, values NaN, epochs few."""
+"""Every plotting function: a Figure with labelled axes, also where classes are missing, values NaN, epochs
+few."""
 
 import json
 
@@ -48,18 +49,27 @@ def pseudo_labels(epochs=5, m=120, missing=(), drawn=0.9):
 
 
 def history(epochs=6, fixmatch=True):
-    """As a run record has it: epoch 0 is the start, with scores and nothing else; of a probe (epochs=0) it is all."""
+    """As a run record has it: epoch 0 is the start, with scores and nothing else; of a probe (epochs=0) it is
+    all."""
     at = np.arange(epochs + 1)
     trained = np.where(at > 0, at, np.nan)
     columns = {"epoch": at, "step": at * 10, "learning_rate": 5e-4 / trained, "loss": 2 / trained}
     columns |= {"supervised_loss": 1 / trained, "unlabelled_loss": 1 / trained if fixmatch else np.nan}
-    columns |= {"mask_rate": 0.5 if fixmatch else np.nan, "pseudo_accuracy": np.nan, "valid_loss": 2.5 / (1 + at)}
+    columns |= {
+        "mask_rate": 0.5 if fixmatch else np.nan,
+        "pseudo_accuracy": np.nan,
+        "valid_loss": 2.5 / (1 + at),
+    }
     columns |= {"valid_accuracy": 50 + at, "valid_auc": 80 + at}
     return pd.DataFrame(columns)
 
 
 def folds_table():
-    rows = [("CNN14 10%", "cnn14_10", 10), ("PANN 10% (stand-in: a narrow network)", "pann_10", 7), ("alone", "own", 1)]
+    rows = [
+        ("CNN14 10%", "cnn14_10", 10),
+        ("PANN 10% (stand-in: a narrow network)", "pann_10", 7),
+        ("alone", "own", 1),
+    ]
     return pd.DataFrame(
         [
             {"row": row, "experiment": name, "fold": k, "accuracy": 60.0 + k, "auc": 90.0 + k / 2}
@@ -71,16 +81,30 @@ def folds_table():
 
 def paper_table():
     ours = {"accuracy": 70.0, "accuracy_low": 65.0, "accuracy_high": 74.0, "auc": 93.0, "auc_low": np.nan}
-    pann = {"group": "Table 2", "row": "PANN", "experiment": "pann_table2", "paper_accuracy": 74.55, "paper_auc": 95.5}
-    other = {"group": "Table 5", "row": "ResNet", "experiment": None, "paper_accuracy": 76.2, "paper_auc": np.nan}
+    pann = {
+        "group": "Table 2",
+        "row": "PANN",
+        "experiment": "pann_table2",
+        "paper_accuracy": 74.55,
+        "paper_auc": 95.5,
+    }
+    other = {
+        "group": "Table 5",
+        "row": "ResNet",
+        "experiment": None,
+        "paper_accuracy": 76.2,
+        "paper_auc": np.nan,
+    }
     return pd.DataFrame([pann | ours, other | dict.fromkeys(ours, np.nan)])
 
 
-RULE = {"pair": "PANN against CNN14", "verdict": "undecided", "direction": "greater", "margin": 0, "difference": None,
+RULE = {"pair": "PANN against "
+                "CNN14", "verdict": "undecided", "direction": "greater", "margin": 0, "difference": None,
         "low": None, "high": None, "paper": None, "why": "no run yet"}  # fmt: skip
 CLAIMS = [
     {"id": "a", "claim": "PANN above CNN14", "verdict": "supported", "rules": [
-        RULE | {"verdict": "supported", "difference": 20, "low": 15, "high": 25, "paper": 35, "margin": 10, "why": ""}]},
+        RULE | {"verdict": "supported", "difference": 20, "low": 15, "high": 25, "paper": 35, "margin": 10,
+        "why": ""}]},
     {"id": "c", "claim": "without mixup, lower", "verdict": "contradicted", "rules": [
         RULE | {"verdict": "contradicted", "difference": 4.0, "direction": "less", "why": ""}]},
     {"id": "d", "claim": "lower thresholds are better", "verdict": "undecided", "rules": [
@@ -109,14 +133,16 @@ def cases(missing=(), epochs=5, drawn=0.9):
     roc = [("PANN 10%", "pann_10", [scores(missing=missing)] * 3), ("nothing", "cnn14_10", [])]
     return {
         "class_fold_counts": lambda **k: figures.class_fold_counts(c["class_id"], c["fold"], CLASSES, **k),
-        "recordings_per_fold": lambda **k: figures.recordings_per_fold(c["class_id"], c["fold"], c["fsid"], CLASSES, **k),
+        "recordings_per_fold": lambda **k: figures.recordings_per_fold(c["class_id"], c["fold"], c["fsid"],
+        CLASSES, **k),
         "durations": lambda **k: figures.durations(c["class_id"], c["duration"], CLASSES, window=5, **k),
         "salience": lambda **k: figures.salience(c["class_id"], c["salience"], CLASSES, **k),
         "example_grid": lambda **k: figures.example_grid(mels(), CLASSES[:3], mel_hz=MEL_HZ, **k),
         "clip_view": lambda **k: figures.clip_view(np.zeros(9600), 16000, mels(1)[0], "a clip", **k),
         "views": lambda **k: figures.views(mels(1)[0], masks(), masks(), mel_hz=MEL_HZ, **k),
         "fixmatch_step": lambda **k: figures.fixmatch_step(
-            mels(4), masks(4), masks(4), prob[:4], prob[:4].max(1) >= 0.75, [0.5] * 4, 0.75, CLASSES, mel_hz=MEL_HZ, **k
+            mels(4), masks(4), masks(4), prob[:4], prob[:4].max(1) >= 0.75, [0.5] * 4, 0.75, CLASSES,
+                 mel_hz=MEL_HZ, **k
         ),
         "masked_area": lambda **k: figures.masked_area(both["weak"], both["strong"], 0.05, 0.4, **k),
         "learning_curves": lambda **k: figures.learning_curves(history(epochs), **k),
@@ -127,9 +153,12 @@ def cases(missing=(), epochs=5, drawn=0.9):
             confidence, named, truth, 0.75, CLASSES, recordings=truth * 10, **k
         ),
         "mask_heatmap": lambda **k: figures.mask_heatmap(confidence, named, truth, CLASSES, 0.75, **k),
-        "confidence_histograms": lambda **k: figures.confidence_histograms(confidence, named, truth, 0.75, **k),
-        "reliability": lambda **k: figures.reliability(audit.calibration(last, guess, truth, 0.75), 0.75, **k),
-        "threshold_sweep": lambda **k: figures.threshold_sweep(audit.tau_yield(last, guess, truth), 0.75, **k),
+        "confidence_histograms": lambda **k: figures.confidence_histograms(confidence, named, truth, 0.75,
+        **k),
+        "reliability": lambda **k: figures.reliability(audit.calibration(last, guess, truth, 0.75), 0.75,
+        **k),
+        "threshold_sweep": lambda **k: figures.threshold_sweep(audit.tau_yield(last, guess, truth), 0.75,
+        **k),
         "confidence_roc": lambda **k: figures.confidence_roc(last, guess == truth, 0.75, **k),
         "threshold_comparison": lambda **k: figures.threshold_comparison(
             [("tau = .75", "fixmatch_tau075", confidence, named, truth, 0.75)], **k
@@ -173,7 +202,9 @@ def test_a_missing_class_and_a_single_epoch_draw_without_a_warning(name):
     assert len(figures.draw(cases(missing=(6,), epochs=1)[name](), 40)) > 1000
 
 
-@pytest.mark.parametrize("name", ["mask_heatmap", "pseudo_label_curves", "confidence_histograms", "reliability"])
+@pytest.mark.parametrize(
+    "name", ["mask_heatmap", "pseudo_label_curves", "confidence_histograms", "reliability"]
+)
 @pytest.mark.filterwarnings("error")
 def test_nothing_drawn_draws_without_a_warning(name):
     assert len(figures.draw(cases(epochs=2, drawn=0.0)[name](), 40)) > 1000
@@ -196,7 +227,9 @@ def test_curves_begin_before_training_and_a_probe_has_one_point():
     }
     probe = figures.learning_curves(history(0, fixmatch=False))
     assert len(figures.draw(probe, 40)) > 1000
-    assert "last 50.0" in words(probe) and "no step of training" in words(probe)  # the loss, the learning rate
+    assert "last 50.0" in words(probe) and "no step of training" in words(
+        probe
+    )  # the loss, the learning rate
 
 
 def test_the_learning_rate_of_every_step_shows_its_peak():
@@ -235,7 +268,11 @@ def test_numbers_of_the_learning_curves_lie_off_the_lines():
 
 def test_views_share_one_axis_of_time():
     figure = figures.views(mels(1)[0], masks(), masks(), np.zeros(9600), 16000)
-    panels = [axes for axes in figure.axes if axes.get_label().rstrip("01") in ("waveform", "clip", "weak", "strong")]
+    panels = [
+        axes
+        for axes in figure.axes
+        if axes.get_label().rstrip("01") in ("waveform", "clip", "weak", "strong")
+    ]
     assert len(panels) == 6 and {axes.get_xlim() for axes in panels} == {(0, 0.6)}
     assert len({(axes.get_position().x0, axes.get_position().x1) for axes in panels}) == 1
     assert words(figure).count("masked") == 4
@@ -251,9 +288,14 @@ def paired():
 def test_pairs_are_a_line_for_every_fold_and_their_mean():
     figure = figures.pairs(*paired())
     slopes, mean = figure.axes[0].lines[:-1], figure.axes[0].lines[-1]
-    assert sorted(line.get_ydata().tolist() for line in slopes) == [[50.0 + k, 51.0 + 2 * k] for k in range(1, 6)]
+    assert sorted(line.get_ydata().tolist() for line in slopes) == [
+        [50.0 + k, 51.0 + 2 * k] for k in range(1, 6)
+    ]
     assert mean.get_ydata().tolist() == [53.0, 57.0]
-    assert "+4.0 points [+1.5, +6.5], 5 folds" in figure.caption and "-1.0 points no interval, 1 fold" in figure.caption
+    assert (
+        "+4.0 points [+1.5, +6.5], 5 folds" in figure.caption
+        and "-1.0 points no interval, 1 fold" in figure.caption
+    )
     spans = [np.diff(axes.get_ylim())[0] for axes in figure.axes]
     assert spans[0] == pytest.approx(spans[1])
 
@@ -265,11 +307,15 @@ OTHERS = {"claims_overview"}  # described where it is shown
 def test_a_figure_describes_itself(name):
     figure = cases()[name](of="a run, fold 1", synthesised=True)
     assert len(figure.alt) > 20 and "nan" not in figure.alt.split()
-    assert figure.caption.startswith(figure.get_suptitle().split("\n")[0]) and "a run, fold 1" in figure.caption
+    assert (
+        figure.caption.startswith(figure.get_suptitle().split("\n")[0]) and "a run, fold 1" in figure.caption
+    )
     assert figure.get_suptitle().split("\n", 1)[1].replace("\n", " ").startswith("a run, fold 1")
 
 
-@pytest.mark.parametrize("name", sorted(set(cases()) - OTHERS - {"confidence_roc"}))  # which stands in a widget alone
+@pytest.mark.parametrize(
+    "name", sorted(set(cases()) - OTHERS - {"confidence_roc"})
+)  # which stands in a widget alone
 def test_a_title_of_three_lines_covers_nothing(name):
     long = "narrow CNN14 + FixMatch, tau = 0.75, 2 batches a step, fold 1, seed 2"
     title_covers_nothing(cases()[name](of=long, synthesised=True))
@@ -280,10 +326,15 @@ def test_a_run_is_called_by_what_it_is():
     from esc_utils import config
 
     def title(profile, experiment, seed=0):
-        return run_title({"config": config.for_run(profile, experiment).model_dump(), "fold": 2, "seed": seed})
+        return run_title(
+            {"config": config.for_run(profile, experiment).model_dump(), "fold": 2, "seed": seed}
+        )
 
     assert title("lite", "fixmatch_tau075") == "mn04 + FixMatch, tau = 0.75, fold 2"
-    assert title("paper", "fixmatch_tau095_nomixup", 1) == "PANN + FixMatch, tau = 0.95, without mixup, fold 2, seed 1"
+    assert (
+        title("paper", "fixmatch_tau095_nomixup", 1)
+        == "PANN + FixMatch, tau = 0.95, without mixup, fold 2, seed 1"
+    )
     assert title("quick", "cnn14_control") == "CNN14, control of FixMatch, fold 2"
     assert title("quick", "l10_labelled_strong").endswith("labelled clips in the strong view, fold 2")
     names = [path.stem for path in (config.project_root() / "params" / "experiments").glob("*.yaml")]
@@ -309,7 +360,9 @@ def test_a_legend_shows_the_glyphs_that_occur_and_explains_a_dagger_once():
     figure = figures.forest(pd.DataFrame(rows))
     keys = [text.get_text() for text in figure.legends[0].get_texts()]
     assert keys == ["ours, supervised", "ours, FixMatch", "the paper's number", "of another paper"]
-    assert words(figure).count("EfficientAT mn04 (AudioSet) in place of PANN") == 1 and "+ FixMatch \u2020" in words(figure)
+    assert words(figure).count(
+        "EfficientAT mn04 (AudioSet) in place of PANN"
+    ) == 1 and "+ FixMatch \u2020" in words(figure)
     keys = [text.get_text() for text in figures.forest(pd.DataFrame(rows[:1])).legends[0].get_texts()]
     assert keys == ["ours, supervised", "the paper's number"]
     assert not figures.forest(pd.DataFrame(rows[:1])).legends[0].get_title().get_text().count("\u2020")
@@ -317,8 +370,12 @@ def test_a_legend_shows_the_glyphs_that_occur_and_explains_a_dagger_once():
 
 def test_the_figure_of_the_claims_says_what_keeps_a_difference_beyond_zero_undecided():
     figure = figures.claims_overview(CLAIMS)
-    assert "p = 0.21 by Holm" in words(figure) and "(d) lower thresholds are better  ? undecided" in words(figure)
-    bands = [band.get_paths()[0].get_extents() for band in figure.axes[0].collections if hasattr(band, "get_paths")]
+    assert "p = 0.21 by Holm" in words(figure) and "(d) lower thresholds are better  ? undecided" in words(
+        figure
+    )
+    bands = [
+        band.get_paths()[0].get_extents() for band in figure.axes[0].collections if hasattr(band, "get_paths")
+    ]
     assert {10.0, 0.0} <= {band.x0 for band in bands}, "a band begins at the margin of its claim"
 
 
@@ -437,7 +494,9 @@ def test_weighted_mean_auc_is_scikit_learns():
 
     labels, prob = scores(400)
     _, area = weighted_mean(labels, one_vs_rest(labels, prob))
-    assert area == pytest.approx(roc_auc_score(labels, prob, multi_class="ovr", average="weighted"), abs=1e-12)
+    assert area == pytest.approx(
+        roc_auc_score(labels, prob, multi_class="ovr", average="weighted"), abs=1e-12
+    )
 
 
 def test_mel_centres_are_those_of_the_front_end():
@@ -451,7 +510,9 @@ def test_fewer_colours_keep_those_of_the_style():
     import io
 
     whole, small = (figures.draw(cases()["mask_heatmap"](), 60, small=small) for small in (False, True))
-    before, after = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int) for data in (whole, small))
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int) for data in (whole, small)
+    )
     assert len(small) < len(whole) and np.abs(before - after).mean() < 1
     for colour in style.colours():
         exact = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
@@ -506,7 +567,15 @@ def test_the_drawing_of_the_network_names_every_layer_and_its_shape():
     shapes = figures.layer_shapes(cnn14(64), 501, 64)
     figure = figures.network(shapes, CLASSES, mels(1)[0], synthesised=True)
     text = words(figure)
-    for name in ("log-mel", "bn0", "view", *(f"conv block {i}" for i in range(1, 7)), "pooling", "fc1", "fc_transfer"):
+    for name in (
+        "log-mel",
+        "bn0",
+        "view",
+        *(f"conv block {i}" for i in range(1, 7)),
+        "pooling",
+        "fc1",
+        "fc_transfer",
+    ):
         assert name in text
     assert not [shape for shape, _ in shapes.values() if shape_words(shape) not in text]
     assert figure.get_suptitle().endswith("synthesised audio")
@@ -529,7 +598,13 @@ def test_a_step_says_what_is_accepted_and_what_it_costs():
     )
     text = words(figure)
     assert "0.820 \N{GREATER-THAN OR EQUAL TO} 0.75" in text and "0.749 < 0.75" in text
-    assert text.count("mask = 1") == text.count("mask = 0") == text.count("accepted") == text.count("rejected") == 1
+    assert (
+        text.count("mask = 1")
+        == text.count("mask = 0")
+        == text.count("accepted")
+        == text.count("rejected")
+        == 1
+    )
     assert "1.23" in text and "gun\nshot" in text and "no part in" in text
     assert not [pair for axes in figure.axes for pair in overlapping(axes)]
 
@@ -538,6 +613,11 @@ def test_both_kinds_of_clips_are_picked_by_turns():
     confidence = np.array([0.2, 0.9, 0.5, 0.8, 0.99, 0.74])
     picked = pseudo.both_kinds(confidence, 0.75)
     assert confidence[picked].tolist() == [0.99, 0.74, 0.8, 0.2]
-    assert confidence[pseudo.both_kinds(confidence, 0.95)].tolist() == [0.99, 0.9, 0.74, 0.2]  # one is accepted
+    assert confidence[pseudo.both_kinds(confidence, 0.95)].tolist() == [
+        0.99,
+        0.9,
+        0.74,
+        0.2,
+    ]  # one is accepted
     assert len(set(pseudo.both_kinds(confidence, 1.1))) == len(set(pseudo.both_kinds(confidence, 0.0))) == 4
     assert len(pseudo.both_kinds(confidence[:2], 0.75)) == 2

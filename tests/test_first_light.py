@@ -1,4 +1,5 @@
-"""The script for a GPU, dry: every phase at tiny size on the CPU, and what it wrote taken back into a project."""
+"""The script for a GPU, dry: every phase at tiny size on the CPU, and what it wrote taken back into a
+project."""
 
 import json
 import subprocess
@@ -40,11 +41,22 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("first_light")
     (folder / "carried").mkdir()
     (folder / "carried" / paths.MN04_FILE).symlink_to(published())
-    words = ["--carried", folder / "carried", "--out", folder / "out", "--work", folder / "work", "--device", "cpu"]
+    words = [
+        "--carried",
+        folder / "carried",
+        "--out",
+        folder / "out",
+        "--work",
+        folder / "work",
+        "--device",
+        "cpu",
+    ]
     words += ["--small", "--threads", "1", "--ways", "mn04 fixmatch ours;cnn14 scoring ours", "--only"]
     words += ["cnn14_table2,fixmatch_tau075_accum", "--run-set", "steps=4", "--seconds", "900"]
     words += [word for knob in TINY for word in ("--set", knob)]
-    done = subprocess.run([sys.executable, "tools/bench/first_light.py", *map(str, words)], cwd=ROOT, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "tools/bench/first_light.py", *map(str, words)], cwd=ROOT, capture_output=True
+    )
     assert done.returncode == 0, done.stderr.decode()
     return folder / "out"
 
@@ -76,7 +88,10 @@ def test_records_come_back_whole_and_once(found, tmp_path, monkeypatch):
     names = [path.parent.name for path in runs.find(tmp_path, "paper-partial")]
     assert names == ["cnn14_table2", "fixmatch_tau075_accum"]
     figures = tmp_path / "paper-partial" / "figures" / "fixmatch_tau075_accum" / "fold1_seed0"
-    assert {path.name for path in figures.glob("*.png")} == {"confidence_mask.png", "pseudo_labels_by_class.png"}
+    assert {path.name for path in figures.glob("*.png")} == {
+        "confidence_mask.png",
+        "pseudo_labels_by_class.png",
+    }
 
 
 def test_an_archive_is_whole_after_every_record(found):
@@ -113,4 +128,6 @@ def test_too_much_to_carry_and_nothing_to_take_back_are_one_line(tmp_path, monke
 def test_the_page_shows_the_committed_results():
     start, end = pack.MARKS
     text = pack.PAGE.read_text(encoding="utf-8")
-    assert text.split(start)[1].split(end)[0].strip() == pack.tables().strip(), "python tools/bench/first_light_pack.py page"
+    assert text.split(start)[1].split(end)[0].strip() == pack.tables().strip(), (
+        "python tools/bench/first_light_pack.py page"
+    )

@@ -1,4 +1,5 @@
-"""Formulas of the notebooks on pages that load nothing: every one is set, and its source is its alternative."""
+"""Formulas of the notebooks on pages that load nothing: every one is set, and its source is its
+alternative."""
 
 import base64
 import re
@@ -32,7 +33,16 @@ def test_every_formula_of_the_notebooks_is_set():
 
 
 @pytest.mark.parametrize(
-    "text", ["costs $5 and $6", "$5 and\n$6", "$a\n\nb$", "`$x$`", "```\na = $x$\n```", r"$\unknown{x}$", "no formula"]
+    "text",
+    [
+        "costs $5 and $6",
+        "$5 and\n$6",
+        "$a\n\nb$",
+        "`$x$`",
+        "```\na = $x$\n```",
+        r"$\unknown{x}$",
+        "no formula",
+    ],
 )
 def test_what_is_no_formula_stays(text):
     assert formulas.pictured(text) == text
@@ -40,4 +50,8 @@ def test_what_is_no_formula_stays(text):
 
 def test_a_displayed_formula_keeps_its_number_and_its_source():
     made = formulas.pictured(r"$$\mathrm{mask} = \mathbb{1}(\max y_u \ge \tau) \tag{2}$$")
-    assert made.startswith("<p") and "(2)" in made and r'alt="\mathrm{mask} = \mathbb{1}(\max y_u \ge \tau)"' in made
+    assert (
+        made.startswith("<p")
+        and "(2)" in made
+        and r'alt="\mathrm{mask} = \mathbb{1}(\max y_u \ge \tau)"' in made
+    )

@@ -1,4 +1,5 @@
-"""A full disk where test_bad_environment.py does not look: the synthesised dataset, figures, papermill's own notebook."""
+"""A full disk where test_bad_environment.py does not look: the synthesised dataset, figures, papermill's own
+notebook."""
 
 import errno
 import os
@@ -20,7 +21,9 @@ FEATURES = ("-m", "esc_suite", "features", "--outputs")
 
 def run(under: tuple[str, ...], *words: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([*under, sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [*under, sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
 
 
 def test_synthesised_dataset(needs_mount, tmp_path):
@@ -60,6 +63,8 @@ def test_figure(write, tmp_path, monkeypatch):
         return plain(path, mode, *words, **options)
 
     monkeypatch.setattr(Path, "open", full)
-    refused(lambda: figures.save(Figure((2, 2)), tmp_path, "dot", "alt", "later"), "dot.json", "free some space")
+    refused(
+        lambda: figures.save(Figure((2, 2)), tmp_path, "dot", "alt", "later"), "dot.json", "free some space"
+    )
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

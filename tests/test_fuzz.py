@@ -1,4 +1,5 @@
-"""Arbitrary and damaged bytes in place of the CSV, a clip, a parameter file, a record: a result or a UserError, no other."""
+"""Arbitrary and damaged bytes in place of the CSV, a clip, a parameter file, a record: a result or a
+UserError, no other."""
 
 import io
 import tempfile
@@ -17,7 +18,8 @@ from esc_utils.errors import UserError
 fuzz = settings(max_examples=150, derandomize=True, deadline=None)
 HEADER = ",".join(index.COLUMNS)
 CSV = "\n".join(
-    [HEADER] + [f"{7 + i}-{i}-0-{i}.wav,{7 + i},0.5,{i + 1},1,{i + 1},{i},{urbansound.CLASSES[i]}" for i in range(4)]
+    [HEADER]
+    + [f"{7 + i}-{i}-0-{i}.wav,{7 + i},0.5,{i + 1},1,{i + 1},{i},{urbansound.CLASSES[i]}" for i in range(4)]
 ).encode()
 
 
@@ -29,11 +31,13 @@ def wav(form: str, subtype: str, rate: int = 16000, channels: int = 1) -> bytes:
 
 
 CLIPS = [
-    wav("WAV", "PCM_16"), wav("WAV", "FLOAT", 44100, 2), wav("WAVEX", "PCM_24", 48000, 2), wav("WAV", "MS_ADPCM", 22050),
+    wav("WAV", "PCM_16"), wav("WAV", "FLOAT", 44100, 2), wav("WAVEX", "PCM_24", 48000, 2), wav("WAV",
+        "MS_ADPCM", 22050),
     wav("WAV", "PCM_U8", 8000), wav("FLAC", "PCM_16"),
 ]  # fmt: skip
 PARAMETERS = (
-    b"# a profile\nwidth: 8\nlearning_rate: 5.0e-4\nseeds: [0, 1]\nfigure_formats: [png]\nmixup: true\ndata_dir: ''\n"
+    b"# a profile\nwidth: 8\nlearning_rate: 5.0e-4\nseeds: [0, 1]\nfigure_formats: [png]\nmixup: "
+    b"true\ndata_dir: ''\n"
 )
 
 
@@ -61,7 +65,8 @@ def damaged(draw, whole: bytes) -> bytes:
 
 
 def read(reader, content: bytes, name: str):
-    """What the reader makes of a file with this content; None for a UserError, which is one line that names the file."""
+    """What the reader makes of a file with this content; None for a UserError, which is one line that names
+    the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
@@ -118,7 +123,7 @@ def test_run_record(record, data, name):
         path.write_bytes(whole)
 
 
-# --- what this has found ----------------------------------------------------------------------------------------------
+# --- what this has found --------------------------------------------------------------------------
 
 LONG = "9" * 20
 FOUND = {
@@ -153,5 +158,11 @@ def test_rate_beyond_all_sense():
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_samples_that_overflow():
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.full(800, 3.3e38, np.float32) * np.sign(np.sin(np.arange(800))), 44100, "FLOAT", format="WAV")
+    soundfile.write(
+        buffer,
+        np.full(800, 3.3e38, np.float32) * np.sign(np.sin(np.arange(800))),
+        44100,
+        "FLOAT",
+        format="WAV",
+    )
     assert read(features.decode, buffer.getvalue(), "clip.wav") is None

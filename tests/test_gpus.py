@@ -1,4 +1,5 @@
-"""One GPU a command, by locks alone: the devices are faked, no GPU is needed. And warm kernels leave CUDA alone."""
+"""One GPU a command, by locks alone: the devices are faked, no GPU is needed. And warm kernels leave CUDA
+alone."""
 
 import json
 import os
@@ -16,17 +17,24 @@ from esc_suite.run import gpus
 ROOT = Path(__file__).resolve().parent.parent
 SHOW = ("sh", "-c", 'echo "${CUDA_VISIBLE_DEVICES-unset}"')
 # Fails where another command is on its device: making a folder that is there already is an error.
-ALONE = ("sh", "-c", 'mkdir "$0/$CUDA_VISIBLE_DEVICES" && sleep 0.4 && rmdir "$0/$CUDA_VISIBLE_DEVICES" && echo ok')
+ALONE = (
+    "sh",
+    "-c",
+    'mkdir "$0/$CUDA_VISIBLE_DEVICES" && sleep 0.4 && rmdir "$0/$CUDA_VISIBLE_DEVICES" && echo ok',
+)
 HOLD = ("sh", "-c", 'echo "$CUDA_VISIBLE_DEVICES"; exec sleep 60')
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a command under esc_suite.run.gpus with these variables and locks of the test's own; all are ended after it."""
+    """Start a command under esc_suite.run.gpus with these variables and locks of the test's own; all are
+    ended after it."""
     started = []
 
     def make(*command, **variables):
-        kept = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES" and not k.startswith("SLURM_")}
+        kept = {
+            k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES" and not k.startswith("SLURM_")
+        }
         environment = kept | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)} | variables
         words = [sys.executable, "-m", "esc_suite.run.gpus", *command]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -49,7 +57,8 @@ def test_four_commands_on_two_gpus_never_share_one(start, tmp_path):
 
 @pytest.mark.parametrize("names", ["MIG-GPU-8a/1/0,MIG-GPU-8a/2/0", "1,0", "GPU-8a,GPU-9b"])
 def test_in_one_slurm_job_each_command_has_a_gpu_of_its_own(start, names):
-    """However they are named; another job's GPUs of the same names are others, and a name given twice is one GPU."""
+    """However they are named; another job's GPUs of the same names are others, and a name given twice is one
+    GPU."""
     given = {"CUDA_VISIBLE_DEVICES": f"{names},{names}", "SLURM_JOB_ID": "7"}
     taken = [start(*HOLD, **given) for _ in range(2)]
     assert {command.stdout.readline().strip() for command in taken} == set(names.split(","))
@@ -103,13 +112,17 @@ def test_devices_of_the_machine_and_of_the_variable(monkeypatch, tmp_path):
 def test_exit_status_is_the_commands_own_and_a_missing_one_is_one_line(start):
     assert start("sh", "-c", "exit 7", CUDA_VISIBLE_DEVICES="0,1").wait() == 7
     missing = start("no-such-command")
-    assert missing.communicate()[1] == "error: no-such-command cannot be run (No such file or directory): check the name\n"
+    assert (
+        missing.communicate()[1]
+        == "error: no-such-command cannot be run (No such file or directory): check the name\n"
+    )
     assert missing.returncode == 127
     assert start().wait() == 2
 
 
 def test_what_warm_kernels_preload_leaves_cuda_alone():
-    """CUDA reads CUDA_VISIBLE_DEVICES when it is initialised, and is of no use after a fork: neither may be before."""
+    """CUDA reads CUDA_VISIBLE_DEVICES when it is initialised, and is of no use after a fork: neither may be
+    before."""
     code = """
 import importlib, json, torch
 asked = []
@@ -144,7 +157,11 @@ def test_a_warm_kernel_sees_the_gpu_of_its_papermill(start, tmp_path):
         nbformat.write(book, tmp_path / "in.ipynb")
         files = [str(tmp_path / name) for name in ("in.ipynb", "out.ipynb")]
         words = [sys.executable, "-m", "papermill", *files, "--engine", "esc"]
-        variables = {"ESC_WARM": str(socket), "JUPYTER_DEFAULT_PROVISIONER_NAME": "esc-warm", "CUDA_VISIBLE_DEVICES": "0,1"}
+        variables = {
+            "ESC_WARM": str(socket),
+            "JUPYTER_DEFAULT_PROVISIONER_NAME": "esc-warm",
+            "CUDA_VISIBLE_DEVICES": "0,1",
+        }
         holder = start(*HOLD, CUDA_VISIBLE_DEVICES="0,1")
         assert holder.stdout.readline() == "0\n"
         papermill = start(*words, **variables)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OUTSIDE = {"esc_suite", "papermill", "snakemake", "ipywidgets", "IPython", "jupyter_client", "ipykernel", "nbclient",
+OUTSIDE = {"esc_suite", "papermill", "snakemake", "ipywidgets", "IPython", "jupyter_client", "ipykernel",
+           "nbclient",
            "nbformat", "matplotlib", "seaborn"}  # fmt: skip
 METHOD = sorted((ROOT / "esc_utils").rglob("*.py"))
 
@@ -39,16 +40,27 @@ def test_a_file_of_the_method_is_read_at_one_sitting(path):
 def test_no_circles(house):
     """Modules can be put into an order in which each imports earlier ones only."""
     files = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in (ROOT / house).rglob("*.py")}
-    needs = {name: {other for other in files if other != name and other in imported(path)} for name, path in files.items()}
+    needs = {
+        name: {other for other in files if other != name and other in imported(path)}
+        for name, path in files.items()
+    }
     while needs:
         free = {name for name, others in needs.items() if not others & set(needs)}
         assert free, f"a circle among {sorted(needs)}"
         needs = {name: others for name, others in needs.items() if name not in free}
 
 
-# ---- docs/architecture.md ------------------------------------------------------------------------------------------
+# ---- docs/architecture.md ------------------------------------------------------------------------
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-ROOMS = ("results", "figures", "run", "tables", "notebook", "label", "explore")  # each imports earlier ones only
+ROOMS = (
+    "results",
+    "figures",
+    "run",
+    "tables",
+    "notebook",
+    "label",
+    "explore",
+)  # each imports earlier ones only
 
 
 def room(path: Path) -> str:
@@ -63,11 +75,16 @@ def test_rooms_of_the_suite_stand_in_the_order_of_the_picture():
         found[room(path)] |= names - {room(path)}
     assert all(not others & set(ROOMS[ROOMS.index(name) :]) for name, others in found.items())
     arrows = re.findall(r"^  (\w+) --> (.+)$", PAGE, re.M)
-    assert {a: set(b.split(" & ")) for a, b in arrows if a != "suite"} == {a: b for a, b in found.items() if b}
+    assert {a: set(b.split(" & ")) for a, b in arrows if a != "suite"} == {
+        a: b for a, b in found.items() if b
+    }
 
 
 def test_lines_in_the_picture():
-    shown = {name: int(lines.replace(",", "")) for name, lines in re.findall(r"(\w+)\[\".*?([\d,]+) lines\"\]", PAGE)}
+    shown = {
+        name: int(lines.replace(",", ""))
+        for name, lines in re.findall(r"(\w+)\[\".*?([\d,]+) lines\"\]", PAGE)
+    }
     counted = dict.fromkeys([*ROOMS, "method", "standins"], 0)
     for path in [*METHOD, *(ROOT / "esc_suite").rglob("*.py")]:
         suite = path.is_relative_to(ROOT / "esc_suite")

@@ -1,4 +1,5 @@
-"""`make install` mends an environment that was moved, copied or broke; a person's settings do not reach it."""
+"""`make install` mends an environment that was moved, copied or broke; a person's settings do not reach
+it."""
 
 import sys
 
@@ -14,7 +15,11 @@ def venv(tmp_path, monkeypatch):
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(sys.executable)
     (folder / "bin" / "papermill").write_text(f"#!{folder}/bin/python\nimport papermill\n")
-    for name, value in (("VENV", folder), ("PYTHON", folder / "bin" / "python"), ("STAMP", folder / "installed")):
+    for name, value in (
+        ("VENV", folder),
+        ("PYTHON", folder / "bin" / "python"),
+        ("STAMP", folder / "installed"),
+    ):
         monkeypatch.setattr(install, name, value)
     return folder
 
@@ -25,7 +30,9 @@ def test_a_whole_environment_has_no_fault_and_none_is_no_fault_either(venv):
     assert install.fault() == ""
 
 
-@pytest.mark.parametrize("script", ["#!/gone/away/bin/python3.11\n", "#!/bin/sh\n'''exec' '/a folder/bin/python' \"$0\"\n"])
+@pytest.mark.parametrize(
+    "script", ["#!/gone/away/bin/python3.11\n", "#!/bin/sh\n'''exec' '/a folder/bin/python' \"$0\"\n"]
+)
 def test_an_environment_of_another_place_is_named(venv, script):
     (venv / "bin" / "papermill").write_text(script)
     assert install.fault() in ("belongs to /gone/away", "belongs to /a folder")
@@ -64,13 +71,33 @@ def test_a_link_is_never_removed(venv):
 
 
 def test_settings_of_the_network_are_kept_and_others_are_not(venv, monkeypatch, tmp_path):
-    own = {"PIP_USER": "1", "PIP_TARGET": "/t", "PIP_INDEX_URL": "https://mirror.example/simple", "UV_HTTP_TIMEOUT": "9"}
-    own |= {"UV_SYSTEM_PYTHON": "1", "PYTHONHOME": "/h", "VIRTUAL_ENV": "/v", "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")}
-    (tmp_path / "pip.conf").write_text("[install]\nprefix = /p\nno-deps = true\n[global]\nuser = true\nretries = 7\n")
+    own = {
+        "PIP_USER": "1",
+        "PIP_TARGET": "/t",
+        "PIP_INDEX_URL": "https://mirror.example/simple",
+        "UV_HTTP_TIMEOUT": "9",
+    }
+    own |= {
+        "UV_SYSTEM_PYTHON": "1",
+        "PYTHONHOME": "/h",
+        "VIRTUAL_ENV": "/v",
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+    }
+    (tmp_path / "pip.conf").write_text(
+        "[install]\nprefix = /p\nno-deps = true\n[global]\nuser = true\nretries = 7\n"
+    )
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     found = install.network_environment()
     assert found["PIP_INDEX_URL"] == found["UV_DEFAULT_INDEX"] == own["PIP_INDEX_URL"]
     assert found["PIP_RETRIES"] == "7" and found["UV_HTTP_TIMEOUT"] == "9"
-    left = {"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_NO_DEPS", "UV_SYSTEM_PYTHON", "PYTHONHOME", "VIRTUAL_ENV"}
+    left = {
+        "PIP_USER",
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_NO_DEPS",
+        "UV_SYSTEM_PYTHON",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+    }
     assert not left & set(found)

@@ -1,4 +1,5 @@
-"""Intervals and tests: the resampled scores against scikit-learn, coverage by simulation, tests against SciPy."""
+"""Intervals and tests: the resampled scores against scikit-learn, coverage by simulation, tests against
+SciPy."""
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ from esc_utils.evaluation import metrics
 
 
 def fold(rng, recordings=120, classes=3, shift=0.0, tie=False, noise=None):
-    """Clips of `recordings` recordings of very unequal size, each of one class, that succeed or fail together.
+    """Clips of `recordings` recordings of very unequal size, each of one class, that succeed or fail
+    together.
 
-    Sizes are like UrbanSound8K's (1 to 79 clips, most of them few, mean about 6.5). Returns labels, prob, fsIDs."""
-    size = np.minimum(1 + rng.geometric(0.18, recordings) * (1 + 3 * (rng.uniform(size=recordings) < 0.1)), 79)
+    Sizes are like UrbanSound8K's (1 to 79 clips, most of them few, mean about 6.5). Returns labels, prob,
+    fsIDs."""
+    size = np.minimum(
+        1 + rng.geometric(0.18, recordings) * (1 + 3 * (rng.uniform(size=recordings) < 0.1)), 79
+    )
     of = rng.integers(0, classes, recordings)
     group = np.repeat(np.arange(recordings), size)
     labels = of[group]
@@ -69,7 +74,9 @@ def simulation():
         found = intervals.paired_interval([sums], [other], "accuracy", resamples=200, seed=seed)
         held["difference"].append(found["low"] <= 0 <= found["high"])
         right = clips[1].argmax(1) == clips[0]
-        naive = 100 * rng.binomial(len(right), right.mean(), 200) / len(right)  # the clip bootstrap of an accuracy
+        naive = (
+            100 * rng.binomial(len(right), right.mean(), 200) / len(right)
+        )  # the clip bootstrap of an accuracy
         low, high = np.percentile(naive, [2.5, 97.5])
         held["naive"].append(low <= accuracy <= high)
     return {name: 100 * np.mean(hits) for name, hits in held.items()}
@@ -132,7 +139,9 @@ def test_paired_interval_is_tighter_than_two_separate_ones():
     paired, alone = intervals.paired_interval([a], [b], "accuracy"), intervals.interval([a], "accuracy")
     assert paired["low"] > 0 and paired["p"] < 0.05
     assert paired["high"] - paired["low"] < (alone["high"] - alone["low"]) / 3
-    assert intervals.paired_interval([a], [b], "accuracy", margin=5)["p"] < 0.05  # and well below a margin of 5
+    assert (
+        intervals.paired_interval([a], [b], "accuracy", margin=5)["p"] < 0.05
+    )  # and well below a margin of 5
 
 
 def test_fold_tests_equal_scipy_and_the_corrected_one_is_wider():
@@ -159,8 +168,13 @@ def test_holm_by_hand():
 def test_accuracy_by_recording_and_its_resamples():
     rng = np.random.default_rng(8)
     labels, prob, recordings = fold(rng, recordings=30, classes=4)
-    sums, expected = intervals.recording_sums(labels, prob, recordings), metrics(labels, prob, recordings=recordings)
-    assert intervals.scores(sums, "accuracy_by_recording")[0] == pytest.approx(expected["accuracy_by_recording"])
+    sums, expected = (
+        intervals.recording_sums(labels, prob, recordings),
+        metrics(labels, prob, recordings=recordings),
+    )
+    assert intervals.scores(sums, "accuracy_by_recording")[0] == pytest.approx(
+        expected["accuracy_by_recording"]
+    )
     counts = rng.multinomial(30, np.full(30, 1 / 30), size=3).astype(float)
     right = [np.mean((prob.argmax(1) == labels)[recordings == r]) for r in sums.recordings]
     again = intervals.scores(sums, "accuracy_by_recording", counts)
@@ -181,11 +195,15 @@ def test_what_it_would_take():
     assert power.folds_needed(5.0, 0.0) == 2 and power.folds_needed(0.0, 1.0) is None
     # Recordings of equal size are like folds: n of them have n - 1 degrees of freedom.
     assert power.recordings_needed(2.0, 3 / np.sqrt(40), 40, 39) == pytest.approx(needed, abs=1)
-    # Few degrees of freedom take more than the normal law says, many as much: half the difference, four times as many.
+    # Few degrees of freedom take more than the normal law says, many as much: half the difference, four times
+    # as many.
     assert power.recordings_needed(2.80158, 1.0, 134, 4) > 150
     assert power.recordings_needed(2.80158, 1.0, 134_000, 133_999) == pytest.approx(134_000, rel=0.01)
     assert power.recordings_needed(2.80158 / 2, 1.0, 134, 133) == pytest.approx(4 * 135, rel=0.01)
-    assert power.recordings_needed(0.001, 5.0, 134, 20) is None and power.recordings_needed(0.0, 1.0, 134, 20) is None
+    assert (
+        power.recordings_needed(0.001, 5.0, 134, 20) is None
+        and power.recordings_needed(0.0, 1.0, 134, 20) is None
+    )
 
 
 def test_least_detectable_difference():

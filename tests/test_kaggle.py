@@ -1,4 +1,5 @@
-"""Each notebook by itself as on Kaggle: project and dataset attached read-only, a working folder elsewhere."""
+"""Each notebook by itself as on Kaggle: project and dataset attached read-only, a working folder
+elsewhere."""
 
 import json
 import os
@@ -20,14 +21,22 @@ NOTEBOOKS = sorted((PROJECT / "notebooks").glob("0*.ipynb"))
 METADATA = sorted((PROJECT / "notebooks" / "kernel-metadata").glob("*/kernel-metadata.json"))
 SETUP = re.search(r"```python\n(.*?)```", (PROJECT / "docs" / "kaggle.md").read_text(), re.S)[1]
 HEADER = "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
-# Laid over the quick profile of the attached copy: the mounted dataset instead of synthesis, and next to no training.
-TINY = {"dataset": "urbansound8k", "steps": 1, "clip_seconds": 0.64, "strong_time_width": 8, "weak_time_width": 4}
+# Laid over the quick profile of the attached copy: the mounted dataset instead of synthesis, and next to no
+# training.
+TINY = {
+    "dataset": "urbansound8k",
+    "steps": 1,
+    "clip_seconds": 0.64,
+    "strong_time_width": 8,
+    "weak_time_width": 4,
+}
 
 EXECUTE = """
 import sys, nbclient, nbformat
 path, folder = sys.argv[1:]
 notebook = nbformat.read(path, 4)
-client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}})
+place = {"metadata": {"path": folder}}
+client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place)
 try:
     client.execute()
 finally:
@@ -103,19 +112,25 @@ def run_all(notebook, mounts: Path, tmp_path: Path) -> tuple[nbformat.NotebookNo
 
 
 def printed(cell) -> str:
-    return "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
+    return "".join(
+        output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout"
+    )
 
 
 def test_read_only_binds_this_process_group(mounts):
     """Without this, the tests below would prove nothing for root."""
     code = f"open({str(mounts / 'input' / 'new')!r}, 'w')"
-    done = subprocess.run([sys.executable, "-c", code], preexec_fn=drop_override, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], preexec_fn=drop_override, capture_output=True, text=True
+    )
     assert "Permission denied" in done.stderr
 
 
 def test_set_up_cell_and_a_training_run(mounts, tmp_path):
     """The set-up cell of docs/kaggle.md makes a notebook of three lines train from the mounts."""
-    parameters = nbformat.v4.new_code_cell("profile = 'quick'\nexperiment = 'cnn14_10'", metadata={"tags": ["parameters"]})
+    parameters = nbformat.v4.new_code_cell(
+        "profile = 'quick'\nexperiment = 'cnn14_10'", metadata={"tags": ["parameters"]}
+    )
     where = "import esc_utils\nprint(esc_utils.__file__)"
     cells = [parameters, *map(nbformat.v4.new_code_cell, (SETUP, MINIMAL, where))]
     done, working = run_all(nbformat.v4.new_notebook(cells=cells), mounts, tmp_path)
@@ -175,9 +190,13 @@ def test_metadata(path):
     lists = {"dataset_sources", "competition_sources", "kernel_sources", "model_sources"}
     flags = {"is_private", "enable_gpu", "enable_internet"}
     assert set(found) == {"id", "title", "code_file", "language", "kernel_type"} | lists | flags
-    assert all(isinstance(found[key], list) for key in lists) and all(isinstance(found[key], bool) for key in flags)
+    assert all(isinstance(found[key], list) for key in lists) and all(
+        isinstance(found[key], bool) for key in flags
+    )
     owner, slug = found["id"].split("/")
-    assert owner == "YOUR_NAME" and slug == re.sub(r"[^a-z0-9]+", "-", found["title"].lower())  # the slug follows the title
+    assert owner == "YOUR_NAME" and slug == re.sub(
+        r"[^a-z0-9]+", "-", found["title"].lower()
+    )  # the slug follows the title
     assert 5 <= len(found["title"]) <= 50
     assert (found["language"], found["kernel_type"]) == ("python", "notebook")
     assert found["code_file"] == f"../../{path.parent.name}.ipynb"

@@ -53,7 +53,10 @@ def test_labels_for_every_clip_without_one_the_doubtful_first(finished):
     labels = pd.read_csv(finished / "labels.csv")
     assert list(labels) == [*infer.COLUMNS, "accepted"]
     assert len(labels) == 6 + 65 and (labels["path"] == "long.flac").sum() == 65
-    assert labels["confidence"].is_monotonic_increasing and (labels["confidence"] >= labels["second_confidence"]).all()
+    assert (
+        labels["confidence"].is_monotonic_increasing
+        and (labels["confidence"] >= labels["second_confidence"]).all()
+    )
     assert set(labels["label"]) <= set(own.NAMES) and (labels["label"] != labels["second"]).all()
     about = json.loads((finished / "label.json").read_text())
     assert ((labels["confidence"] >= about["tau"] + 1e-4) <= (labels["accepted"] == "yes")).all()
@@ -96,7 +99,9 @@ def test_the_same_command_again_trains_nothing(finished, data, outputs, monkeypa
 
 def test_weights_belong_to_the_record_beside_them(finished, data, tmp_path, monkeypatch):
     """A kill between the record and the weights leaves none, or some of another run: both are made again."""
-    config = RunConfig(**json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"])
+    config = RunConfig(
+        **json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"]
+    )
     config = config.model_copy(update={"outputs": str(tmp_path)})
     weights = runs.folder(config) / networks.FILE
     validate.trained(config, quiet=True)
@@ -116,10 +121,15 @@ def test_weights_belong_to_the_record_beside_them(finished, data, tmp_path, monk
 
 @pytest.mark.parametrize(
     ("error", "line"),
-    [(torch.AcceleratorError("device lost"), "device lost"), (RuntimeError("can't allocate memory: 9"), "memory: 9")],
+    [
+        (torch.AcceleratorError("device lost"), "device lost"),
+        (RuntimeError("can't allocate memory: 9"), "memory: 9"),
+    ],
 )
 def test_a_failing_device_is_one_line(finished, tmp_path, monkeypatch, error, line):
-    config = RunConfig(**json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"])
+    config = RunConfig(
+        **json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"]
+    )
     monkeypatch.setattr(validate.training, "train", stopped(error))
     with pytest.raises(UserError, match=rf"failed \(.*{line}\): if for memory, give --seconds"):
         validate.trained(config.model_copy(update={"outputs": str(tmp_path)}), quiet=True)
@@ -141,7 +151,8 @@ def test_weights_label_again_what_labels_csv_says(finished, data, tmp_path):
     both = labels.merge(again, on=["path", "start"], suffixes=("", "_again"))
     assert len(both) == len(labels) == len(again)
     assert (
-        np.allclose(both["confidence"], both["confidence_again"], atol=2e-3) and (both["label"] == both["label_again"]).all()
+        np.allclose(both["confidence"], both["confidence_again"], atol=2e-3)
+        and (both["label"] == both["label_again"]).all()
     )
 
 
@@ -165,14 +176,17 @@ def test_only_the_networks_of_the_last_table_are_used(finished, tmp_path):
 
 def test_one_run_and_overlapping_windows(finished, data, capsys):
     run = finished / "runs" / validate.PROBE / "fold1_seed0"
-    assert len(networks.load(run).models) == 1 and networks.load(run / networks.FILE).classes == tuple(sorted(own.NAMES))
+    assert len(networks.load(run).models) == 1 and networks.load(run / networks.FILE).classes == tuple(
+        sorted(own.NAMES)
+    )
     assert command.main([str(run), str(data / "long.flac"), "--hop", "10"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7 and "10.00-11.00 s" in lines[1]
 
 
 def test_labelling_goes_on_where_it_was_cut_off(finished, data, tmp_path, monkeypatch):
-    """By file: one that appears meanwhile and sorts first is labelled, and one that has changed is labelled again."""
+    """By file: one that appears meanwhile and sorts first is labelled, and one that has changed is labelled
+    again."""
     target, folder = tmp_path / "new.csv", tmp_path / "known"
     shutil.copytree(data / "known", folder)
     files = sorted(map(str, folder.iterdir()))
@@ -196,7 +210,9 @@ def test_labelling_goes_on_where_it_was_cut_off(finished, data, tmp_path, monkey
     os.utime(files[1], (1, 1))
     infer.label(found, [str(folder)], 0, str(target), False)
     labels = pd.read_csv(target)
-    assert list(labels) == list(infer.COLUMNS) and list(labels["path"]) == sorted([str(folder / "000.a.wav"), *files])
+    assert list(labels) == list(infer.COLUMNS) and list(labels["path"]) == sorted(
+        [str(folder / "000.a.wav"), *files]
+    )
     assert sum(calls) == len(files) - 5 + 2, "five of six rows were whole files; one is new, one has changed"
     assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "known"}
 
@@ -255,7 +271,10 @@ def test_the_simplest_is_trusted_until_it_is_beaten_beyond_noise():
     close[:2] = ~close[:2]
     found = judged(weak, close, strong)
     assert found["trusted"] == validate.FIXMATCH
-    assert "FixMatch helped" in validate.sentences(found)[2] and "Trust the FixMatch" in validate.sentences(found)[1]
+    assert (
+        "FixMatch helped" in validate.sentences(found)[2]
+        and "Trust the FixMatch" in validate.sentences(found)[1]
+    )
     found = judged(strong, strong, weak)
     assert found["trusted"] == validate.PROBE and "FixMatch hurt" in validate.sentences(found)[2]
     found = judged(weak)
@@ -266,6 +285,14 @@ def test_the_command_is_listed_and_make_gives_it_a_folder_as_it_is():
     root, name = Path(__file__).parent.parent, "-my 'clips' $HOME #1"
     kept = {"capture_output": True, "text": True, "cwd": root}
     assert "  label" in subprocess.run([sys.executable, "-m", "esc_suite", "--help"], **kept).stdout
-    words = ["make", "-o", "install", f"BIN={Path(sys.executable).parent}", "label", f"DATA={name}", "LABEL=--fast"]
+    words = [
+        "make",
+        "-o",
+        "install",
+        f"BIN={Path(sys.executable).parent}",
+        "label",
+        f"DATA={name}",
+        "LABEL=--fast",
+    ]
     found = subprocess.run(words, **kept)
     assert found.returncode and f"no table of clips {name}:" in found.stderr

@@ -44,5 +44,7 @@ def test_eight_papermill_runs_at_once(notebook, tmp_path, number):
     lost = [error for process, error in zip(started, errors, strict=True) if process.returncode]
     assert not lost, lost[0]
     outputs = [nbformat.read(target, 4).cells[-1].outputs[0].text.split() for target in targets]
-    assert [(int(fold), transport) for fold, transport, _ in outputs] == [(n, "ipc") for n in range(1, AT_ONCE + 1)]
+    assert [(int(fold), transport) for fold, transport, _ in outputs] == [
+        (n, "ipc") for n in range(1, AT_ONCE + 1)
+    ]
     assert len({kernel for _, _, kernel in outputs}) == AT_ONCE

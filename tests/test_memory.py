@@ -1,4 +1,5 @@
-"""The size of a step, counted by autograd itself; batch norm with stored statistics, folded into the convolutions."""
+"""The size of a step, counted by autograd itself; batch norm with stored statistics, folded into the
+convolutions."""
 
 import pytest
 import torch

@@ -1,5 +1,5 @@
-"""mn04: front end against a NumPy formula, network against one written anew from the table of blocks, both against the
-authors' own outputs where the weights are at hand, and what training relies on."""
+"""mn04: front end against a NumPy formula, network against one written anew from the table of blocks, both
+against the authors' own outputs where the weights are at hand, and what training relies on."""
 
 import math
 from pathlib import Path
@@ -24,8 +24,8 @@ ORACLE, WEIGHTS = SHARED / "oracle.npz", SHARED / MN04_FILE
 TO_HAVE = "the authors' outputs are not beside the checkout (../shared/mn04)"
 needs_oracle = pytest.mark.skipif(not (ORACLE.is_file() and WEIGHTS.is_file()), reason=TO_HAVE)
 
-# MobileNetV3-Large at width .4, as its authors' papers have it: kernel, inner channels, squeezed channels, out channels,
-# hardswish, stride; every number rounded to a multiple of 8.
+# MobileNetV3-Large at width .4, as its authors' papers have it: kernel, inner channels, squeezed channels,
+# out channels, hardswish, stride; every number rounded to a multiple of 8.
 BLOCKS = [
     (3, 8, 0, 8, False, 1),
     (3, 24, 0, 16, False, 2),
@@ -89,13 +89,15 @@ def by_formula(wave: np.ndarray) -> np.ndarray:
 
 
 def anew(state: dict, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embedding and AudioSet logits of (B, 1, frames, 128), from tensors by name alone and the table above."""
+    """Embedding and AudioSet logits of (B, 1, frames, 128), from tensors by name alone and the table
+    above."""
 
     def conv_norm(name, x, stride=1, groups=1):
         weight = state[f"{name}.0.weight"]
         x = F.conv2d(x, weight, None, stride, (weight.shape[-1] - 1) // 2, 1, groups)
         mean, var, scale, shift = (
-            state[f"{name}.1.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
+            state[f"{name}.1.{part}"][:, None, None]
+            for part in ("running_mean", "running_var", "weight", "bias")
         )
         return (x - mean) / (var + 1e-3).sqrt() * scale + shift
 
@@ -145,7 +147,7 @@ def pretrained():
     return load_mn04(Mn04(10), WEIGHTS).eval()
 
 
-# ---- Front end ----------------------------------------------------------------------------------------------------
+# ---- Front end -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["tone", "sweep", "noise", "quiet", "bark", "silence"])
 def test_front_end_is_the_formula(name):
     wave = waves()[name]
@@ -174,7 +176,7 @@ def test_frames():
         ours(torch.zeros(1, 513))
 
 
-# ---- Network ------------------------------------------------------------------------------------------------------
+# ---- Network -------------------------------------------------------------------------------------
 @torch.no_grad()
 @pytest.mark.parametrize("frames", [32, 97, 100])
 def test_network_is_the_one_written_anew(random_weights, frames):
@@ -234,7 +236,10 @@ def test_set_statistics_makes_zero_the_bands_mean(random_weights):
         assert relative(model.embed(augment.apply(z, masks)), model.embed(model.normalise(filled))) < 1e-4
         # Blending shifted log-mels is blending log-mels.
         w = torch.tensor([0.3, 0.8])
-        assert relative(model.embed(augment.mixup(z, w)), model.embed(model.normalise(augment.mixup(x, w)))) < 1e-4
+        assert (
+            relative(model.embed(augment.mixup(z, w)), model.embed(model.normalise(augment.mixup(x, w))))
+            < 1e-4
+        )
     finally:
         model.mean.zero_()
 
@@ -245,12 +250,14 @@ def test_folded_norms_are_the_unfolded_ones(random_weights, monkeypatch):
 
     x = log_mel("noise", "bark")
     folded, calls = random_weights(x), []
-    monkeypatch.setattr(esc_utils.standins.mn04, "conv_norm", lambda conv, norm, x: calls.append(norm) or norm(conv(x)))
+    monkeypatch.setattr(
+        esc_utils.standins.mn04, "conv_norm", lambda conv, norm, x: calls.append(norm) or norm(conv(x))
+    )
     assert relative(random_weights(x), folded) < 1e-4
     assert len(calls) == sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in random_weights.modules())
 
 
-# ---- SpecAugment --------------------------------------------------------------------------------------------------
+# ---- SpecAugment ---------------------------------------------------------------------------------
 def test_frequency_widths_follow_the_bands():
     pann, cnn14 = config.for_run("lite", "pann_10"), config.for_run("lite", "cnn14_10")
     assert (pann.bands, cnn14.bands) == (128, 64)
@@ -281,7 +288,7 @@ def test_a_step_draws_on_all_bands():
         assert stripes.max() > 120
 
 
-# ---- AudioSet -----------------------------------------------------------------------------------------------------
+# ---- AudioSet ------------------------------------------------------------------------------------
 def test_class_names():
     names = class_names()
     assert len(names) == len(set(names)) == 527
@@ -301,7 +308,7 @@ def test_scores_of_a_waveform(random_weights):
         Mn04(10).audioset_scores(wave)
 
 
-# ---- The authors' own outputs -------------------------------------------------------------------------------------
+# ---- The authors' own outputs --------------------------------------------------------------------
 @needs_oracle
 @torch.no_grad()
 def test_outputs_are_the_authors(pretrained):
@@ -322,7 +329,12 @@ def test_outputs_are_the_authors(pretrained):
 def test_the_embedded_check_knows_the_weights_and_any_other(pretrained, tmp_path):
     assert download.is_mn04(WEIGHTS)
     state = {k: v for k, v in pretrained.state_dict().items() if not k.startswith(("fc_transfer", "mean"))}
-    for name in ("features.0.0.weight", "features.9.block.1.1.running_var", "features.16.1.bias", "classifier.5.weight"):
+    for name in (
+        "features.0.0.weight",
+        "features.9.block.1.1.running_var",
+        "features.16.1.bias",
+        "classifier.5.weight",
+    ):
         path = tmp_path / "other.pt"
         torch.save(state | {name: state[name].roll(1, 0)}, path)
         assert not download.is_mn04(path), name
@@ -343,7 +355,8 @@ def test_names_are_the_published_list():
 @pytest.mark.parametrize(("class_id", "expected"), [
     pytest.param(3, {"Animal", "Dog", "Domestic animals, pets", "Bark"}, id="dog_bark"),
     pytest.param(9, {"Music"}, id="street_music"),
-    pytest.param(8, {"Siren", "Police car (siren)", "Emergency vehicle", "Ambulance (siren)", "Civil defense siren",
+    pytest.param(8, {"Siren", "Police car (siren)", "Emergency vehicle", "Ambulance (siren)", "Civil defense "
+                                                                                              "siren",
                      "Fire engine, fire truck (siren)", "Vehicle"}, id="siren"),
 ])  # fmt: skip
 @pytest.mark.real

@@ -1,4 +1,5 @@
-"""load_mn04: where the file is looked for, fetched from a local release, and what is refused, in one line each."""
+"""load_mn04: where the file is looked for, fetched from a local release, and what is refused, in one line
+each."""
 
 import pickle
 import threading
@@ -33,7 +34,9 @@ def tensors():
     torch.manual_seed(0)
     model = Mn04(10)
     randomise(model)
-    return {key: value for key, value in model.state_dict().items() if not key.startswith(("fc_transfer", "mean"))}
+    return {
+        key: value for key, value in model.state_dict().items() if not key.startswith(("fc_transfer", "mean"))
+    }
 
 
 @pytest.fixture
@@ -76,7 +79,7 @@ def offer(server, monkeypatch):
     return put
 
 
-# ---- Where it is looked for ---------------------------------------------------------------------------------------
+# ---- Where it is looked for ----------------------------------------------------------------------
 def test_places_in_their_order(place, tensors, tmp_path):
     lite = real_lite()
     beside = tmp_path / "shared" / "mn04" / NAME
@@ -111,7 +114,7 @@ def fetched() -> Path:
     return paths.mn04_file()
 
 
-# ---- Fetched ------------------------------------------------------------------------------------------------------
+# ---- Fetched -------------------------------------------------------------------------------------
 def test_fetched_once_on_first_use(place, known, offer, server, tensors, capsys):
     offer(known)
     models = [Mn04(10) for _ in range(3)]
@@ -160,7 +163,9 @@ def test_another_checksum_is_accepted_if_the_tensors_are_the_known_ones(place, k
 def test_another_checksum_is_refused_else(place, known, offer, tensors, tmp_path, spoiled):
     other = tmp_path / "other.pt"
     torch.save(tensors | {"classifier.5.bias": 1 + tensors["classifier.5.bias"]}, other)
-    sent = {"other weights": other.read_bytes(), "cut": known[:100_000], "page": b"<html>log in</html>"}[spoiled]
+    sent = {"other weights": other.read_bytes(), "cut": known[:100_000], "page": b"<html>log in</html>"}[
+        spoiled
+    ]
     offer(sent, checksum="sha256:" + "0" * 64)
     with pytest.raises(UserError) as caught:
         fetched()
@@ -200,7 +205,7 @@ def test_command_downloads_what_a_profile_needs(words, names, monkeypatch, tmp_p
     assert asked == names
 
 
-# ---- Refused ------------------------------------------------------------------------------------------------------
+# ---- Refused -------------------------------------------------------------------------------------
 class Code:
     def __reduce__(self):
         return (print, ("code ran",))
@@ -208,7 +213,10 @@ class Code:
 
 SPOILED = {
     "missing tensor": (lambda t: t.pop("features.3.block.0.0.weight"), "features.3.block.0.0.weight missing"),
-    "wrong shape": (lambda t: t.update({"classifier.5.bias": torch.zeros(10)}), r"has shape \(10,\), needed \(527,\)"),
+    "wrong shape": (
+        lambda t: t.update({"classifier.5.bias": torch.zeros(10)}),
+        r"has shape \(10,\), needed \(527,\)",
+    ),
     "not finite": (lambda t: t["features.16.1.bias"].fill_(float("nan")), "features.16.1.bias is not finite"),
     "extra tensor": (lambda t: t.update(other=torch.zeros(2)), "other is not part of mn04"),
     "no tensor": (lambda t: t.update({"classifier.2.bias": "text"}), "classifier.2.bias missing"),

@@ -45,7 +45,8 @@ def test_initial_values():
             assert torch.equal(p, torch.full_like(p, float(name.endswith("weight"))))
         elif name.endswith("bias"):
             assert not p.any()
-        else:  # Xavier: uniform within sqrt(6 / (fan in + fan out)), so the variance is 2 / (fan in + fan out)
+        # Xavier: uniform within sqrt(6 / (fan in + fan out)), so the variance is 2 / (fan in + fan out)
+        else:
             fans = (p.shape[0] + p.shape[1]) * p[0, 0].numel()
             assert p.abs().max() <= (6 / fans) ** 0.5
             if p.numel() > 5000:
@@ -70,7 +71,9 @@ def test_forward_is_its_four_steps_and_the_view_comes_after_bn0():
 
 def test_dropout_only_in_training_and_where_pann_has_it(monkeypatch):
     rates = []
-    monkeypatch.setattr("torch.nn.functional.dropout", lambda x, p, training: rates.append((p, training)) or x)
+    monkeypatch.setattr(
+        "torch.nn.functional.dropout", lambda x, p, training: rates.append((p, training)) or x
+    )
     model = narrow()
     x = torch.randn(2, 1, 32, 64)
     model(x)
@@ -103,7 +106,9 @@ def test_a_backbone_of_ours(tmp_path, source):
     save_file(tensors, tmp_path / "backbone.safetensors")
     model = load_pann(Cnn14(3, width=NARROW), tmp_path / "backbone.safetensors")
     assert torch.equal(model.fc1.weight, source.fc1.weight)
-    with pytest.raises(UserError, match=r"conv_block1.conv1.weight has shape \(4, 1, 3, 3\), needed \(8, 1, 3, 3\)"):
+    with pytest.raises(
+        UserError, match=r"conv_block1.conv1.weight has shape \(4, 1, 3, 3\), needed \(8, 1, 3, 3\)"
+    ):
         load_pann(Cnn14(3, width=8), tmp_path / "backbone.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "backbone.safetensors").read_bytes()[:-100])
     with pytest.raises(UserError, match="damaged"):
@@ -163,7 +168,9 @@ def test_everything_that_does_not_fit_is_listed(tmp_path, source):
 
 @pytest.mark.parametrize(("rate", "window", "name"), [(32000, 1024, "32 kHz"), (8000, 256, "8 kHz")])
 def test_another_sample_rate_is_named(tmp_path, source, rate, window, name):
-    spectrogram, logmel = reference_front_end(sample_rate=rate, window_size=window, hop_size=window // 3, fmax=rate // 2)
+    spectrogram, logmel = reference_front_end(
+        sample_rate=rate, window_size=window, hop_size=window // 3, fmax=rate // 2
+    )
     tensors = published_tensors(source)
     tensors |= {f"spectrogram_extractor.{k}": v for k, v in spectrogram.state_dict().items()}
     tensors |= {f"logmel_extractor.{k}": v for k, v in logmel.state_dict().items()}
@@ -185,7 +192,9 @@ def test_another_front_end_is_refused(tmp_path, source, key):
     if key.endswith("melW"):
         from torchaudio.functional import melscale_fbanks
 
-        tensors[key] = melscale_fbanks(257, 0.0, 8000.0, 64, 16000, "slaney", "slaney")  # fmin 0 instead of 50
+        tensors[key] = melscale_fbanks(
+            257, 0.0, 8000.0, 64, 16000, "slaney", "slaney"
+        )  # fmin 0 instead of 50
     else:
         tensors[key] = -tensors[key]
     assert re.search(f"another front end.*{key}", refusal(tmp_path, tensors))
@@ -224,9 +233,13 @@ class Bomb:
 @pytest.mark.parametrize("call", [os.mkdir, os.system, eval, exec])
 def test_code_in_a_checkpoint_never_runs(tmp_path, source, legacy, call):
     trace = tmp_path / "ran"
-    argument = {os.mkdir: str(trace), os.system: f"mkdir {trace}"}.get(call, f"__import__('os').mkdir({str(trace)!r})")
+    argument = {os.mkdir: str(trace), os.system: f"mkdir {trace}"}.get(
+        call, f"__import__('os').mkdir({str(trace)!r})"
+    )
     hostile = published_tensors(source) | {"fc1.bias": Bomb(call, argument)}
     path = save_published(tmp_path / "hostile.pth", hostile, legacy)
-    with pytest.raises(UserError, match=r"holds more than weights \(\S*(mkdir|system|eval|exec)\) and was refused"):
+    with pytest.raises(
+        UserError, match=r"holds more than weights \(\S*(mkdir|system|eval|exec)\) and was refused"
+    ):
         load_pann(Cnn14(10, width=NARROW), path)
     assert not trace.exists()

@@ -1,4 +1,5 @@
-"""Anatomy of the notebooks: parameters first, prose around short cells, links that resolve, nothing stored."""
+"""Anatomy of the notebooks: parameters first, prose around short cells, links that resolve, nothing
+stored."""
 
 import ast
 import io
@@ -73,7 +74,9 @@ def test_first_code_cell_is_the_parameters_literals_only_one_a_line_each_explain
         assert isinstance(node, ast.Assign) and len(node.targets) == 1 and node.lineno == node.end_lineno
         ast.literal_eval(node.value)
     comments = [
-        t.start[0] for t in tokenize.generate_tokens(io.StringIO(first.source).readline) if t.type == tokenize.COMMENT
+        t.start[0]
+        for t in tokenize.generate_tokens(io.StringIO(first.source).readline)
+        if t.type == tokenize.COMMENT
     ]
     assert comments == list(range(1, lines(first) + 1)), "every parameter line ends in a comment"
     assert not re.findall(r"=.*=", "\n".join(line.split("#")[0] for line in first.source.splitlines()))
@@ -98,9 +101,13 @@ def test_papermill_finds_every_parameter(path):
 def test_knobs_in_the_parameters_cell_have_the_right_type(path):
     from esc_utils import config
 
-    values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(parameters(path).source).body}
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(parameters(path).source).body
+    }
     settings = config.from_notebook(values)
-    assert all(getattr(settings, key) == value for key, value in values.items() if key in RunConfig.model_fields)
+    assert all(
+        getattr(settings, key) == value for key, value in values.items() if key in RunConfig.model_fields
+    )
 
 
 @each
@@ -109,7 +116,9 @@ def test_only_the_parameters_cell_assigns_knobs(path):
     for cell in cells(path)[1:]:
         code = re.sub(r"^%.*$", "", cell.source, flags=re.M)
         names = {
-            node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            node.id
+            for node in ast.walk(ast.parse(code))
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         }
         assert not names & set(RunConfig.model_fields)
 
@@ -140,7 +149,8 @@ def folded(cell) -> bool:
 
 @each
 def test_plumbing_is_folded_away_and_the_method_is_not(path):
-    """The bootstrap, three lines beside its imports, the set-up and cells that only say a computed sentence."""
+    """The bootstrap, three lines beside its imports, the set-up and cells that only say a computed
+    sentence."""
     parameters, bootstrap, *rest = cells(path)
     assert folded(bootstrap) and not folded(parameters)
     statements = ast.parse(bootstrap.source).body
@@ -148,8 +158,16 @@ def test_plumbing_is_folded_away_and_the_method_is_not(path):
     if path.stem[:2] == "06":
         return
     assert folded(rest[0]) and "%matplotlib inline" in rest[0].source
-    shown = [cell for cell in cells(path) if re.search(r"losses\.|training\.run|augment\.mixup|figures\.\w+\(", cell.source)]
-    assert not [cell.source for cell in shown if folded(cell) and not re.search(r"one_vs_rest|fold_curves", cell.source)]
+    shown = [
+        cell
+        for cell in cells(path)
+        if re.search(r"losses\.|training\.run|augment\.mixup|figures\.\w+\(", cell.source)
+    ]
+    assert not [
+        cell.source
+        for cell in shown
+        if folded(cell) and not re.search(r"one_vs_rest|fold_curves", cell.source)
+    ]
 
 
 @each
@@ -158,7 +176,9 @@ def test_each_figure_is_followed_by_how_to_read_it(path):
         return
     found = nbformat.read(path, 4).cells
     drawn = [
-        i for i, cell in enumerate(found) if cell.cell_type == "code" and re.search(r"keep\(|keeper\(.*\)\(", cell.source)
+        i
+        for i, cell in enumerate(found)
+        if cell.cell_type == "code" and re.search(r"keep\(|keeper\(.*\)\(", cell.source)
     ]
     drawn = [i for i in drawn if "keep = keeper" not in found[i].source]
     assert len(drawn) >= 2
@@ -177,7 +197,8 @@ def test_inline_figures_and_no_machine_path(path):
 
 @each
 def test_results_are_computed_not_typed(path):
-    """Prose holds no percentage or accuracy: such numbers come from the cells, or from the paper and say so."""
+    """Prose holds no percentage or accuracy: such numbers come from the cells, or from the paper and say
+    so."""
     for cell in cells(path, "markdown"):
         assert not re.findall(r"\d+\.\d+\s*%", cell.source), cell.source
 
@@ -207,14 +228,19 @@ SHOWN = {
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_method_is_shown_before_the_run(name):
-    """Each equation stands in LaTeX, followed by code, and what computes it is called, all before the run starts."""
+    """Each equation stands in LaTeX, followed by code, and what computes it is called, all before the run
+    starts."""
     numbers, calls = SHOWN[name]
     found = nbformat.read(FOLDER / f"{name}.ipynb", 4).cells
     run = next(i for i, cell in enumerate(found) if "training.run(" in cell.source)
     before = found[:run]
     for number in numbers:
         formula = f"$${EQUATIONS[number]} \\tag{{{number}}}$$"
-        at = [i for i, cell in enumerate(before) if cell.cell_type == "markdown" and formula in cell.source.splitlines()]
+        at = [
+            i
+            for i, cell in enumerate(before)
+            if cell.cell_type == "markdown" and formula in cell.source.splitlines()
+        ]
         assert len(at) == 1, formula
         assert before[at[0] + 1].cell_type == "code"
     code = "\n".join(cell.source for cell in before if cell.cell_type == "code")
@@ -246,7 +272,12 @@ def test_ablations_are_read_from_what_is_finished(tmp_path):
     damaged = records.write(tmp_path, "pann_control", 55, profile="quick").folder / "metrics.json"
     damaged.write_text("{")
     built = ablations(settings)
-    shown = [(name, row["experiment"]) for name, rows in built.items() for row in rows if row["accuracy"] is not None]
+    shown = [
+        (name, row["experiment"])
+        for name, rows in built.items()
+        for row in rows
+        if row["accuracy"] is not None
+    ]
     assert shown == [
         ("table2", "fixmatch_tau095"),
         ("table3", "fixmatch_tau095"),

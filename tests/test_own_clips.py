@@ -1,4 +1,5 @@
-"""The table of one's clips: the example, labels written back, the learning curve, the widget; and notebook 07's cells."""
+"""The table of one's clips: the example, labels written back, the learning curve, the widget; and notebook
+07's cells."""
 
 import sys
 from pathlib import Path
@@ -59,7 +60,9 @@ def test_a_table_that_cannot_be_labelled_is_one_line(tmp_path, content, error):
 def test_the_example_has_twelve_labels_and_says_that_it_is_synthesised(tmp_path):
     table = clips.example(tmp_path / "label" / "example")
     found = pd.read_csv(table, keep_default_na=False)
-    assert (found["label"] != "").sum() == 12 and len(found) == 60 and set(found["truth"]) == set(clips.EXAMPLE)
+    assert (
+        (found["label"] != "").sum() == 12 and len(found) == 60 and set(found["truth"]) == set(clips.EXAMPLE)
+    )
     assert all((table.parent / path).is_file() for path in found["path"])
     assert not any(Path(path).is_absolute() for path in found["path"])
     assert (table.parent / "DATASET.json").is_file()
@@ -79,16 +82,21 @@ def test_the_learning_curve_rises_and_never_scores_what_it_learned_from():
     nothing = clips.learning_curve(rng.normal(0, 1, (72, 20)), labels, recordings, c=1.0, draws=30)
     assert abs(nothing["accuracy"].mean() - 100 / 3) < 8, "no skill where there is nothing to learn"
     drawn = clips.curve_figure(curve, synthesised=True)
-    assert "synthesised audio" in drawn.get_suptitle() and drawn.axes[0].get_xlabel() == "labelled clips a class"
+    assert (
+        "synthesised audio" in drawn.get_suptitle() and drawn.axes[0].get_xlabel() == "labelled clips a class"
+    )
     with pytest.raises(UserError, match="two recordings of every class"):
         clips.learning_curve(x[:24], labels[:24], np.zeros(24), c=1.0)
 
 
 def test_the_learning_curve_of_recordings_that_hold_several_classes(monkeypatch):
-    """No draw takes more clips of a class than it says, and one that leaves nothing to score on is left out."""
+    """No draw takes more clips of a class than it says, and one that leaves nothing to score on is left
+    out."""
     rng, learned = np.random.default_rng(0), []
     real = clips.probe
-    monkeypatch.setattr(clips, "probe", lambda x, labels, c: learned.append(np.bincount(labels)) or real(x, labels, c))
+    monkeypatch.setattr(
+        clips, "probe", lambda x, labels, c: learned.append(np.bincount(labels)) or real(x, labels, c)
+    )
     labels, recordings = np.tile([0, 1, 0, 1], 4), np.repeat(np.arange(4), 4)
     curve = clips.learning_curve(rng.normal(0, 1, (16, 5)), labels, recordings, c=1.0, draws=20)
     counts = curve.groupby("labelled").size()
@@ -111,15 +119,23 @@ def test_the_widget_writes_what_is_kept(tmp_path):
     for number, name in enumerate(names):
         own.write(tmp_path / name, "siren", number)
     table.write_text("path,label\na.wav,\nb.wav,\n")
-    rows = pd.DataFrame({"file": names, "path": [str(tmp_path / name) for name in names], "start": 0.0, "duration": 1.0})
+    rows = pd.DataFrame(
+        {"file": names, "path": [str(tmp_path / name) for name in names], "start": 0.0, "duration": 1.0}
+    )
     dataset = SimpleNamespace(clips=rows, classes=("cat", "dog"), synthesised=False)
     labels = pd.DataFrame({"path": names, "label": "dog", "confidence": [0.1, 0.2, 0.4, 0.6]})
     store = np.zeros((4, 100, 64), np.float16)
     widget = label_editor(table, dataset, store, labels)
     clip, kind, keep = widget.children[0].children
-    assert [row for _, row in clip.options] == [2, 3], "a label is for the beginning of a file: no window of a longer one"
-    assert kind.value == "dog" and widget.children[1].value.startswith("2 windows of longer files are not offered")
-    assert label_editor(table, dataset, store, labels[:2]).value.startswith("2 windows of longer files are not offered")
+    assert [row for _, row in clip.options] == [2, 3], (
+        "a label is for the beginning of a file: no window of a longer one"
+    )
+    assert kind.value == "dog" and widget.children[1].value.startswith(
+        "2 windows of longer files are not offered"
+    )
+    assert label_editor(table, dataset, store, labels[:2]).value.startswith(
+        "2 windows of longer files are not offered"
+    )
     kind.value = "cat"
     keep.click()
     assert table.read_text() == "path,label\na.wav,cat\nb.wav,\n" and clip.value == 3
@@ -135,7 +151,9 @@ def test_speed_beside_audio_tagging(tmp_path, monkeypatch, capsys):
         own.write(tmp_path / f"{number}.wav", "siren", number, 0.7)
     tagger = SimpleNamespace(inference=lambda audio: (np.zeros((len(audio), 527)), None))
     monkeypatch.setattr(labelling, "audio_tagging", lambda folder: tagger)
-    monkeypatch.setattr(labelling, "ours", lambda profile, seconds, real=labelling.ours: real("quick", seconds))
+    monkeypatch.setattr(
+        labelling, "ours", lambda profile, seconds, real=labelling.ours: real("quick", seconds)
+    )
     monkeypatch.setattr(sys, "argv", ["labelling.py", str(tmp_path), "--repeats", "1", "--seconds", "0.7"])
     labelling.main()
     assert "3 clips of 0.7 s" in (text := capsys.readouterr().out) and text.count("clips/s") == 4

@@ -1,4 +1,5 @@
-"""Our log-mel against torchlibrosa's, PANN's own front end: at most 1e-3 dB apart wherever there is sound (-80 dB)."""
+"""Our log-mel against torchlibrosa's, PANN's own front end: at most 1e-3 dB apart wherever there is sound
+(-80 dB)."""
 
 import pytest
 import torch

@@ -21,9 +21,12 @@ def stripe_of(kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return width, np.where(width > 0, (kept == 0).argmax(axis=1), -1)
 
 
-@pytest.mark.parametrize(("size", "max_width", "axis"), [(FRAMES, 32, 2), (FRAMES, 64, 2), (MELS, 8, 3), (MELS, 35, 3)])
+@pytest.mark.parametrize(
+    ("size", "max_width", "axis"), [(FRAMES, 32, 2), (FRAMES, 64, 2), (MELS, 8, 3), (MELS, 35, 3)]
+)
 def test_widths_and_starts_are_distributed_as_torchlibrosas(size, max_width, axis):
-    """One stripe of each kind in Table 1: the joint law of width and start, by chi-square and Kolmogorov-Smirnov."""
+    """One stripe of each kind in Table 1: the joint law of width and start, by chi-square and
+    Kolmogorov-Smirnov."""
     draws = 6000
     torch.manual_seed(size + max_width)
     shape = (draws, 1, size, 1) if axis == 2 else (draws, 1, 1, size)
@@ -51,11 +54,14 @@ def test_stripes_of_one_clip_are_independent():
 
 @pytest.mark.parametrize(("view", "expected"), [(WEAK, 8.4), (STRONG, 51.5)], ids=["weak", "strong"])
 def test_mean_masked_area(view, expected):
-    """8.4% of a 501 x 64 log-mel under the weak view, 51.5% under the strong one; torchlibrosa's masks agree."""
+    """8.4% of a 501 x 64 log-mel under the weak view, 51.5% under the strong one; torchlibrosa's masks
+    agree."""
     torch.manual_seed(3)
     clips = 1500
     ones = torch.ones(clips, 1, FRAMES, MELS)
-    theirs = SpecAugmentation(view.time_width, view.time_stripes, view.freq_width, view.freq_stripes).train()(ones.clone())
+    theirs = SpecAugmentation(view.time_width, view.time_stripes, view.freq_width, view.freq_stripes).train()(
+        ones.clone()
+    )
     ours = view(ones)
     for masked in (ours, theirs):
         area = (masked == 0).double().mean(dim=(1, 2, 3)) * 100
@@ -100,10 +106,11 @@ def pairs(values):
 
 
 def paper_loss(labelled, labels, weak, strong, tau, lambda_u, w_s=None, w_u=None):
-    """Equations 1 to 5 of the paper in float64, one clip at a time; with mixup, one pair at a time (ledger 7, 8).
+    """Equations 1 to 5 of the paper in float64, one clip at a time; with mixup, one pair at a time (ledger 7,
+    8).
 
-    y_u = P(u_weak) (1); mask = 1(max y_u >= tau) (2); L_u = mask CE(P(u_strong), argmax y_u) (3); L_s = CE(P(x), y) (4);
-    L = L_s + lambda_u L_u (5).
+    y_u = P(u_weak) (1); mask = 1(max y_u >= tau) (2); L_u = mask CE(P(u_strong), argmax y_u) (3); L_s =
+    CE(P(x), y) (4); L = L_s + lambda_u L_u (5).
     """
     y_u = softmax(weak)
     mask = y_u.max(axis=1) >= tau
@@ -116,7 +123,12 @@ def paper_loss(labelled, labels, weak, strong, tau, lambda_u, w_s=None, w_u=None
         l_s = np.mean([ce(z, y) for z, y in zip(labelled, labels, strict=True)])
         l_u = np.mean([m * ce(z, q) for m, z, q in zip(mask, strong, pseudo, strict=True)])
     else:
-        l_s = np.mean([w * ce(z, a) + (1 - w) * ce(z, b) for z, w, a, b in zip(labelled, w_s, *pairs(labels), strict=True)])
+        l_s = np.mean(
+            [
+                w * ce(z, a) + (1 - w) * ce(z, b)
+                for z, w, a, b in zip(labelled, w_s, *pairs(labels), strict=True)
+            ]
+        )
         rows = zip(strong, w_u, *pairs(mask), *pairs(pseudo), strict=True)
         l_u = np.mean([w * m_a * ce(z, a) + (1 - w) * m_b * ce(z, b) for z, w, m_a, m_b, a, b in rows])
     return l_s + lambda_u * l_u, l_s, l_u, mask, pseudo
@@ -153,7 +165,10 @@ def test_fixmatch_is_equations_1_to_5(tau, blended):
 def test_a_confidence_of_exactly_tau_is_accepted():
     """Equation 2 has >=."""
     weak = torch.tensor([[math.log(3.0), 0.0], [math.log(2.99), 0.0]])
-    assert losses.fixmatch(weak, torch.zeros(2, 2), weak.softmax(1)[0, 0].item()).mask.tolist() == [True, False]
+    assert losses.fixmatch(weak, torch.zeros(2, 2), weak.softmax(1)[0, 0].item()).mask.tolist() == [
+        True,
+        False,
+    ]
 
 
 def test_gradients():

@@ -1,4 +1,5 @@
-"""The whole network at full width against panns-inference's Cnn14, through a checkpoint file in the published form."""
+"""The whole network at full width against panns-inference's Cnn14, through a checkpoint file in the published
+form."""
 
 import copy
 
@@ -21,7 +22,10 @@ def oracle(tmp_path_factory):
     model = panns_models(tmp_path_factory.mktemp("home")).Cnn14(**PANN_16K, classes_num=527)
     randomise(model)
     made = sounds(seed=1)
-    settle(model, torch.stack([torch.from_numpy(made[name][:16000]) for name in ("bark", "siren", "chord", "clicks")]))
+    settle(
+        model,
+        torch.stack([torch.from_numpy(made[name][:16000]) for name in ("bark", "siren", "chord", "clicks")]),
+    )
     return model
 
 
@@ -59,7 +63,9 @@ def test_embedding_and_head(oracle, ours, clips):
     found = embedding(ours, clips)
     assert found.shape == (2, 2048)
     assert same(found, expected["embedding"])
-    assert relative(found[0], found[1]) > 0.05  # an embedding that ignores its input would pass the line above
+    assert (
+        relative(found[0], found[1]) > 0.05
+    )  # an embedding that ignores its input would pass the line above
     tagger = copy.copy(ours)
     tagger._modules = ours._modules | {"fc_transfer": oracle.fc_audioset}
     assert torch.allclose(tagger(LogMel()(clips)).sigmoid(), expected["clipwise_output"], atol=1e-4)
@@ -91,7 +97,8 @@ def test_a_mutated_front_end_fails_the_comparison(oracle, ours, clips, change):
 
 @torch.no_grad()
 def test_order_of_augmentation(oracle, ours, clips, monkeypatch):
-    """PANN in training: bn0, then SpecAugment, then mixup. Dropout and batch statistics are off, the masks are given."""
+    """PANN in training: bn0, then SpecAugment, then mixup. Dropout and batch statistics are off, the masks
+    are given."""
 
     def given_masks(x):
         x = x.clone()

@@ -1,4 +1,5 @@
-"""Trajectories of the three optimizers against their definitions in float64, and the learning-rate curve of 70 epochs."""
+"""Trajectories of the three optimizers against their definitions in float64, and the learning-rate curve of
+70 epochs."""
 
 import copy
 import math
@@ -16,7 +17,8 @@ START = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
 
 
 def gradient(x: np.ndarray, step: int) -> np.ndarray:
-    """Of a quadratic, with noise that is the same for everybody and a burst that makes amsgrad differ from Adam."""
+    """Of a quadratic, with noise that is the same for everybody and a burst that makes amsgrad differ from
+    Adam."""
     noise = np.sin(np.arange(len(x)) * 1.7 + step * 2.3)
     return HESSIAN.numpy() @ x + 0.3 * noise + (20 * noise if step == 5 else 0)
 
@@ -75,7 +77,8 @@ def test_sgd_is_nesterovs(momentum, weight_decay):
 
 
 def ranger(start, steps, centralise):
-    """The original: gradient centralisation, RAdam (betas .95, .999; N_sma threshold 5), Lookahead (k 6, alpha .5)."""
+    """The original: gradient centralisation, RAdam (betas .95, .999; N_sma threshold 5), Lookahead (k 6,
+    alpha .5)."""
     x, m, v, path = start.copy(), 0.0, 0.0, []
     slow = x.copy()
     b1, b2, eps = 0.95, 0.999, 1e-5

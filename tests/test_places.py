@@ -16,7 +16,8 @@ from esc_utils import config, paths, urbansound
 ROOT = Path(__file__).resolve().parent.parent
 # Numbers to YAML, text to a shell, variables to make, comments, options, and other alphabets.
 NAMES = [
-    "2024_01", "007", "1e3", "0x10", "-1", "-x", "true", "null", "1:30", "a#b", "it's", 'a "b" c', "$HOME", "a$$b", "$(id)",
+    "2024_01", "007", "1e3", "0x10", "-1", "-x", "true", "null", "1:30", "a#b", "it's", 'a "b" c', "$HOME",
+    "a$$b", "$(id)",
     "`id`", "50%", "a\\b", "*?[a]", "a;b&c", "a=b", "結果", "naïve ~",
 ]  # fmt: skip
 
@@ -50,7 +51,9 @@ def test_every_place_has_the_same_meaning(project):
     assert paths.weights_file(beside) == project / "w.pt"
 
 
-@pytest.mark.parametrize("text", ["~nobody-of-that-name/x", "s3://bucket/results", "a\nb", "a\udcffb", "a\0b"])
+@pytest.mark.parametrize(
+    "text", ["~nobody-of-that-name/x", "s3://bucket/results", "a\nb", "a\udcffb", "a\0b"]
+)
 def test_what_is_no_place_is_refused(text, project):
     refused(lambda: config.place(text), repr(text))
 
@@ -92,7 +95,7 @@ def test_yaml_that_is_no_text_is_refused_with_the_remedy(knob, text, project):
         refused(lambda: config.load(files), knob, "own.yaml", "in quotes", "-r instead of -p")
 
 
-# ---- make ------------------------------------------------------------------------------------------------------------
+# ---- make ----------------------------------------------------------------------------------------
 
 
 def made(tmp_path, *words, environment=None) -> list[str]:
@@ -102,7 +105,11 @@ def made(tmp_path, *words, environment=None) -> list[str]:
     stub.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
     stub.chmod(0o755)
     command = ["make", "-s", "-o", "install", f"BIN={stub.parent}", *words]
-    kept = {key: value for key, value in os.environ.items() if key not in ("OUTPUTS", "DATA", "PROFILE", "JOBS", "TABLE")}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("OUTPUTS", "DATA", "PROFILE", "JOBS", "TABLE")
+    }
     done = subprocess.run(command, cwd=ROOT, env=kept | (environment or {}), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -118,7 +125,12 @@ def test_make_hands_on_what_it_was_given(name, tmp_path):
 def test_make_s_other_targets(tmp_path):
     words = ("OUTPUTS=a $b", "DATA=c #d", "PROFILE=lite", "JOBS=3")
     places = ["--profile=lite", "--outputs=a $b", "--data=c #d"]
-    assert made(tmp_path, "reproduce", *words, "TABLE=2") == ["tools/reproduce.py", *places, "--tables=2", "--jobs=3"]
+    assert made(tmp_path, "reproduce", *words, "TABLE=2") == [
+        "tools/reproduce.py",
+        *places,
+        "--tables=2",
+        "--jobs=3",
+    ]
     assert made(tmp_path, "table3", *words) == ["workflow/drive.py", *places, "--jobs=3", "--tables", "3"]
     assert made(tmp_path, "pages", *words) == ["tools/page.py", *places[:2]]
     assert made(tmp_path, "check", *words) == ["-m", "esc_suite", "check", *places]
@@ -126,11 +138,13 @@ def test_make_s_other_targets(tmp_path):
 
 @pytest.mark.parametrize("profile", ["", "..", "no such"])
 def test_clean_removes_no_other_folder(profile):
-    done = subprocess.run(["make", "-s", "clean", f"PROFILE={profile}"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "-s", "clean", f"PROFILE={profile}"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode != 0 and "error: no profile" in done.stdout + done.stderr
 
 
-# ---- pages -----------------------------------------------------------------------------------------------------------
+# ---- pages ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", [".work/results", "a.b/.c d"])
@@ -144,7 +158,7 @@ def test_pages_of_notebooks_under_a_hidden_folder(place, tmp_path):
     assert done.stdout.split("\n")[:-1] == [str(folder / "01.html")], done.stderr
 
 
-# ---- the parameters cell ---------------------------------------------------------------------------------------------
+# ---- the parameters cell -------------------------------------------------------------------------
 
 CELLS = {
     "%load_ext autoreload\ntau = 0.5": {"tau"},

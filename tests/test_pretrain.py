@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esc_utils.standins import corpus, pretrain, sounds
+from esc_utils.standins import corpus, pretrain, sounds, urban
 
 ASSETS = Path(pretrain.__file__).parent / "assets"
 
@@ -31,7 +31,7 @@ def test_parts_hold_other_recordings_of_the_same_classes():
 
 
 def test_classes_are_regions_inside_their_family_and_none_is_one_of_the_ten():
-    urban = [{**sounds.DEFAULTS, **layer} for layers in sounds.URBAN.values() for layer in layers]
+    own = [{**sounds.DEFAULTS, **layer} for layers in urban.URBAN.values() for layer in layers]
     names = list(corpus.FAMILIES)
     for number in range(70):
         layers = corpus.corpus_class(number, seed=0)
@@ -42,7 +42,7 @@ def test_classes_are_regions_inside_their_family_and_none_is_one_of_the_ten():
                 assert np.ptp(region) <= np.ptp(wide[key])
             elif isinstance(region, list):
                 assert set(region) <= set(wide[key])
-        assert layers[0] not in urban
+        assert layers[0] not in own
     assert corpus.corpus_class(3, seed=0) == corpus.corpus_class(3, seed=0) != corpus.corpus_class(3, seed=1)
 
 
@@ -55,7 +55,20 @@ def test_the_command_writes_a_backbone_that_cnn14_loads(tmp_path, capsys):
     from esc_utils.weights import load_pann
 
     threads = torch.get_num_threads()
-    small = ["--clips", "12", "--classes", "3", "--clip-seconds", "0.4", "--width", "2", "--steps", "3", "--batch", "2"]
+    small = [
+        "--clips",
+        "12",
+        "--classes",
+        "3",
+        "--clip-seconds",
+        "0.4",
+        "--width",
+        "2",
+        "--steps",
+        "3",
+        "--batch",
+        "2",
+    ]
     for name in ("a", "b"):
         pretrain.main([*small, "--out", str(tmp_path / name)])
     torch.set_num_threads(threads)

@@ -1,4 +1,5 @@
-"""Properties that hold for any input: the index, the splits, SpecAugment, mixup, the FixMatch loss, the run record."""
+"""Properties that hold for any input: the index, the splits, SpecAugment, mixup, the FixMatch loss, the run
+record."""
 
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ more = settings(max_examples=100, derandomize=True, deadline=None)
 SUPERVISED, FIXMATCH = (config.for_run("quick", name) for name in ("cnn14_10", "fixmatch_tau075"))
 
 
-# --- the index and the splits -----------------------------------------------------------------------------------------
+# --- the index and the splits ---------------------------------------------------------------------
 
 Clip = st.tuples(st.integers(1, 30), st.integers(0, 9), st.integers(0, 3))  # recording, class, slice
 
@@ -30,8 +31,10 @@ def listings(draw) -> list[dict]:
     folds = draw(st.lists(st.integers(1, 10), min_size=30, max_size=30))
     return [
         {
-            "slice_file_name": f"{fsid}-{label}-0-{part}.wav", "fsID": fsid, "start": float(part), "end": part + 0.5,
-            "salience": 1 + part % 2, "fold": folds[fsid - 1], "classID": label, "class": urbansound.CLASSES[label],
+            "slice_file_name": f"{fsid}-{label}-0-{part}.wav", "fsID": fsid, "start": float(part),
+            "end": part + 0.5,
+            "salience": 1 + part % 2, "fold": folds[fsid - 1], "classID": label,
+            "class": urbansound.CLASSES[label],
         }
         for fsid, label, part in keys
     ]  # fmt: skip
@@ -121,7 +124,7 @@ def test_splits_share_no_clip_and_no_recording(rows, method, train, valid, nine)
         assert not len(parts.unlabelled)
 
 
-# --- SpecAugment and mixup --------------------------------------------------------------------------------------------
+# --- SpecAugment and mixup ------------------------------------------------------------------------
 
 Width = st.integers(1, 80)
 Count = st.integers(0, 3)
@@ -171,7 +174,7 @@ def test_mixup_lies_between_the_two_of_a_pair(pairs, seed, alpha):
     assert torch.equal(augment.mixup(x, torch.zeros(pairs)), b)
 
 
-# --- the FixMatch loss ------------------------------------------------------------------------------------------------
+# --- the FixMatch loss ----------------------------------------------------------------------------
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -179,7 +182,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-Batch = {"pairs": st.integers(1, 6), "classes": st.integers(2, 10), "scale": st.sampled_from([0.1, 1.0, 5.0, 30.0]),
+Batch = {"pairs": st.integers(1, 6), "classes": st.integers(2, 10), "scale": st.sampled_from([0.1, 1.0, 5.0,
+         30.0]),
          "seed": st.integers(0, 2**32 - 1)}  # fmt: skip
 
 
@@ -200,7 +204,9 @@ def test_fixmatch_loss_is_its_formula(pairs, classes, scale, seed, tau, blended)
         share = (weights[clip // 2] if clip % 2 == 0 else 1 - weights[clip // 2]) if blended else 1.0
         expected -= mask[clip] * float(share) * log_p[clip // 2 if blended else clip, label[clip]]
     expected /= len(strong)  # rejected clips count
-    found = losses.fixmatch(*map(torch.from_numpy, (weak, strong)), tau, None if weights is None else torch.tensor(weights))
+    found = losses.fixmatch(
+        *map(torch.from_numpy, (weak, strong)), tau, None if weights is None else torch.tensor(weights)
+    )
     assert found.loss.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
     assert np.array_equal(found.mask.numpy(), mask) and np.array_equal(found.pseudo_labels.numpy(), label)
 
@@ -219,7 +225,7 @@ def test_a_higher_threshold_accepts_no_more_and_above_all_nothing_is_left(pairs,
     assert not strong.grad.any()
 
 
-# --- the run record ---------------------------------------------------------------------------------------------------
+# --- the run record -------------------------------------------------------------------------------
 
 Number = st.floats(allow_nan=False, allow_infinity=False)
 Plain = st.recursive(
@@ -230,9 +236,12 @@ Plain = st.recursive(
 Tree = st.dictionaries(st.text(max_size=8), Plain, max_size=4)
 Record = st.fixed_dictionaries(
     {
-        "schema_version": st.just(runs.SCHEMA), "experiment": st.text(max_size=8), "profile": st.text(max_size=8),
-        "fold": st.integers(1, 10), "seed": st.integers(0, 2**63), "synthesised": st.booleans(), "backbone": st.text(),
-        "stands_in_for_pann": st.booleans(), "labelled_passes": Number, "unlabelled_share": st.none() | Number,
+        "schema_version": st.just(runs.SCHEMA), "experiment": st.text(max_size=8),
+        "profile": st.text(max_size=8),
+        "fold": st.integers(1, 10), "seed": st.integers(0, 2**63), "synthesised": st.booleans(),
+        "backbone": st.text(),
+        "stands_in_for_pann": st.booleans(), "labelled_passes": Number,
+        "unlabelled_share": st.none() | Number,
         "config": Tree, "validation": Tree, "transductive": st.none() | Tree, "epochs": st.integers(0),
         "steps": st.integers(0), "seconds": Number, "clips_per_second": Number, "provenance": Tree,
     }
@@ -243,13 +252,17 @@ Record = st.fixed_dictionaries(
 @given(record=Record, epochs=st.integers(1, 6), clips=st.integers(0, 7), data=st.data())
 def test_what_goes_into_a_record_comes_out(record, epochs, clips, data):
     column = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=epochs, max_size=epochs)
-    history = pd.DataFrame({"epoch": np.arange(1, epochs + 1)} | {name: data.draw(column) for name in ("loss", "mask_rate")})
+    history = pd.DataFrame(
+        {"epoch": np.arange(1, epochs + 1)} | {name: data.draw(column) for name in ("loss", "mask_rate")}
+    )
     draw = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     arrays = {
         "valid_file": np.array([f"{i}-ä.wav" for i in range(clips)], dtype=str),
         "valid_label": draw.integers(-(2**62), 2**62, clips),
         "valid_prob": draw.normal(size=(clips, 10)).astype(np.float32),
-        "pseudo_confidence": np.where(draw.uniform(size=(epochs, clips)) < 0.3, np.nan, 0.5).astype(np.float32),
+        "pseudo_confidence": np.where(draw.uniform(size=(epochs, clips)) < 0.3, np.nan, 0.5).astype(
+            np.float32
+        ),
         "pseudo_label": draw.integers(-1, 10, (epochs, clips)).astype(np.int8),
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,8 @@ CODE = "def f(x, *, y):\n    return {**x, 'é': [y + 1.5, None], 'z': [], f'{x:>
 
 
 def as_elsewhere(tree: ast.AST) -> ast.AST:
-    """The tree as another Python has it: empty fields missing, others that this one lacks, an empty text in a format."""
+    """The tree as another Python has it: empty fields missing, others that this one lacks, an empty text in a
+    format."""
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             node.values.append(ast.Constant(value=""))
@@ -35,7 +36,8 @@ def test_the_same_code_is_the_same_text_on_another_python():
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("1.5", "1.25"), ("1.5", "2"), ("+", "-"), ("None", "1"), ("{**x, ", "{x: x, "), ("*, y", "y"), ("'é'", "'è'"),
+    [("1.5", "1.25"), ("1.5", "2"), ("+", "-"), ("None", "1"), ("{**x, ", "{x: x, "), ("*, y", "y"), ("'é'",
+     "'è'"),
      (">", "<"), ("[]", "[[]]"), ("[]", "()"), (", None", "")],
 )  # fmt: skip
 def test_other_code_is_another_text(old, new):
@@ -45,10 +47,13 @@ def test_other_code_is_another_text(old, new):
 
 @pytest.fixture
 def inside(tmp_path, monkeypatch):
-    """A copy of the method inside another repository, (its folder, what it says of its commit, git in a folder)."""
+    """A copy of the method inside another repository, (its folder, what it says of its commit, git in a
+    folder)."""
     monkeypatch.delenv("GIT_DIR", raising=False)
     suite = tmp_path / "thesis" / "suite"
-    shutil.copytree(ROOT / "esc_utils", suite / "esc_utils", ignore=shutil.ignore_patterns("__pycache__", "standins"))
+    shutil.copytree(
+        ROOT / "esc_utils", suite / "esc_utils", ignore=shutil.ignore_patterns("__pycache__", "standins")
+    )
 
     def git(*words: str) -> str:
         own = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(tmp_path / "thesis"))
@@ -57,7 +62,9 @@ def inside(tmp_path, monkeypatch):
     def said(**variables) -> list[str]:
         code = "from esc_utils import provenance; print(*provenance.commit())"
         words = [sys.executable, "-c", code]
-        done = subprocess.run(words, cwd=suite, env=os.environ | variables, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            words, cwd=suite, env=os.environ | variables, capture_output=True, text=True, check=True
+        )
         return done.stdout.split()
 
     git("init", "-q")
@@ -68,7 +75,8 @@ def inside(tmp_path, monkeypatch):
 
 
 def test_the_commit_of_another_repository_is_never_ours(inside):
-    """Not around the checkout, not even where it holds a copy of it; not by variables that a git hook sets."""
+    """Not around the checkout, not even where it holds a copy of it; not by variables that a git hook
+    sets."""
     suite, said, git = inside
     assert said() == ["unknown", "True"]
     git("add", "suite")

@@ -10,7 +10,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-TW.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "README.zh-TW.md", "notebooks/README.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")))
+PAGES = (
+    "README.md",
+    "README.zh-TW.md",
+    "notebooks/README.md",
+    *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")),
+)
 
 
 def commands(text) -> list[str]:
@@ -34,11 +39,18 @@ def test_the_readme_is_short():
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-TW.md"])
 def test_the_gallery_shows_every_notebook_once_with_its_question_as_text_alternative(page):
-    block = (ROOT / page).read_text(encoding="utf-8").partition("<!-- gallery -->\n")[2].partition("<!-- /gallery -->")[0]
+    block = (
+        (ROOT / page)
+        .read_text(encoding="utf-8")
+        .partition("<!-- gallery -->\n")[2]
+        .partition("<!-- /gallery -->")[0]
+    )
     shown = re.findall(r"\[!\[([^\]]+)\]\(([^)]+\.png)\)\]\(([^)]+\.ipynb)\)", block)
     books = [path.stem for path in sorted(ROOT.glob("notebooks/0*.ipynb"))]
     copies = {path.stem for path in ROOT.glob("outputs/evidence/*/notebooks/*.ipynb")}
-    assert len(shown) >= 6 and [Path(link).stem for _, _, link in shown] == [name for name in books if name in copies]
+    assert len(shown) >= 6 and [Path(link).stem for _, _, link in shown] == [
+        name for name in books if name in copies
+    ]
     for question, picture, link in shown:
         assert len(question) > 5 and (ROOT / picture).stat().st_size < 50_000
         copy = json.loads((ROOT / link).read_text(encoding="utf-8"))
@@ -50,7 +62,9 @@ def test_chinese_commands_are_the_english_ones():
     assert len(commands(CHINESE)) >= 3
     assert set(commands(CHINESE)) <= set(commands(README))
     inline = set(re.findall(r"`(make [^`]+)`", CHINESE))
-    assert inline and inline <= set(re.findall(r"`(make [^`]+)`", README)), "commands in the running text and the tables"
+    assert inline and inline <= set(re.findall(r"`(make [^`]+)`", README)), (
+        "commands in the running text and the tables"
+    )
 
 
 def test_chinese_and_english_link_to_each_other_and_promise_the_same():
@@ -79,5 +93,7 @@ def test_every_dependency_is_explained():
     section = README.partition("## What is installed")[2].partition("\n## ")[0]
     named = [name for cell in re.findall(r"^\| ([^|]+) \|", section, re.M)[1:] for name in cell.split(", ")]
     assert sorted(named) == sorted(re.match(r"[\w.-]+", need)[0] for need in needs)
-    imported = "".join(path.read_text() for house in ("esc_utils", "esc_suite") for path in (ROOT / house).rglob("*.py"))
+    imported = "".join(
+        path.read_text() for house in ("esc_utils", "esc_suite") for path in (ROOT / house).rglob("*.py")
+    )
     assert re.search(r"^\s+import seaborn", imported, re.M) and "torchaudio" in imported, "README says so"

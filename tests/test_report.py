@@ -1,4 +1,5 @@
-"""The report: one offline page with everything on it, banners where they belong, readable in a real browser."""
+"""The report: one offline page with everything on it, banners where they belong, readable in a real
+browser."""
 
 import json
 import re
@@ -31,7 +32,12 @@ def outputs(tmp_path):
     for experiment, accuracy in (("cnn14_table2", 40), ("fixmatch_tau095", 75)):
         records.write(tmp_path, experiment, accuracy, profile="quick", synthesised=True)
     root = tmp_path / "quick"
-    made = {"commit": "abc", "dirty": False, "code_hash": provenance.code_hash(), "versions": {"torch": "2.11.0"}}
+    made = {
+        "commit": "abc",
+        "dirty": False,
+        "code_hash": provenance.code_hash(),
+        "versions": {"torch": "2.11.0"},
+    }
     png(
         root / "figures",
         "class_counts",
@@ -40,7 +46,12 @@ def outputs(tmp_path):
         command="papermill 01",
         provenance=made,
     )
-    png(root / "figures" / "cnn14_table2" / "fold1_seed0", "learning", alt="Loss falls", caption="Learning curves")
+    png(
+        root / "figures" / "cnn14_table2" / "fold1_seed0",
+        "learning",
+        alt="Loss falls",
+        caption="Learning curves",
+    )
     png(root / "figures", "bare")
     (root / "notebooks").mkdir()
     (root / "notebooks" / "01_data_exploration.ipynb").write_text("{}")
@@ -83,7 +94,9 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(outputs):
         "Of the paper itself: open" in words and "claims could be decided here" not in words
     )  # no pair of runs: no noise known
     assert "2 runs on synthesised audio" in words and "Of the paper's 12 claims these runs leave" in words
-    assert "TSCNN-DS (Su et al. 2019)" in words and "(a) At equal iterations PANN is far above CNN14." in words
+    assert (
+        "TSCNN-DS (Su et al. 2019)" in words and "(a) At equal iterations PANN is far above CNN14." in words
+    )
     assert "papermill notebooks/04_fixmatch_ablations.ipynb OUT.ipynb --engine esc" in words
     assert "-f params/experiments/fixmatch_tau095.yaml" in words and "-p train_fold 1" in words
     assert "da7a" in words and "torch 2.11.0" in words  # dataset fingerprint and versions of a run
@@ -112,11 +125,19 @@ def test_each_note_stands_once_for_all_tables(outputs):
     for number in used:
         assert words.count(spec["ledger_notes"][number]) == 1, number
         assert text.count(f'id="note-{number}"') == 1 and f'href="#note-{number}"' in text
-    assert words.index("Table 5.") < words.index(spec["ledger_notes"][min(used)]) < words.index("Claims of the paper", 500)
+    assert (
+        words.index("Table 5.")
+        < words.index(spec["ledger_notes"][min(used)])
+        < words.index("Claims of the paper", 500)
+    )
     assert {"href": "#notes"} in page.all("a")
     # What audio it is stands over every table with numbers of it, and a stand-in carries its name.
-    assert words.count("Numbers from synthesised audio: they show that the suite works") == 3  # Tables 1, 2 and 3
-    assert "narrow CNN14 \u2020" in page.text and words.count(f"\u2020 {narrow} in place of PANN.") == 1  # Table 2
+    assert (
+        words.count("Numbers from synthesised audio: they show that the suite works") == 3
+    )  # Tables 1, 2 and 3
+    assert (
+        "narrow CNN14 \u2020" in page.text and words.count(f"\u2020 {narrow} in place of PANN.") == 1
+    )  # Table 2
     assert "FixMatch" in words and words.count("How to read the tables") == 1
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -155,7 +176,9 @@ def test_banners(outputs):
 
 def test_no_banner_of_synthesised_audio_over_real_numbers(tmp_path):
     records.write(tmp_path, "cnn14_table2", 40)
-    assert "ynthesised" not in re.sub(r"<style>.*?</style>", "", report.write(tmp_path, "paper").read_text(), flags=re.S)
+    assert "ynthesised" not in re.sub(
+        r"<style>.*?</style>", "", report.write(tmp_path, "paper").read_text(), flags=re.S
+    )
 
 
 def test_stale_reasons(tmp_path):
@@ -185,7 +208,11 @@ def test_user_errors_are_one_line(outputs, tmp_path, capsys):
 @pytest.mark.parametrize("stray", ["._{}", ".ipynb_checkpoints/{}", ".{}.icloud"])
 def test_hidden_files_of_other_programs_are_no_figures(stray, outputs):
     before = report.write(outputs, "quick").read_text()
-    kinds = [(path, path.name) for path in (outputs / "quick").rglob("*") if path.suffix in (".png", ".ipynb", ".json")]
+    kinds = [
+        (path, path.name)
+        for path in (outputs / "quick").rglob("*")
+        if path.suffix in (".png", ".ipynb", ".json")
+    ]
     for path, name in kinds:
         beside = path.parent / stray.format(name)
         beside.parent.mkdir(exist_ok=True)
@@ -224,7 +251,9 @@ def test_the_page_opens_with_the_picture_and_the_outcome_and_stays_small(outputs
     import numpy as np
     from PIL import Image
 
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (1300, 1400, 3), np.uint8))  # the worst to compress
+    noise = Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (1300, 1400, 3), np.uint8)
+    )  # the worst to compress
     figures = outputs / "quick" / "figures"
     for name in ("tables_forest", "claims", *(f"figure_{at}" for at in range(5))):
         noise.save(figures / f"{name}.png", compress_level=1)
@@ -234,9 +263,13 @@ def test_the_page_opens_with_the_picture_and_the_outcome_and_stays_small(outputs
             (figures / "pann_10" / f"fold{fold}_seed0").mkdir(parents=True, exist_ok=True)
             shutil.copy(figures / "claims.png", figures / "pann_10" / f"fold{fold}_seed0" / f"{at}.png")
     path = report.write(outputs, "quick")
-    assert path.stat().st_size < 3_000_000 and sum(file.stat().st_size for file in figures.rglob("*.png")) > 100_000_000
+    assert (
+        path.stat().st_size < 3_000_000
+        and sum(file.stat().st_size for file in figures.rglob("*.png")) > 100_000_000
+    )
     text = path.read_text()
-    order = ["../figures/tables_forest.png", 'class="outcome"', 'id="table1"', 'id="table5"', 'id="notes"', 'id="claims"',
+    order = ["../figures/tables_forest.png", 'class="outcome"', 'id="table1"', 'id="table5"', 'id="notes"',
+             'id="claims"',
              'id="figures"', 'id="runs"', "../figures/pann_10/fold10_seed0/3.png"]  # fmt: skip
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
 
@@ -251,18 +284,23 @@ def test_three_sentences_of_outcome(tmp_path):
     told = r"by ([+-][\d.]+) \[[\d., -]+\] points over 10 of 10 folds, where the paper prints \+2.39"
     found = re.search(told, words)
     assert found and 2 < float(found[1]) < 4
-    assert re.search(r"12 claims these runs leave \d supported, \d contradicted, \d+ undecided, \d blocked", words)
+    assert re.search(
+        r"12 claims these runs leave \d supported, \d contradicted, \d+ undecided, \d blocked", words
+    )
 
 
 @pytest.mark.browser
 def test_no_table_is_cut(made_outputs, tmp_path):
-    """Made-up outputs of all rows, some with a long network's name, several seeds, other steps, a reason for a block."""
+    """Made-up outputs of all rows, some with a long network's name, several seeds, other steps, a reason for
+    a block."""
     from playwright.sync_api import sync_playwright
 
     shutil.copytree(made_outputs / "lite" / "runs", tmp_path / "lite" / "runs")
     for seed in (0, 1):
         for experiment in ("pann_10", "fixmatch_tau095"):
-            records.write(tmp_path, experiment, 50 + seed, seed=seed, profile="lite", backbone=records.MN04, steps=700)
+            records.write(
+                tmp_path, experiment, 50 + seed, seed=seed, profile="lite", backbone=records.MN04, steps=700
+            )
     pages = [report.write(tmp_path, "lite"), *tables_render.write(tmp_path, "lite", with_claims=False)]
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
@@ -274,11 +312,15 @@ def test_no_table_is_cut(made_outputs, tmp_path):
                 # No part of a page needs scrolling sideways either, and no cell is wider than the screen.
                 wide = page.evaluate(
                     "[...document.querySelectorAll('table, tr, td, th, pre, img, summary')].filter("
-                    "e => e.getBoundingClientRect().right > innerWidth + 1 || (e.scrollWidth > e.clientWidth + 1 &&"
-                    " getComputedStyle(e).overflowX !== 'visible' && e.clientWidth > 1)).map(e => e.outerHTML.slice(0, 200))"
+                    "e => e.getBoundingClientRect().right > innerWidth + 1 || (e.scrollWidth > e.clientWidth "
+                    "+ 1 &&"
+                    " getComputedStyle(e).overflowX !== 'visible' && e.clientWidth > 1)).map(e => "
+                    "e.outerHTML.slice(0, 200))"
                 )
                 assert wide == [], (path, width)
-                most = page.evaluate("Math.max(...[...document.querySelectorAll('thead')].map(t => t.rows[0].cells.length))")
+                most = page.evaluate(
+                    "Math.max(...[...document.querySelectorAll('thead')].map(t => t.rows[0].cells.length))"
+                )
                 assert most == 6, path
         browser.close()
 
@@ -305,7 +347,9 @@ def test_in_a_real_browser(outputs, width):
         assert page.evaluate("document.activeElement.tagName") in ("A", "SUMMARY")
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         # On a narrow screen a row of a table is a card, in which each cell stands beside its column's name.
-        shown = page.evaluate("getComputedStyle(document.querySelector('.scores td:not(.none)'), '::before').content")
+        shown = page.evaluate(
+            "getComputedStyle(document.querySelector('.scores td:not(.none)'), '::before').content"
+        )
         assert shown == ('"Paper, width x stripes"' if width < 700 else "none")
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         browser.close()

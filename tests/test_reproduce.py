@@ -38,7 +38,9 @@ def compared(capsys, folder: Path, *words) -> tuple[int, str]:
 
 def test_the_same_numbers_are_identical_whatever_time_they_took(collected, again, capsys):
     status, text = compared(capsys, again)
-    assert status == 0 and re.fullmatch(r"identical to the committed evidence: [\d,]+ values in 75 files\n", text)
+    assert status == 0 and re.fullmatch(
+        r"identical to the committed evidence: [\d,]+ values in 75 files\n", text
+    )
     status, text = compared(capsys, again, "--tables", "2")
     assert status == 0 and "in 13 files" in text  # a table, and six runs of two files
     assert not (again / reproduce.DONE).exists()
@@ -61,10 +63,17 @@ def test_every_difference_is_a_line_and_both_sides_say_what_made_them(collected,
     lines = text.splitlines()
     assert status == 1
     assert "table2.csv, CNN14 [width 8, not 64], checkpoint: committed last epoch, here best epoch" in lines
-    assert any(re.match(r"fixmatch_tau095/fold1_seed0, validation, last, accuracy: committed .*\(\+0.5\)", x) for x in lines)
+    assert any(
+        re.match(r"fixmatch_tau095/fold1_seed0, validation, last, accuracy: committed .*\(\+0.5\)", x)
+        for x in lines
+    )
     assert "pann_table2/fold1_seed0, history.csv, 1, loss: committed 1.0, here 1.25 (+0.25)" in lines
-    assert any(line.startswith("different: 3 of ") for line in lines) and "knob mu: committed 3, here 4" in lines
-    assert any(line.startswith("committed: cpu, float32, 1 threads") and "torch 2.11.0" in line for line in lines)
+    assert (
+        any(line.startswith("different: 3 of ") for line in lines) and "knob mu: committed 3, here 4" in lines
+    )
+    assert any(
+        line.startswith("committed: cpu, float32, 1 threads") and "torch 2.11.0" in line for line in lines
+    )
     assert any(line.startswith("here: ") and "torch 2.12.0" in line for line in lines)
     assert "another type of CPU" in lines[-1]
 

@@ -6,7 +6,8 @@ from esc_utils import config, sampling
 
 
 def test_budget_of_the_paper():
-    """Table 2 to 4 at fold 1: 873 labelled, 8732 - 873 - 888 unlabelled, 31 steps an epoch of 2 mu B = 224 clips."""
+    """Table 2 to 4 at fold 1: 873 labelled, 8732 - 873 - 888 unlabelled, 31 steps an epoch of 2 mu B = 224
+    clips."""
     pool = 8732 - 873 - 888
     plan = sampling.budget(config.for_run("paper", "fixmatch_tau075"), 873, pool)
     assert (plan.steps, plan.per_epoch, plan.period) == (70 * 31, 31, 35 * 31)

@@ -1,4 +1,5 @@
-"""The table of the ledger's alternatives: changes, the leak, what is missing; and that it names every sensitivity file."""
+"""The table of the ledger's alternatives: changes, the leak, what is missing; and that it names every
+sensitivity file."""
 
 import csv
 from pathlib import Path

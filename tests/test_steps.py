@@ -8,7 +8,8 @@ from esc_utils.model import Cnn14
 
 
 class Linear(torch.nn.Module):
-    """The smallest network with the four methods of Cnn14: no batch norm, no dropout, so views act clip by clip."""
+    """The smallest network with the four methods of Cnn14: no batch norm, no dropout, so views act clip by
+    clip."""
 
     def __init__(self, frames, mels):
         super().__init__()
@@ -58,9 +59,13 @@ def test_fixmatch_step_equals_equations_1_to_5(mixup):
     knobs, draw, x, labels, u, model = setting(mixup=mixup)
     found = steps.fixmatch_step(model, knobs, draw, x, labels, u)
 
-    strong_x = [masked(model, x[i], draw.labelled_masks.time[i], draw.labelled_masks.freq[i]) for i in range(len(x))]
+    strong_x = [
+        masked(model, x[i], draw.labelled_masks.time[i], draw.labelled_masks.freq[i]) for i in range(len(x))
+    ]
     weak = [masked(model, u[i], draw.weak_masks.time[i], draw.weak_masks.freq[i]) for i in range(len(u))]
-    strong = [masked(model, u[i], draw.strong_masks.time[i], draw.strong_masks.freq[i]) for i in range(len(u))]
+    strong = [
+        masked(model, u[i], draw.strong_masks.time[i], draw.strong_masks.freq[i]) for i in range(len(u))
+    ]
     y_u = [log_p(model, z).exp() for z in weak]  # equation 1
     mask = [float(p.max() >= knobs.tau) for p in y_u]  # equation 2
     hard = [int(p.argmax()) for p in y_u]
@@ -75,8 +80,12 @@ def test_fixmatch_step_equals_equations_1_to_5(mixup):
             losses.append(-w * counts[a] * p[targets[a]] - (1 - w) * counts[b] * p[targets[b]])  # ledger 7
         return losses
 
-    l_s = sum(blended(strong_x, labels.tolist(), [1.0] * len(x), draw.weights)) / (len(x) / (2 if mixup else 1))  # eq. 4
-    l_u = sum(blended(strong, hard, mask, draw.unlabelled_weights)) / (len(u) / (2 if mixup else 1))  # eq. 3, ledger 8
+    l_s = sum(blended(strong_x, labels.tolist(), [1.0] * len(x), draw.weights)) / (
+        len(x) / (2 if mixup else 1)
+    )  # eq. 4
+    l_u = sum(blended(strong, hard, mask, draw.unlabelled_weights)) / (
+        len(u) / (2 if mixup else 1)
+    )  # eq. 3, ledger 8
     assert 0 < sum(mask) < len(mask)  # the case is not trivial
     assert found.mask_rate.item() == pytest.approx(sum(mask) / len(mask))
     assert found.pseudo_labels.tolist() == hard
@@ -100,7 +109,9 @@ def test_nothing_accepted_leaves_the_supervised_loss():
     assert found.loss == found.supervised
 
 
-@pytest.mark.parametrize("overrides", [{"forward": "joint"}, {"mixup_pairs": "mixmatch"}, {"pseudo_mode": "eval"}])
+@pytest.mark.parametrize(
+    "overrides", [{"forward": "joint"}, {"mixup_pairs": "mixmatch"}, {"pseudo_mode": "eval"}]
+)
 def test_alternatives_of_the_ledger_run_and_differ_only_where_they_should(overrides):
     knobs, draw, x, labels, u, model = setting(**overrides)
     found = steps.fixmatch_step(model, knobs, draw, x, labels, u)
@@ -108,7 +119,9 @@ def test_alternatives_of_the_ledger_run_and_differ_only_where_they_should(overri
         assert torch.isfinite(found.loss)
         assert found.confidence.shape == (len(u),)
     else:  # without batch norm and dropout these are the same computation
-        plain = steps.fixmatch_step(model, config.for_run("quick", "fixmatch_tau075", tau=0.4), draw, x, labels, u)
+        plain = steps.fixmatch_step(
+            model, config.for_run("quick", "fixmatch_tau075", tau=0.4), draw, x, labels, u
+        )
         assert found.loss.item() == pytest.approx(plain.loss.item(), rel=1e-5)
 
 
@@ -116,7 +129,9 @@ def test_pseudo_label_pass_mode_reaches_batch_norm():
     knobs, draw, _, _, u, _ = setting()
     model = Cnn14(10, width=1).train()
     before = model.bn0.running_mean.clone()
-    steps.pseudo_label_pass(model, knobs.model_copy(update={"pseudo_mode": "eval"}), u.float(), draw.weak_masks)
+    steps.pseudo_label_pass(
+        model, knobs.model_copy(update={"pseudo_mode": "eval"}), u.float(), draw.weak_masks
+    )
     assert torch.equal(model.bn0.running_mean, before)
     steps.pseudo_label_pass(model, knobs, u.float(), draw.weak_masks)  # ledger 11: train mode by default
     assert not torch.equal(model.bn0.running_mean, before)

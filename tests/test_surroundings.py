@@ -1,5 +1,5 @@
-"""Places and settings that are not as here: temporary folders, homes, names, locks, sockets, limits of a job, and what a
-person has set up for other programs."""
+"""Places and settings that are not as here: temporary folders, homes, names, locks, sockets, limits of a job,
+and what a person has set up for other programs."""
 
 import errno
 import fcntl
@@ -21,7 +21,7 @@ from esc_utils import limits, locks
 ROOT = Path(__file__).resolve().parent.parent
 
 
-# --- sockets ----------------------------------------------------------------------------------------------------------
+# --- sockets --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["x" * 90, "é" * 60, "a/" * 45])
@@ -57,7 +57,7 @@ def test_without_unix_sockets_there_is_no_folder_and_no_server(error, tmp_path, 
     assert ("warn", "sockets") in [line[:2] for line in check_place.sockets()]
 
 
-# --- home, name, a person's settings ----------------------------------------------------------------------------------
+# --- home, name, a person's settings --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("home", ["", "/proc/nowhere", "relative"])
@@ -83,10 +83,12 @@ def test_an_id_without_a_name_gets_one(given, tmp_path, monkeypatch):
 
 
 PERSONAL = {
-    "GIT_DIR": "/x", "GIT_INDEX_FILE": "/x", "SNAKEMAKE_PROFILE": "slurm", "JUPYTER_PATH": "/x", "IPYTHONDIR": "/x",
+    "GIT_DIR": "/x", "GIT_INDEX_FILE": "/x", "SNAKEMAKE_PROFILE": "slurm", "JUPYTER_PATH": "/x",
+    "IPYTHONDIR": "/x",
     "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "ascii", "PYTHONSTARTUP": "/x",
     "MATPLOTLIBRC": "/x", "MPLBACKEND": "tkagg", "MPLCONFIGDIR": "/x", "BASH_ENV": "/x", "PAPERMILL": "0",
-    "BASH_FUNC_python%%": "() { false; }", "NVIDIA_TF32_OVERRIDE": "1", "JUPYTER_DEFAULT_PROVISIONER_NAME": "x",
+    "BASH_FUNC_python%%": "() { false; "
+                          "}", "NVIDIA_TF32_OVERRIDE": "1", "JUPYTER_DEFAULT_PROVISIONER_NAME": "x",
 }  # fmt: skip
 KEPT = {
     "PATH": "/bin",
@@ -105,26 +107,42 @@ def test_personal_settings_are_left_out_and_the_rest_stays(tmp_path):
 
 
 def test_a_kernel_is_this_environments_own_whatever_a_person_has_set_up(tmp_path):
-    """A kernel of the same name, IPython's startup files, a backend for a screen, warnings as errors, a long TMPDIR."""
+    """A kernel of the same name, IPython's startup files, a backend for a screen, warnings as errors, a long
+    TMPDIR."""
     kernel = tmp_path / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)
-    kernel.joinpath("kernel.json").write_text('{"argv": ["false"], "display_name": "mine", "language": "python"}')
+    kernel.joinpath("kernel.json").write_text(
+        '{"argv": ["false"], "display_name": "mine", "language": "python"}'
+    )
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     startup.joinpath("00.py").write_text("mine = 1")
     long = tmp_path / ("t" * 100)
     long.mkdir()
-    code = "import sys, matplotlib\nprint(sys.executable, 'mine' in globals(), matplotlib.rcParams['text.usetex'])"
+    code = (
+        "import sys, matplotlib\nprint(sys.executable, 'mine' in globals(), "
+        "matplotlib.rcParams['text.usetex'])"
+    )
     (tmp_path / "matplotlibrc").write_text("text.usetex: True")
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(book, tmp_path / "in.ipynb")
     personal = {
-        "JUPYTER_PATH": str(tmp_path / "jupyter"), "IPYTHONDIR": str(tmp_path / "ipython"), "MPLBACKEND": "nonsense",
-        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "TMPDIR": str(long), "JUPYTER_DEFAULT_PROVISIONER_NAME": "none",
+        "JUPYTER_PATH": str(tmp_path / "jupyter"), "IPYTHONDIR": str(tmp_path / "ipython"),
+        "MPLBACKEND": "nonsense",
+        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "TMPDIR": str(long),
+        "JUPYTER_DEFAULT_PROVISIONER_NAME": "none",
         "GIT_DIR": str(tmp_path), "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    words = [sys.executable, "-m", "papermill", str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), "--engine", "esc"]
+    words = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(tmp_path / "in.ipynb"),
+        str(tmp_path / "out.ipynb"),
+        "--engine",
+        "esc",
+    ]
     done = subprocess.run(words, cwd=ROOT, env=os.environ | personal, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     printed = nbformat.read(tmp_path / "out.ipynb", 4).cells[0].outputs[0].text.split()
@@ -143,17 +161,21 @@ def test_a_figure_looks_the_same_whatever_matplotlibrc_says(monkeypatch):
         return figures.draw(figures.durations(np.arange(20) % 10, seconds, list("abcdefghij"), window=2.0))
 
     plain = drawn()
-    for personal in ({"text.usetex": True}, {"axes.facecolor": "black", "xtick.color": "red", "savefig.transparent": True}):
+    for personal in (
+        {"text.usetex": True},
+        {"axes.facecolor": "black", "xtick.color": "red", "savefig.transparent": True},
+    ):
         with matplotlib.rc_context(personal):
             assert drawn() == plain
 
 
-# --- locks, read-only places ------------------------------------------------------------------------------------------
+# --- locks, read-only places ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
 def test_a_disk_without_locks_is_stood_in_for(error, tmp_path, monkeypatch):
-    """By the temporary folder, whose lock keeps others out all the same; where that has none either, one line."""
+    """By the temporary folder, whose lock keeps others out all the same; where that has none either, one
+    line."""
     for name in ("disk", "local"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "local"))
@@ -178,7 +200,9 @@ def test_a_disk_without_locks_is_stood_in_for(error, tmp_path, monkeypatch):
 def test_check_says_that_a_checkout_cannot_be_written(mode, tmp_path):
     folder = tmp_path / "suite"
     folder.mkdir(mode=mode)
-    imports = "import sys; from pathlib import Path; from esc_suite.run import check_place; sys.tracebacklimit = 0"
+    imports = (
+        "import sys; from pathlib import Path; from esc_suite.run import check_place; sys.tracebacklimit = 0"
+    )
     words = [sys.executable, "-c", f"{imports}\nlist(check_place.place(Path(sys.argv[1])))", str(folder)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, preexec_fn=drop_override, env=environment, capture_output=True, text=True)
@@ -186,7 +210,7 @@ def test_check_says_that_a_checkout_cannot_be_written(mode, tmp_path):
     one_line(done.stderr, str(folder), "cannot write", "copy")
 
 
-# --- limits of a job --------------------------------------------------------------------------------------------------
+# --- limits of a job ------------------------------------------------------------------------------
 
 GB = 10**9
 LIMITS = {  # lines of /proc/self/cgroup, files under /sys/fs/cgroup, variables: memory, cores
@@ -194,7 +218,8 @@ LIMITS = {  # lines of /proc/self/cgroup, files under /sys/fs/cgroup, variables:
     "no limit, version 2": ("0::/\n", {"memory.max": "max", "cpu.max": "max 100000"}, {}, None, None),
     "a job deep in the tree": (
         "0::/a.slice/job_7/step\n",
-        {"a.slice/job_7/memory.max": 3 * GB, "a.slice/memory.max": 9 * GB, "a.slice/job_7/cpu.max": "100000 100000"},
+        {"a.slice/job_7/memory.max": 3 * GB, "a.slice/memory.max": 9 * GB,
+         "a.slice/job_7/cpu.max": "100000 100000"},
         {}, 3 * GB, 1,
     ),
     "version 1": (
@@ -203,9 +228,11 @@ LIMITS = {  # lines of /proc/self/cgroup, files under /sys/fs/cgroup, variables:
          "cpu/docker/a/cpu.cfs_period_us": 100000},
         {}, GB, 1,
     ),
-    "version 1, seen from within": ("4:memory:/docker/a\n", {"memory/memory.limit_in_bytes": GB}, {}, GB, None),
+    "version 1, seen from "
+    "within": ("4:memory:/docker/a\n", {"memory/memory.limit_in_bytes": GB}, {}, GB, None),
     "version 1 without a limit": (
-        "4:memory:/\n", {"memory/memory.limit_in_bytes": 2**63 - 4096, "cpu/cpu.cfs_quota_us": -1}, {}, None, None,
+        "4:memory:/\n", {"memory/memory.limit_in_bytes": 2**63 - 4096, "cpu/cpu.cfs_quota_us": -1}, {}, None,
+        None,
     ),
     "Slurm's node": ("", {}, {"SLURM_MEM_PER_NODE": "1000", "SLURM_CPUS_ON_NODE": "1"}, 1000 * 2**20, 1),
     "Slurm's cores": ("", {}, {"SLURM_MEM_PER_CPU": "500", "SLURM_CPUS_ON_NODE": "2"}, 1000 * 2**20, 2),

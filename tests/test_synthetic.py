@@ -1,4 +1,5 @@
-"""The synthesised dataset: UrbanSound8K's layout and rules, and nothing that depends on order, time or the machine."""
+"""The synthesised dataset: UrbanSound8K's layout and rules, and nothing that depends on order, time or the
+machine."""
 
 import csv
 import json
@@ -10,7 +11,7 @@ import soundfile
 
 from esc_utils import urbansound
 from esc_utils.errors import UserError
-from esc_utils.standins import sounds, synthetic
+from esc_utils.standins import sounds, synthetic, urban
 
 SMALL = {"clips_per_class": 3, "folds": 10, "clip_seconds": 0.32}
 
@@ -34,7 +35,7 @@ def test_it_is_urbansound8k_to_the_reader(root):
     assert data.synthesised
     assert not data.missing
     assert urbansound.leak_check(data).empty
-    assert tuple(sounds.URBAN) == urbansound.CLASSES
+    assert tuple(urban.URBAN) == urbansound.CLASSES
     assert data.clips.groupby("fold").size().to_dict() == dict.fromkeys(range(1, 11), 30)
     assert (data.clips.groupby(["fold", "class_id"]).size() > 0).sum() == 100
     assert set(data.clips["salience"]) == {1, 2}
@@ -129,11 +130,11 @@ def test_two_writers_at_once_make_one_set(tmp_path):
     assert len(urbansound.load(tmp_path / "set").clips) == 30
 
 
-@pytest.mark.parametrize("name", list(sounds.URBAN))
+@pytest.mark.parametrize("name", list(urban.URBAN))
 def test_every_class_renders_finite_sound_at_any_length(name):
     rng = np.random.default_rng(3)
     for samples in (1500, 20480):
-        wave = sounds.render(sounds.draw(sounds.URBAN[name], rng), samples, 16000, rng, snr=10)
+        wave = sounds.render(sounds.draw(urban.URBAN[name], rng), samples, 16000, rng, snr=10)
         assert wave.shape == (samples,) and wave.dtype == np.float32
         assert np.isfinite(wave).all() and 0.03 < np.abs(wave).max() <= 1
 

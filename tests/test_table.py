@@ -1,4 +1,5 @@
-"""Any table of clips as a dataset: classes, folds and windows from the data, clear lines where something is wrong."""
+"""Any table of clips as a dataset: classes, folds and windows from the data, clear lines where something is
+wrong."""
 
 import csv
 import os
@@ -52,7 +53,9 @@ def test_classes_folds_and_formats_come_from_the_table(clips, knobs):
     dataset = urbansound.open_dataset(knobs(clips))
     assert dataset.classes == tuple(sorted(own.NAMES)) and not dataset.synthesised and not dataset.missing
     rows = dataset.clips
-    assert len(rows) == 15 and (rows["class_id"] == -1).sum() == 6 and rows["duration"].between(0.99, 1.1).all()
+    assert (
+        len(rows) == 15 and (rows["class_id"] == -1).sum() == 6 and rows["duration"].between(0.99, 1.1).all()
+    )
     known = rows[rows["class_id"] >= 0]
     assert (rows["fold"] == 0).sum() == 6 and set(known["fold"]) == {1, 2, 3}
     assert all(set(part["class_name"]) == set(own.NAMES) for _, part in known.groupby("fold"))
@@ -79,7 +82,9 @@ def test_the_fold_of_a_clip_without_a_label_says_nothing(tmp_path, knobs, folds,
 def test_recordings_are_never_split(tmp_path, knobs):
     lines = [f"{label}{n}.wav,{label},r{label}{n // 3}," for label in "ab" for n in range(9)]
     dataset = urbansound.open_dataset(knobs(written(tmp_path, *lines)))
-    assert (dataset.clips.groupby("fsid")["fold"].nunique() == 1).all() and dataset.clips["fsid"].nunique() == 6
+    assert (dataset.clips.groupby("fsid")["fold"].nunique() == 1).all() and dataset.clips[
+        "fsid"
+    ].nunique() == 6
     assert set(dataset.clips["fold"]) == {1, 2, 3}
 
 
@@ -93,9 +98,21 @@ def copied(folder: Path, *lines: str, **copies: str) -> Path:
 
 def test_equal_content_is_one_recording_whatever_its_name(tmp_path, knobs):
     """Also by way of a third: b is a copy of a, and c of b's recording."""
-    lines = ["a.wav,x,r1,", "./a.wav,x,,", "b.wav,x,r2,", "c.wav,x,r2,", "d.wav,x,,", "e.wav,y,,", "f.wav,y,,", "u.wav,,,"]
+    lines = [
+        "a.wav,x,r1,",
+        "./a.wav,x,,",
+        "b.wav,x,r2,",
+        "c.wav,x,r2,",
+        "d.wav,x,,",
+        "e.wav,y,,",
+        "f.wav,y,,",
+        "u.wav,,,",
+    ]
     rows = urbansound.open_dataset(knobs(copied(tmp_path, *lines, b="a", u="c"))).clips.set_index("file")
-    assert rows.loc[["a.wav", "./a.wav", "b.wav", "c.wav", "u.wav"], "fsid"].nunique() == 1 and rows["fsid"].nunique() == 4
+    assert (
+        rows.loc[["a.wav", "./a.wav", "b.wav", "c.wav", "u.wav"], "fsid"].nunique() == 1
+        and rows["fsid"].nunique() == 4
+    )
     assert rows.loc[["a.wav", "./a.wav", "b.wav", "c.wav"], "fold"].nunique() == 1
 
 
@@ -104,7 +121,9 @@ def test_copies_alone_are_no_second_recording_and_lie_in_one_fold(tmp_path, knob
     with pytest.raises(UserError, match="class 'x' has clips of one recording only"):
         urbansound.open_dataset(knobs(copied(tmp_path, *[line.format("") for line in lines], b="a")))
     with pytest.raises(UserError, match=r"copies of a\.wav in .* lie in two folds"):
-        urbansound.open_dataset(knobs(copied(tmp_path, *[line.format(1 + n % 2) for n, line in enumerate(lines)], b="a")))
+        urbansound.open_dataset(
+            knobs(copied(tmp_path, *[line.format(1 + n % 2) for n, line in enumerate(lines)], b="a"))
+        )
 
 
 @pytest.mark.parametrize("more", [False, True])
@@ -125,7 +144,15 @@ def test_every_class_lies_in_two_folds(more):
 
 
 def test_class_folders_are_a_table(tmp_path, knobs):
-    names = ("cat/1.wav", "cat/2.wav", "dog/yard/1.wav", "dog/yard/2.wav", "dog/2.flac", "unlabelled/1.wav", "2.wav")
+    names = (
+        "cat/1.wav",
+        "cat/2.wav",
+        "dog/yard/1.wav",
+        "dog/yard/2.wav",
+        "dog/2.flac",
+        "unlabelled/1.wav",
+        "2.wav",
+    )
     for number, name in enumerate(names):
         own.write(tmp_path / name, "siren", number)
     (tmp_path / "cat" / ".hidden.wav").write_bytes(b"")
@@ -138,8 +165,15 @@ def test_class_folders_are_a_table(tmp_path, knobs):
 
 def test_a_folder_of_one_name_is_one_recording_in_every_class(tmp_path, knobs):
     """Also in `unlabelled`, and whatever lies in folders below it."""
-    names = [f"{label}/{day}/part{n}/1.wav" for label in ("cat", "dog") for day in ("monday", "tuesday") for n in (1, 2)]
-    for number, name in enumerate([*names, "unlabelled/monday/1.wav", "unlabelled/friday/1.wav", "cat/monday.wav"]):
+    names = [
+        f"{label}/{day}/part{n}/1.wav"
+        for label in ("cat", "dog")
+        for day in ("monday", "tuesday")
+        for n in (1, 2)
+    ]
+    for number, name in enumerate(
+        [*names, "unlabelled/monday/1.wav", "unlabelled/friday/1.wav", "cat/monday.wav"]
+    ):
         own.write(tmp_path / name, "siren", number, 0.7)
     dataset = urbansound.open_dataset(knobs(tmp_path))
     rows = dataset.clips
@@ -148,7 +182,9 @@ def test_a_folder_of_one_name_is_one_recording_in_every_class(tmp_path, knobs):
     assert set(days.groups) == {"monday", "tuesday", "friday"} and (days["fsid"].nunique() == 1).all()
     assert (rows[rows["fold"] > 0].groupby("fsid")["fold"].nunique() == 1).all()
     fold = int(rows.set_index("file")["fold"]["cat/monday/part1/1.wav"])
-    heard = rows["file"].iloc[urbansound.split(knobs(tmp_path, train_fold=3 - fold, valid_fold=fold), dataset).unlabelled]
+    heard = rows["file"].iloc[
+        urbansound.split(knobs(tmp_path, train_fold=3 - fold, valid_fold=fold), dataset).unlabelled
+    ]
     assert list(heard) == ["unlabelled/friday/1.wav"]
 
 
@@ -212,15 +248,22 @@ def test_a_bad_file_is_a_line_and_the_rest_goes_on_only_if_asked(tmp_path, knobs
     names = broken(tmp_path)
     good = [f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)]
     data = written(tmp_path, *good)
-    data.write_text("\n".join(["path,label", *(line.rstrip(",") for line in good), *(f"{name}," for name in names)]) + "\n")
+    data.write_text(
+        "\n".join(["path,label", *(line.rstrip(",") for line in good), *(f"{name}," for name in names)])
+        + "\n"
+    )
     table._say.cache_clear()
     with pytest.raises(UserError, match="8 of 12 clips"):
         urbansound.open_dataset(knobs(data))
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("unusable: ")]
-    assert len(lines) == 8 and all(sum(f"{tmp_path}/{name} " in line for line in lines) == 1 for name in names), lines
+    assert len(lines) == 8 and all(
+        sum(f"{tmp_path}/{name} " in line for line in lines) == 1 for name in names
+    ), lines
     dataset = urbansound.open_dataset(knobs(data, allow_partial=True))
     assert len(dataset.clips) == 4 and dataset.missing == {0: 8}
-    assert not [line for line in capfd.readouterr().err.splitlines() if line.startswith("unusable")], "said once"
+    assert not [line for line in capfd.readouterr().err.splitlines() if line.startswith("unusable")], (
+        "said once"
+    )
 
 
 def test_an_edited_file_counts_and_a_touch_does_not(tmp_path, knobs):
@@ -235,7 +278,9 @@ def test_an_edited_file_counts_and_a_touch_does_not(tmp_path, knobs):
     assert edited.fingerprint != first.fingerprint and edited.audio != first.audio
     data.write_text(data.read_text().replace("g1.wav,y", "g1.wav,x"))
     relabelled = urbansound.open_dataset(knobs(data))
-    assert relabelled.fingerprint != edited.fingerprint and relabelled.audio == edited.audio, "log-mels are kept"
+    assert relabelled.fingerprint != edited.fingerprint and relabelled.audio == edited.audio, (
+        "log-mels are kept"
+    )
 
 
 def test_a_long_file_without_a_label_is_windows(tmp_path, knobs):
@@ -256,7 +301,8 @@ def test_a_long_file_without_a_label_is_windows(tmp_path, knobs):
 
 
 def test_two_files_that_changed_places_are_noticed(tmp_path, knobs, monkeypatch):
-    """Of equal length and with equal times, as `touch -r` leaves them: the time of the change tells them apart."""
+    """Of equal length and with equal times, as `touch -r` leaves them: the time of the change tells them
+    apart."""
     data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)])
     one, other, spare = (tmp_path / name for name in ("g0.wav", "g1.wav", "spare"))
     for path in (one, other):
@@ -290,14 +336,18 @@ def test_only_answers_that_will_hold_are_kept(tmp_path, monkeypatch):
     time.sleep(0.1)
     read.clear()
     problems = [table.examine([path], memory)[0]["problem"] for _ in range(3)]
-    assert problems[0] and not any(problems[1:]) and len(read) == 2, "a problem is forgotten, an answer is kept"
+    assert problems[0] and not any(problems[1:]) and len(read) == 2, (
+        "a problem is forgotten, an answer is kept"
+    )
 
 
 def test_what_is_no_file_is_a_line(tmp_path):
     (tmp_path / "folder.wav").mkdir()
     os.mkfifo(tmp_path / "pipe.wav")
     found = table.examine([tmp_path / "folder.wav", tmp_path / "pipe.wav"], tmp_path / "memory.json")
-    assert [one["problem"] for one in found] == [f"{tmp_path / name}.wav is no file" for name in ("folder", "pipe")]
+    assert [one["problem"] for one in found] == [
+        f"{tmp_path / name}.wav is no file" for name in ("folder", "pipe")
+    ]
 
 
 def noise(path: Path, frames: int, rate: int = 16000, keep: float = 1.0) -> None:
@@ -328,7 +378,9 @@ def test_an_mp3_that_is_a_little_shorter_than_it_says_is_windows_to_its_real_end
         rows = dataset.clips[dataset.clips["file"] == f"{name}.mp3"]
         assert 0.95 * seconds < rows["end"].max() < 0.97 * seconds, "its real end"
         assert (store[rows.index].astype(np.float32).max(axis=(1, 2)) > -60).all(), "no window is silent"
-    networks = SimpleNamespace(config=knobs(data), classes=("x", "y"), scores=lambda audio: np.full((len(audio), 2), 0.5))
+    networks = SimpleNamespace(
+        config=knobs(data), classes=("x", "y"), scores=lambda audio: np.full((len(audio), 2), 0.5)
+    )
     rows = list(infer.rows_of(networks, [tmp_path / "long.mp3"], 1.0, 1.0, False))
     assert len(rows) == (dataset.clips["file"] == "long.mp3").sum()
 
@@ -347,7 +399,8 @@ def test_a_long_file_that_is_cut_in_the_middle_is_refused(tmp_path, knobs, suffi
 
 @pytest.mark.parametrize(("before", "after"), [("a", "b"), ("a", "ab")])
 def test_a_label_that_changes_the_rows_makes_another_store(tmp_path, knobs, before, after):
-    """A labelled file of three windows is one row, an unlabelled one three: the rows change, the audio does not."""
+    """A labelled file of three windows is one row, an unlabelled one three: the rows change, the audio does
+    not."""
     for number, name in enumerate("ab"):
         own.write(tmp_path / f"{name}.wav", "siren", number, 3.0)
     good, stores = [f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)], []
@@ -397,9 +450,10 @@ def test_what_shares_a_recording_with_a_validating_clip_is_not_trained_on(tmp_pa
     assert list(files[urbansound.split(other, dataset).unlabelled]) == ["u0.wav", "u1.wav"]
 
 
-# ---- the real clips, read in both ways -----------------------------------------------------------------------------
+# ---- the real clips, read in both ways -----------------------------------------------------------
 def as_table(source: Path, target: Path, classes, per_fold: int) -> tuple[Path, Path]:
-    """Some clips of UrbanSound8K twice: in its own layout, and as FLAC copies in one folder with a table of other names."""
+    """Some clips of UrbanSound8K twice: in its own layout, and as FLAC copies in one folder with a table of
+    other names."""
     index = pd.read_csv(source / "metadata" / "UrbanSound8K.csv")
     index = index[index["class"].isin(classes)]
     old, new, lines, kept = target / "old", target / "new", [], []
@@ -451,9 +505,16 @@ def test_real_clips_score_the_same_read_either_way(real_clips, tmp_path, tiny, c
             assert [theirs["last"][k] for k in ("accuracy", "auc_weighted")] == [
                 ours["last"][k] for k in ("accuracy", "auc_weighted")
             ]
-            assert a.metrics["transductive"]["last"]["accuracy"] == b.metrics["transductive"]["last"]["accuracy"]
+            assert (
+                a.metrics["transductive"]["last"]["accuracy"] == b.metrics["transductive"]["last"]["accuracy"]
+            )
     kept = [urbansound.CLASSES.index(name) for name in names]
     theirs = before[0].predictions["valid_prob"][:, kept]
     theirs = theirs / theirs.sum(axis=1, keepdims=True)
-    assert np.allclose(theirs, after[0].predictions["valid_prob"], atol=1e-5), "the probe's, among the four classes"
-    assert before[0].metrics["validation"]["last"]["accuracy"] == after[0].metrics["validation"]["last"]["accuracy"]
+    assert np.allclose(theirs, after[0].predictions["valid_prob"], atol=1e-5), (
+        "the probe's, among the four classes"
+    )
+    assert (
+        before[0].metrics["validation"]["last"]["accuracy"]
+        == after[0].metrics["validation"]["last"]["accuracy"]
+    )

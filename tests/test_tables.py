@@ -35,12 +35,13 @@ def verdicts(spec, outputs, profile="paper"):
     return {claim["id"]: claim for claim in claims.decide(spec, comparison.load(outputs, profile))}
 
 
-# ---- params/tables.yaml -------------------------------------------------------------------------------------------
+# ---- params/tables.yaml --------------------------------------------------------------------------
 PRINTED = {  # the paper's tables, typed a second time
     "table2": [(39.55, 84.00), (74.55, 95.54), (75.23, 93.28), (73.91, 92.60)],
     "table3": [(75.23, 93.28), (75.44, 91.79), (79.66, 94.94), (78.41, 93.77)],
     "table4": [(71.29, 94.86), (79.66, 94.94), (75.17, 94.54)],
-    "table5": [(76.25, None), (82.04, None), (90.07, None), (97.20, None), (97.52, None), (69.83, 94.40), (81.68, 97.97),
+    "table5": [(76.25, None), (82.04, None), (90.07, None), (97.20, None), (97.52, None), (69.83, 94.40),
+                (81.68, 97.97),
                (95.49, 99.83), (81.73, None), (79.42, 97.60), (84.07, 98.35)],
 }  # fmt: skip
 
@@ -94,7 +95,7 @@ def test_a_broken_table_file_is_one_line(tmp_path):
             read_spec(path)
 
 
-# ---- tables -------------------------------------------------------------------------------------------------------
+# ---- tables --------------------------------------------------------------------------------------
 def test_a_row_shows_its_run_and_the_difference_to_its_baseline(spec, tmp_path):
     records.write(tmp_path, "cnn14_table2", 40)
     records.write(tmp_path, "pann_table2", 75)
@@ -183,7 +184,10 @@ def columns_of(html: str) -> dict[str, list[str]]:
     html = html.replace("\u00a0", " ")
     header = re.findall(r'<th scope="col".*?>(.*?)</th>', html)
     rows = [
-        [re.sub(r"<sup>.*?</sup>|<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
+        [
+            re.sub(r"<sup>.*?</sup>|<[^>]+>", "", cell)
+            for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)
+        ]
         for row in re.findall(r'<tr role="row"><th scope="row".*?</tr>', html, re.S)
     ]
     return {name: [row[at] for row in rows] for at, name in enumerate(header)}
@@ -197,7 +201,9 @@ def texts_of(paths) -> dict[str, str]:
 
 
 def test_six_columns_and_what_all_rows_share_is_said_once(spec, tmp_path):
-    for accuracy, name in enumerate(filter(None, (row.get("experiment") for row in spec["tables"]["table2"]["rows"]))):
+    for accuracy, name in enumerate(
+        filter(None, (row.get("experiment") for row in spec["tables"]["table2"]["rows"]))
+    ):
         if "probe" not in name:
             records.write(tmp_path, name, 40 + 7 * accuracy)
     texts = texts_of(tables_render.write(tmp_path, "paper"))
@@ -208,19 +214,26 @@ def test_six_columns_and_what_all_rows_share_is_said_once(spec, tmp_path):
     assert shown["Row"][2] == "+ FixMatch" and shown["Row"][4] == "PANN, control"
     assert shown["Paper"][2] == "75.23AUC 93.28" and shown["Paper"][4] == "—"
     assert re.fullmatch(r"53\.3 \[[\d., ]+\]AUC [\d.]+ \[[\d., ]+\]", shown["Ours"][2])
-    assert shown["To the baseline"][2].startswith("PANN: +") and shown["To the baseline"][2].endswith("printed +0.68")
+    assert shown["To the baseline"][2].startswith("PANN: +") and shown["To the baseline"][2].endswith(
+        "printed +0.68"
+    )
     assert shown["To the control"][2].startswith("-") and shown["To the control"][1] == "—"
     assert "control: " in shown["Mark"][2]
     same = "Each row that was run has 1 of 1 fold, 480 clips of 60 recordings, 1 seed, 2170 steps."
     assert texts["table2.html"].count(same) == texts["table2.md"].count(same) == 1
-    assert len(columns_of(texts["table1.html"])) == 6 and "its setting from 5 finished runs" in texts["table1.html"]
+    assert (
+        len(columns_of(texts["table1.html"])) == 6
+        and "its setting from 5 finished runs" in texts["table1.html"]
+    )
     # Where rows differ in one of these, it is a note of theirs.
     records.write(tmp_path, "pann_probe", 50)
     records.write(tmp_path, "pann_control", 60, seed=1)
     texts = texts_of(tables_render.write(tmp_path, "paper"))
     assert list(columns_of(texts["table2.html"])) == SIX
     told = r"2 seeds \(accuracy deviates by [\d.]+ between them\), 2170 steps"
-    assert "\n- [a] 1 seed, 2170 steps\n" in texts["table2.md"] and re.search(rf"\n- \[\w\] {told}\n", texts["table2.md"])
+    assert "\n- [a] 1 seed, 2170 steps\n" in texts["table2.md"] and re.search(
+        rf"\n- \[\w\] {told}\n", texts["table2.md"]
+    )
     probe = r"\| PANN, frozen probe <sup>\[25, (\w)\]</sup>(.*\n)+- \[\1\] 1 seed, 0 steps\n"
     assert re.search(probe, texts["table2.md"])
     assert "Each row that was run has 1 of 1 fold, 480 clips of 60 recordings. " in texts["table2.md"]
@@ -230,8 +243,15 @@ def test_six_columns_and_what_all_rows_share_is_said_once(spec, tmp_path):
 
 
 def test_a_table_read_back_from_its_csv_is_the_same_table(spec, tmp_path):
-    for name, accuracy in (("cnn14_table2", 40), ("pann_table2", 75), ("fixmatch_tau095", 80), ("pann_control", 76)):
-        records.write(tmp_path, name, accuracy, profile="lite", backbone=None if "cnn14" in name else records.MN04)
+    for name, accuracy in (
+        ("cnn14_table2", 40),
+        ("pann_table2", 75),
+        ("fixmatch_tau095", 80),
+        ("pann_control", 76),
+    ):
+        records.write(
+            tmp_path, name, accuracy, profile="lite", backbone=None if "cnn14" in name else records.MN04
+        )
     texts = texts_of(tables_render.write(tmp_path, "lite"))
     for name in ("table2", "table5"):
         rows = [view.from_csv(row) for row in csv.DictReader(io.StringIO(texts[f"{name}.csv"]))]
@@ -242,7 +262,11 @@ def test_a_dagger_stands_for_another_network_and_is_explained_once_a_table(tmp_p
     for name in ("pann_table2", "fixmatch_tau095", "cnn14_table2"):
         records.write(tmp_path, name, 70, profile="lite", backbone=None if "cnn14" in name else records.MN04)
     text = texts_of(tables_render.write(tmp_path, "lite", ["table2"]))["table2.md"]
-    assert text.count("† EfficientAT mn04 (AudioSet) in place of PANN.") == text.count("‡ CNN14 of width 8, not 64.") == 1
+    assert (
+        text.count("† EfficientAT mn04 (AudioSet) in place of PANN.")
+        == text.count("‡ CNN14 of width 8, not 64.")
+        == 1
+    )
     rows = re.findall(r"^\| (.*?)(?: <sup>.*?)? \|", text, re.M)[2:]
     assert rows[:3] == ["CNN14 ‡", "mn04 †", "+ FixMatch †"]
 
@@ -251,8 +275,10 @@ def test_a_dagger_stands_for_another_network_and_is_explained_once_a_table(tmp_p
     ("long", "short"),
     [
         ("PANN 10%", "PANN 10%"), ("EfficientAT mn04 (AudioSet) 10% [in place of PANN]", "mn04 10% †"),
-        ("-- w/o mixup [narrow CNN14 in place of PANN]", "\N{EN DASH} w/o mixup †"), ("CNN14 [width 8, not 64]", "CNN14 ‡"),
-        ("EfficientAT mn04 (AudioSet), control of FixMatch (not in the paper) [in place of PANN]", "mn04, control †"),
+        ("-- w/o mixup [narrow CNN14 in place of "
+         "PANN]", "\N{EN DASH} w/o mixup †"), ("CNN14 [width 8, not 64]", "CNN14 ‡"),
+        ("EfficientAT mn04 (AudioSet), control of FixMatch (not in the paper) [in place of "
+         "PANN]", "mn04, control †"),
         ("CNN14, control of FixMatch (not in the paper) [width 8, not 64]", "CNN14, control ‡"),
         ("tau = 0.95 (run as 0.85)", "tau = 0.95 (run as 0.85)"), ("ResNet 10% (Cances et al. 2021)",) * 2,
     ],
@@ -271,7 +297,8 @@ def test_notes_stand_once_a_page(spec, tmp_path):
     assert len(marks) == len(set(marks)) and text.count("How to read the tables") == 1
     for note in view.notes_of(page).values():
         assert text.count(f"] {note}\n") + text.endswith(f"] {note}") == 1
-    # Both tables name what the profile changes with one letter; a remark that all rows of a table have is one of all rows.
+    # Both tables name what the profile changes with one letter; a remark that all rows of a table have is one
+    # of all rows.
     letter = next(letter for letter, words in page[0]["letters"].items() if words.startswith("beyond scale"))
     assert letter in page[0]["all_marks"] and letter in page[1]["all_marks"]
     none = next(letter for letter, words in page[1]["letters"].items() if words == "no run yet")
@@ -293,7 +320,8 @@ def test_letters_and_lines_do_not_run_out():
     ]
     told = "X [y z]: -1.00 [-5.42, 12.09], p = 0.015; printed +0.68; ? undecided"
     assert tables_render.unbroken(told).split(" ") == [
-        "X", "[y", "z]:", "-1.00", "[-5.42,\u00a012.09],", "p\u00a0=\u00a00.015;", "printed\u00a0+0.68;", "?\u00a0undecided"
+        "X", "[y", "z]:", "-1.00", "[-5.42,\u00a012.09],", "p\u00a0=\u00a00.015;", "printed\u00a0+0.68;",
+        "?\u00a0undecided"
     ]  # fmt: skip
 
 
@@ -312,7 +340,7 @@ def test_table_1_is_computed(spec, tmp_path):
     assert [(row["row"], row["freq_width"]) for row in built] == [("Weak", 8), ("Weak", 16), ("Strong", 35)]
 
 
-# ---- claims -------------------------------------------------------------------------------------------------------
+# ---- claims --------------------------------------------------------------------------------------
 def test_verdicts_on_known_differences(spec, tmp_path):
     for experiment, accuracy in (
         ("cnn14_table2", 40), ("pann_table2", 80), ("fixmatch_tau095", 82), ("fixmatch_tau095_nomixup", 98),
@@ -324,8 +352,13 @@ def test_verdicts_on_known_differences(spec, tmp_path):
     assert found["b"]["verdict"] == "undecided"  # one recording of sixty
     assert found["c"]["verdict"] == "contradicted"  # without mixup it is better by eleven recordings
     assert found["d"]["verdict"] == "contradicted"
-    assert found["e"]["verdict"] == "undecided" and "missing: fixmatch_tau075_accum has no run" in found["e"]["evidence"]
-    assert found["f"]["rules"][1]["verdict"] == "undecided"  # 2 points above SGD is neither clearly more nor less than 5
+    assert (
+        found["e"]["verdict"] == "undecided"
+        and "missing: fixmatch_tau075_accum has no run" in found["e"]["evidence"]
+    )
+    assert (
+        found["f"]["rules"][1]["verdict"] == "undecided"
+    )  # 2 points above SGD is neither clearly more nor less than 5
     assert "missing" in found["g_fixmatch"]["evidence"]
     assert "60 recordings" in found["a"]["evidence"] and "80% power" in found["a"]["evidence"]
 
@@ -359,7 +392,9 @@ def test_ten_folds_against_printed_numbers_and_each_other(spec, tmp_path):
     assert full["difference"] == pytest.approx(90 - 82.04, abs=0.1)
     assert "corrected" in full["evidence"]  # nine training folds overlap
     assert found["g_resnet"]["verdict"] == "contradicted" and found["h"]["verdict"] == "contradicted"
-    assert found["g_fixmatch"]["verdict"] == "undecided" and "folds to show" in found["g_fixmatch"]["evidence"]
+    assert (
+        found["g_fixmatch"]["verdict"] == "undecided" and "folds to show" in found["g_fixmatch"]["evidence"]
+    )
     row = rows_of(spec, tmp_path, "table5")["pann_100"]
     assert "corrected" in row["test"] and row["effect_size"] is not None
 
@@ -368,7 +403,13 @@ def test_printed_numbers_are_not_compared_with_synthesised_audio_or_a_stand_in(s
     for profile, backbone, synthesised in (("quick", None, True), ("lite", records.MN04, False)):
         for fold in range(1, 11):
             records.write(
-                tmp_path, "pann_100", 95 + fold % 2, fold=fold, profile=profile, backbone=backbone, synthesised=synthesised
+                tmp_path,
+                "pann_100",
+                95 + fold % 2,
+                fold=fold,
+                profile=profile,
+                backbone=backbone,
+                synthesised=synthesised,
             )
         claim = verdicts(spec, tmp_path, profile)["g_full"]
         assert claim["verdict"] == "blocked" and "cannot be compared" in claim["evidence"]
@@ -384,7 +425,7 @@ def test_unsteady_validation(spec, tmp_path):
     assert verdicts(spec, tmp_path)["f"]["rules"][2]["verdict"] == "undecided"
 
 
-# ---- command line -------------------------------------------------------------------------------------------------
+# ---- command line --------------------------------------------------------------------------------
 def test_command_line(tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         write.main(["--outputs", str(tmp_path), "--profile", "paper"])

@@ -1,4 +1,5 @@
-"""SIGKILL at random times, the same command again, until the run ends: byte for byte the record of an undisturbed run.
+"""SIGKILL at random times, the same command again, until the run ends: byte for byte the record of an
+undisturbed run.
 
 ESC_KILLS kills in all, over supervised and FixMatch runs: 3 by default, 20 with `make torture`."""
 
@@ -29,7 +30,14 @@ RUNS = {
 }
 # As warm kernels: a run is a fork of a process that has imported everything, so a start is mostly training.
 SERVER = multiprocessing.get_context("forkserver")
-PRELOADED = ["torch._dynamo", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "esc_utils.training"]
+PRELOADED = [
+    "torch._dynamo",
+    "pandas",
+    "scipy.stats",
+    "sklearn.metrics",
+    "sklearn.linear_model",
+    "esc_utils.training",
+]
 
 
 def trained(knobs, longest: float | None = None) -> bool:
@@ -100,4 +108,10 @@ def test_what_a_killed_process_was_writing_goes(tiny):
     (folder / ".checkpoint.pt.4711").write_bytes(b"half")
     (folder / ".predictions.npz.4712").write_bytes(b"half")
     training.run(knobs, quiet=True)
-    assert {path.name for path in folder.iterdir()} == {".lock", "log.txt", "metrics.json", "history.csv", "predictions.npz"}
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock",
+        "log.txt",
+        "metrics.json",
+        "history.csv",
+        "predictions.npz",
+    }

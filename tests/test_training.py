@@ -25,7 +25,8 @@ def comparable(folder):
     return kept, (folder / "history.csv").read_bytes(), (folder / "predictions.npz").read_bytes()
 
 
-EXPERIMENTS = ["cnn14_10", "pann_10", "pann_100", "fixmatch_tau075", "fixmatch_tau095_nomixup", "fixmatch_tau075_accum",
+EXPERIMENTS = ["cnn14_10", "pann_10", "pann_100", "fixmatch_tau075", "fixmatch_tau095_nomixup",
+               "fixmatch_tau075_accum",
                "fixmatch_tau075_sgd", "fixmatch_tau075_ranger"]  # fmt: skip
 
 
@@ -51,7 +52,8 @@ def test_every_kind_of_row_trains_and_leaves_a_valid_record(tiny, experiment):
 
 
 def test_hidden_labels_do_not_touch_training(tiny, monkeypatch):
-    """The same run with every hidden label (unlabelled and validation folds) changed predicts the same, bit for bit."""
+    """The same run with every hidden label (unlabelled and validation folds) changed predicts the same, bit
+    for bit."""
     honest = training.run(tiny("fixmatch_tau075", seed=1), quiet=True)
 
     def scrambled(config):
@@ -70,7 +72,9 @@ def test_hidden_labels_do_not_touch_training(tiny, monkeypatch):
     )
     assert np.array_equal(honest.predictions["valid_prob"], scrambled_run.predictions["valid_prob"])
     assert np.array_equal(honest.predictions["unlabelled_prob"], scrambled_run.predictions["unlabelled_prob"])
-    assert not np.array_equal(honest.predictions["unlabelled_label"], scrambled_run.predictions["unlabelled_label"])
+    assert not np.array_equal(
+        honest.predictions["unlabelled_label"], scrambled_run.predictions["unlabelled_label"]
+    )
 
 
 def test_same_command_twice_gives_the_same_record(tiny, tmp_path):
@@ -79,7 +83,9 @@ def test_same_command_twice_gives_the_same_record(tiny, tmp_path):
     assert comparable(one.folder) == comparable(two.folder)
 
 
-@pytest.mark.parametrize("experiment", ["pann_10", "fixmatch_tau075", "fixmatch_tau075_accum", "fixmatch_tau075_ranger"])
+@pytest.mark.parametrize(
+    "experiment", ["pann_10", "fixmatch_tau075", "fixmatch_tau075_accum", "fixmatch_tau075_ranger"]
+)
 @pytest.mark.parametrize("damage", [False, True])
 def test_interrupted_run_ends_the_same(tiny, tmp_path, monkeypatch, experiment, damage):
     change = {"ema": 0.9} if experiment == "pann_10" else {}
@@ -133,7 +139,9 @@ def test_two_processes_in_one_folder(tiny):
 def test_gradient_accumulation_halves_the_optimizer_steps(tiny, monkeypatch):
     counted = []
     original = torch.optim.AdamW.step
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: (counted.append(1), original(self, *a, **k))[1])
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self, *a, **k: (counted.append(1), original(self, *a, **k))[1]
+    )
     one = training.run(tiny("fixmatch_tau075"), quiet=True).metrics["steps"]
     plain = len(counted)
     counted.clear()
@@ -162,13 +170,16 @@ def test_logistic_head_start_is_the_regression_on_the_embeddings():
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 2, 5], 20)  # classes 1, 3, 4 have no labelled clips
     embeddings = (
-        generator.normal(size=(60, 8)) * [1, 5, 0.1, 1, 1, 1, 1, 1] + np.where(np.arange(8) == 2, 0, 1) * labels[:, None]
+        generator.normal(size=(60, 8)) * [1, 5, 0.1, 1, 1, 1, 1, 1]
+        + np.where(np.arange(8) == 2, 0, 1) * labels[:, None]
     )
     model = Cnn14(6, width=1)
     model.fc_transfer = torch.nn.Linear(8, 6)
     head.start_from_logistic(model, embeddings, labels, 6, c=0.01)
     ours = model.fc_transfer(torch.from_numpy(embeddings).float()).softmax(1).detach().numpy()
-    scaled = (embeddings - embeddings.mean(0)) / np.maximum(spread := embeddings.std(0), 0.3 * np.median(spread))
+    scaled = (embeddings - embeddings.mean(0)) / np.maximum(
+        spread := embeddings.std(0), 0.3 * np.median(spread)
+    )
     theirs = LogisticRegression(C=0.01, max_iter=1000).fit(scaled, labels).predict_proba(scaled)
     shares = ours[:, [0, 2, 5]] / ours[:, [0, 2, 5]].sum(1, keepdims=True)
     assert np.allclose(shares, theirs, atol=1e-4)
@@ -194,7 +205,9 @@ def test_out_of_memory_says_what_to_lower_and_the_run_goes_on(tiny, monkeypatch,
 
     monkeypatch.setattr(training, "supervised_step", breaks)
     monkeypatch.setattr(training, "SAVING_SHARE", float("inf"))
-    with pytest.raises(UserError, match=r"lower batch_size, .* or mu; the first \d+ epochs are kept") as raised:
+    with pytest.raises(
+        UserError, match=r"lower batch_size, .* or mu; the first \d+ epochs are kept"
+    ) as raised:
         training.run(knobs, quiet=True)
     assert "\n" not in str(raised.value)
     monkeypatch.setattr(training, "supervised_step", plain)
@@ -250,7 +263,8 @@ def test_steps_are_recorded_only_on_cuda_and_where_nothing_is_read_back():
 
 
 class Replay(graphs.StepGraph):
-    """What a CUDA graph does, without one: the recorded function runs again on the inputs it was recorded with."""
+    """What a CUDA graph does, without one: the recorded function runs again on the inputs it was recorded
+    with."""
 
     def __init__(self, take):
         self.take, self.calls, self.graph = take, 0, None
@@ -269,8 +283,8 @@ RECORDED = ["fixmatch_tau075", "fixmatch_tau075_sgd", "fixmatch_tau075_accum", "
 
 @pytest.mark.parametrize("experiment", RECORDED)
 def test_a_step_that_is_recorded_once_trains_as_one_that_is_not(tiny, tmp_path, monkeypatch, experiment):
-    """All that changes from step to step reaches the record through its inputs, and nothing else does. (Learning rates on a
-    device are float32, so rounding differs.)"""
+    """All that changes from step to step reaches the record through its inputs, and nothing else does.
+    (Learning rates on a device are float32, so rounding differs.)"""
     plain = training.run(tiny(experiment), quiet=True)
     monkeypatch.setattr(training, "usable", lambda *_: True)
     monkeypatch.setattr(training, "StepGraph", Replay)
@@ -280,7 +294,9 @@ def test_a_step_that_is_recorded_once_trains_as_one_that_is_not(tiny, tmp_path, 
 
 
 @pytest.mark.parametrize("experiment", ["fixmatch_tau075", "fixmatch_tau075_sgd"])
-def test_a_recorded_run_that_was_cut_off_goes_on_with_or_without_a_record(tiny, tmp_path, monkeypatch, experiment):
+def test_a_recorded_run_that_was_cut_off_goes_on_with_or_without_a_record(
+    tiny, tmp_path, monkeypatch, experiment
+):
     monkeypatch.setattr(training, "StepGraph", Replay)
     monkeypatch.setattr(training, "SAVING_SHARE", 0.0)
     whole = training.run(tiny(experiment), quiet=True)

@@ -26,8 +26,13 @@ def test_splits_are_disjoint_and_cover_everything(dataset, tiny):
         assert sorted(rows) == list(range(len(dataset.clips)))
         assert parts.validation_folds == (fold % 10 + 1,)
         assert len(parts.unlabelled_folds) == 8
-        recordings = [set(dataset.clips["fsid"].iloc[part]) for part in (parts.labelled, parts.validation, parts.unlabelled)]
-        assert not (recordings[0] & recordings[1] or recordings[0] & recordings[2] or recordings[1] & recordings[2])
+        recordings = [
+            set(dataset.clips["fsid"].iloc[part])
+            for part in (parts.labelled, parts.validation, parts.unlabelled)
+        ]
+        assert not (
+            recordings[0] & recordings[1] or recordings[0] & recordings[2] or recordings[1] & recordings[2]
+        )
 
 
 def test_all_but_one_holds_out_the_same_fold(dataset, tiny):
@@ -94,11 +99,16 @@ def test_missing_dataset_says_how_to_get_it(monkeypatch, tmp_path):
 def test_few_labels_leave_the_rest_of_the_fold_out(tiny, count):
     knobs = tiny("fixmatch_tau075", synthetic_clips=4, labels_per_class=count)
     made = urbansound.open_dataset(knobs)
-    few, whole = urbansound.split(knobs, made), urbansound.split(tiny("fixmatch_tau075", synthetic_clips=4), made)
+    few, whole = (
+        urbansound.split(knobs, made),
+        urbansound.split(tiny("fixmatch_tau075", synthetic_clips=4), made),
+    )
     classes = made.clips["class_id"].to_numpy()
     assert np.bincount(classes[few.labelled], minlength=10).tolist() == [count] * 10
     assert set(few.labelled) < set(whole.labelled) and np.array_equal(few.validation, whole.validation)
-    assert np.array_equal(few.unlabelled, whole.unlabelled), "nothing of the labelled fold: recordings stay apart"
+    assert np.array_equal(few.unlabelled, whole.unlabelled), (
+        "nothing of the labelled fold: recordings stay apart"
+    )
     for row in ("pann_control", "pann_probe", "cnn14_fixmatch"):
         own = urbansound.split(tiny(row, synthetic_clips=4, labels_per_class=count), made)
         assert np.array_equal(own.labelled, few.labelled), "rows that are compared have the same labels"

@@ -1,4 +1,5 @@
-"""The workflow for real, on a copy of the project and the tiny profile: trains once, then only what a change touches."""
+"""The workflow for real, on a copy of the project and the tiny profile: trains once, then only what a change
+touches."""
 
 import csv
 import json
@@ -23,12 +24,16 @@ def project(tmp_path_factory):
     """A copy of the project with a profile `tiny`."""
     copy = tmp_path_factory.mktemp("project")
     for name in ("esc_utils", "esc_suite", "notebooks", "params", "workflow"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        )
     for name in ("requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, copy)
     quick = yaml.safe_load((ROOT / "params" / "profiles" / "quick.yaml").read_text())
     tiny = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
-    (copy / "params" / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(quick | tiny | {"profile": "tiny"}))
+    (copy / "params" / "profiles" / "tiny.yaml").write_text(
+        yaml.safe_dump(quick | tiny | {"profile": "tiny"})
+    )
     return copy
 
 
@@ -193,11 +198,14 @@ def test_another_seed_trains_its_own_runs_and_the_table_shows_the_spread(trained
     assert [row["seeds"] for row in rows] == ["2"] * 6
     for row in rows:
         seeds = [
-            json.loads(p.read_text()) for p in (project / OUTPUTS / "tiny/runs" / row["experiment"]).glob("*/metrics.json")
+            json.loads(p.read_text())
+            for p in (project / OUTPUTS / "tiny/runs" / row["experiment"]).glob("*/metrics.json")
         ]
         scores = [record["validation"]["last"]["accuracy"] for record in seeds]
         assert float(row["accuracy"]) == pytest.approx(sum(scores) / 2, abs=1e-3)
-        assert float(row["accuracy_seed_deviation"]) == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5, abs=1e-3)
+        assert float(row["accuracy_seed_deviation"]) == pytest.approx(
+            abs(scores[0] - scores[1]) / 2**0.5, abs=1e-3
+        )
     path.write_text(original)
 
 

@@ -1,10 +1,11 @@
-"""Are two outputs folders the same results? Of a cluster and a laptop, of today and last week, killed and undisturbed.
+"""Are two outputs folders the same results? Of a cluster and a laptop, of today and last week, killed and
+undisturbed.
 
 python tools/compare.py A B      A, B: outputs folders (outputs, or the OUTPUTS of make), all profiles in both
 
 Compared: of every run metrics.json but for times, commit and where things lie, history.csv byte for byte, and
-predictions.npz array by array, bit for bit; of the tables every file byte for byte. A difference is one line, and so is
-what only one of the two has. Exit status 0: the same; 1: not, or nothing to compare.
+predictions.npz array by array, bit for bit; of the tables every file byte for byte. A difference is one line,
+and so is what only one of the two has. Exit status 0: the same; 1: not, or nothing to compare.
 """
 
 import argparse
@@ -25,7 +26,8 @@ PLACES = ("outputs", "data_dir", "cache_dir", "weights_path")  # of the config
 
 
 def differences(a: Path, b: Path) -> tuple[list[str], int, int]:
-    """(lines, runs compared, table files compared); UserError where a folder has no results or a record is damaged."""
+    """(lines, runs compared, table files compared); UserError where a folder has no results or a record is
+    damaged."""
     found, counts = [], []
     for pattern in ("*/runs/*/*/metrics.json", "*/tables/*.*"):
         left, right = (_files(folder, pattern) for folder in (a, b))
@@ -39,7 +41,9 @@ def differences(a: Path, b: Path) -> tuple[list[str], int, int]:
 
 def _files(folder: Path, pattern: str) -> set[Path]:
     if not any(folder.glob("*/runs/*/*/metrics.json")):
-        raise UserError(f"no finished run in {folder}: give an outputs folder, the one that holds quick/, lite/ or paper/")
+        raise UserError(
+            f"no finished run in {folder}: give an outputs folder, the one that holds quick/, lite/ or paper/"
+        )
     return {path.relative_to(folder) for path in folder.glob(pattern) if path.suffix != ".log"}
 
 
@@ -51,7 +55,9 @@ def _bytes(a: Path, b: Path, name: Path) -> list[str]:
     left, right = ((folder / name).read_bytes().splitlines(keepends=True) for folder in (a, b))
     if left == right:
         return []
-    lines = [number for number, pair in enumerate(zip(left, right, strict=False), start=1) if pair[0] != pair[1]]
+    lines = [
+        number for number, pair in enumerate(zip(left, right, strict=False), start=1) if pair[0] != pair[1]
+    ]
     return [f"{name}: line {lines[0] if lines else min(len(left), len(right)) + 1} differs"]
 
 
@@ -63,7 +69,11 @@ def _run(a: Path, b: Path, name: Path) -> list[str]:
         pair = [run.predictions.get(array) for run in (left, right)]
         if any(one is None for one in pair):
             found.append(f"{name}/predictions.npz: {array} is in one of them only")
-        elif pair[0].shape != pair[1].shape or pair[0].dtype != pair[1].dtype or pair[0].tobytes() != pair[1].tobytes():
+        elif (
+            pair[0].shape != pair[1].shape
+            or pair[0].dtype != pair[1].dtype
+            or pair[0].tobytes() != pair[1].tobytes()
+        ):
             found.append(f"{name}/predictions.npz: {array} differs")
     return found
 
@@ -85,17 +95,25 @@ def _values(where: str, left, right) -> list[str]:
 
 
 def _same(left, right) -> bool:
-    return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)  # NaN equals NaN, 1 is not 1.0
+    return json.dumps(left, sort_keys=True) == json.dumps(
+        right, sort_keys=True
+    )  # NaN equals NaN, 1 is not 1.0
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("a", type=Path)
     parser.add_argument("b", type=Path)
     options = parser.parse_args(argv)
     with exit_with():
         found, records, tables = differences(options.a, options.b)
-    print("\n".join([*found, f"{records} runs and {tables} table files compared: {len(found) or 'no'} differences"]))
+    print(
+        "\n".join(
+            [*found, f"{records} runs and {tables} table files compared: {len(found) or 'no'} differences"]
+        )
+    )
     return int(bool(found))
 
 

@@ -1,4 +1,5 @@
-"""What the runs behind committed numbers did otherwise than profile `paper`: computed from their records, never typed."""
+"""What the runs behind committed numbers did otherwise than profile `paper`: computed from their records,
+never typed."""
 
 import re
 
@@ -7,16 +8,19 @@ from esc_utils import config as knobs
 from esc_utils.sampling import budget
 from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS
 
-# Not compared knob by knob: what changes no number, and what other lines say (data, folds, steps, the machine).
+# Not compared knob by knob: what changes no number, and what other lines say (data, folds, steps, the
+# machine).
 ELSEWHERE = {
-    *knobs.PLACES, "dataset", "allow_partial", "synthetic_clips", "synthetic_seed", "train_fold", "valid_fold", "seed",
+    *knobs.PLACES, "dataset", "allow_partial", "synthetic_clips", "synthetic_seed", "train_fold",
+    "valid_fold", "seed",
     "steps", "epochs", "precision", "threads",
 }  # fmt: skip
 
 
 def differences(records: list[dict]) -> list[tuple[str, str, str, str]]:
-    """(what, paper, here, which experiments) of all metrics.json given; "all" where every run differs so. "Paper" is
-    what params/profiles/paper.yaml gives: printed, or the ledger's choice where the paper is silent."""
+    """(what, paper, here, which experiments) of all metrics.json given; "all" where every run differs so.
+    "Paper" is what params/profiles/paper.yaml gives: printed, or the ledger's choice where the paper is
+    silent."""
     papers = [knobs.for_run("paper", r["experiment"], train_fold=r["fold"], seed=r["seed"]) for r in records]
     words, found = _comments(), {}
     for record, paper in zip(records, papers, strict=True):
@@ -24,7 +28,10 @@ def differences(records: list[dict]) -> list[tuple[str, str, str, str]]:
             found.setdefault(line, set()).add(record["experiment"])
     for name in {record["experiment"]: None for record in records}:
         own = [(paper, r) for paper, r in zip(papers, records, strict=True) if r["experiment"] == name]
-        sides = _range(budget(paper, *pools(paper)).steps for paper, _ in own), _range(r["steps"] for _, r in own)
+        sides = (
+            _range(budget(paper, *pools(paper)).steps for paper, _ in own),
+            _range(r["steps"] for _, r in own),
+        )
         found.setdefault(("steps of a run", *sides), set()).add(name)
     everything = {record["experiment"] for record in records}
     return [
@@ -42,14 +49,17 @@ def clips_there(record: dict) -> int:
 
 
 def data_words(record: dict) -> str:
-    """The dataset of a run, e.g. "2,985 of UrbanSound8K's 8,732 clips: folds 1, 2, 10 whole, 387 of 925 of fold 3"."""
+    """The dataset of a run, e.g. "2,985 of UrbanSound8K's 8,732 clips: folds 1, 2, 10 whole, 387 of 925 of
+    fold 3"."""
     if record["synthesised"]:
         return f"{clips_there(record):,} clips of synthesised audio, none of UrbanSound8K"
     missing = {int(fold): count for fold, count in record["provenance"]["dataset_missing"].items()}
     if not missing:
         return f"UrbanSound8K whole, {CLIPS:,} clips"
     whole = [str(fold) for fold in FOLD_SIZES if not missing.get(fold)]
-    part = [f"{n - missing[f]:,} of {n:,} of fold {f}" for f, n in FOLD_SIZES.items() if 0 < missing.get(f, 0) < n]
+    part = [
+        f"{n - missing[f]:,} of {n:,} of fold {f}" for f, n in FOLD_SIZES.items() if 0 < missing.get(f, 0) < n
+    ]
     none = [str(fold) for fold, size in FOLD_SIZES.items() if missing.get(fold) == size]
     words = [f"folds {', '.join(whole)} whole"] if whole else []
     words += part + ([f"none of folds {', '.join(none)}"] if none else [])
@@ -75,12 +85,17 @@ def _range(values) -> str:
 def _folds_and_machine(records: list[dict]) -> list[tuple[str, str, str, str]]:
     """Where folds are missing, others validate; seeds and the machine, of which the paper says nothing."""
     pairs = sorted({(r["fold"], r["validation"]["folds"][0]) for r in records})
-    by = [", ".join(f"{fold} by {valid}" for fold, valid in side) for side in ([(f, f % 10 + 1) for f, _ in pairs], pairs)]
+    by = [
+        ", ".join(f"{fold} by {valid}" for fold, valid in side)
+        for side in ([(f, f % 10 + 1) for f, _ in pairs], pairs)
+    ]
     lines = [("fold that trains, validated by fold", *by, "all")] if by[0] != by[1] else []
     runs = [(r["experiment"], r["fold"]) for r in records]
     hours = sum(r["seconds"] for r in records) / 3600
     made = sorted({(p["device"], p["precision"], p["threads"]) for p in (r["provenance"] for r in records)})
-    machines = "; ".join(f"{device}, {precision}, threads a run: {threads}" for device, precision, threads in made)
+    machines = "; ".join(
+        f"{device}, {precision}, threads a run: {threads}" for device, precision, threads in made
+    )
     return [
         *lines,
         ("seeds of a row", "not said", _range(runs.count(run) for run in runs), "all"),

@@ -1,7 +1,10 @@
-"""Collect what the repository shows of a finished profile under outputs/evidence/, and write it into the pages.
+"""Collect what the repository shows of a finished profile under outputs/evidence/, and write it into the
+pages.
 
-python tools/evidence.py --profile lite      after `make tables PROFILE=lite`: tables, claims, figures, rendered
-                                             notebooks, and of every run its scores and history; then the pages
+python tools/evidence.py --profile lite      after `make tables PROFILE=lite`: tables, claims, figures,
+                                             rendered
+                                             notebooks, and of every run its scores and history; then the
+                                             pages
 python tools/evidence.py --pages             the pages alone, again, from the committed files
 """
 
@@ -29,7 +32,8 @@ MOST_BYTES = 15_000_000  # of one profile
 THUMBNAIL = (300, 220)  # of the gallery, pixels
 WIDTH = 700  # most of a picture in a rendered notebook
 RUN_FILES = ("metrics.json", "history.csv")
-# A file name of this machine: not after a word, a dot or another slash, so that "clips/run" and "../data" are none.
+# A file name of this machine: not after a word, a dot or another slash, so that "clips/run" and "../data" are
+# none.
 ABSOLUTE = re.compile(
     r"(?<![\w.~/<*+-])/(?:bin|content|data|dev|etc|home|lustre|media|mnt|opt|private|proc|root|run|scratch|shared|srv"
     r"|tmp|usr|var|work|workspace|Users|Volumes)\b[\w./-]*|\"/(?!kaggle/)[A-Za-z][^\"]*|\bfile:/[^\"\s]*|\b[A-Z]:\\\\[\w\\]*"
@@ -38,8 +42,9 @@ AUDIO = re.compile(r"data:audio|\"audio/|<audio")
 
 
 def collect(profile: str, outputs: Path, target: Path) -> int:
-    """Replace `target` by the evidence of a profile and return its size in bytes. UserError where something is missing,
-    still names a place of this machine, holds audio, or is too large; then `target` stays as it was."""
+    """Replace `target` by the evidence of a profile and return its size in bytes. UserError where something
+    is missing, still names a place of this machine, holds audio, or is too large; then `target` stays as it
+    was."""
     source = outputs / profile
     for name in ("tables/table5.csv", "tables/claims.json"):
         if not (source / name).is_file():
@@ -50,7 +55,9 @@ def collect(profile: str, outputs: Path, target: Path) -> int:
         try:
             _copy(profile, source, new)
         except FileNotFoundError as error:
-            raise UserError(f"{error.filename} is missing: run `make tables PROFILE={profile}` first") from None
+            raise UserError(
+                f"{error.filename} is missing: run `make tables PROFILE={profile}` first"
+            ) from None
         size = check(new)
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
@@ -65,13 +72,19 @@ def _copy(profile: str, source: Path, new: Path) -> None:
             records[f"{path.parent.name}/{path.name}"] = metrics
     clean = cleaner(records.values(), source.parent)
     for number in (2, 3, 4, 5):
-        _write(new / f"table{number}.csv", clean((source / "tables" / f"table{number}.csv").read_text(encoding="utf-8")))
+        _write(
+            new / f"table{number}.csv",
+            clean((source / "tables" / f"table{number}.csv").read_text(encoding="utf-8")),
+        )
     _write(new / "claims.json", clean((source / "tables" / "claims.json").read_text(encoding="utf-8")))
     _write(new / "machine.json", json.dumps(machine(), indent=1) + "\n")
     for name, place in shown["figures"].items():
         (new / "figures").mkdir(exist_ok=True)
         shutil.copy(source / "figures" / f"{place}.png", new / "figures" / f"{name}.png")
-        _write(new / "figures" / f"{name}.json", clean((source / "figures" / f"{place}.json").read_text(encoding="utf-8")))
+        _write(
+            new / "figures" / f"{name}.json",
+            clean((source / "figures" / f"{place}.json").read_text(encoding="utf-8")),
+        )
     for name, (place, picture, *_) in pages.GALLERY.items() if shown["gallery"] else ():
         text = (source / f"{place}.ipynb").read_text(encoding="utf-8")
         _write(new / "notebooks" / f"{name}.ipynb", notebook(text, clean))
@@ -80,13 +93,20 @@ def _copy(profile: str, source: Path, new: Path) -> None:
         (new / "gallery" / f"{name}.png").write_bytes(drawn)
     for name in records:
         for file in RUN_FILES:
-            _write(new / "runs" / name / file, clean((source / "runs" / name / file).read_text(encoding="utf-8")))
+            _write(
+                new / "runs" / name / file, clean((source / "runs" / name / file).read_text(encoding="utf-8"))
+            )
 
 
 def of_tables(numbers) -> set[tuple[str, int]]:
     """(experiment, fold) of every run that rows of these tables are made of."""
     tables = plan.tables()
-    return {(row.get("experiment"), fold) for n in numbers for row in tables[n]["rows"] for fold in tables[n]["folds"]}
+    return {
+        (row.get("experiment"), fold)
+        for n in numbers
+        for row in tables[n]["rows"]
+        for fold in tables[n]["folds"]
+    }
 
 
 def _write(path: Path, text: str) -> None:
@@ -95,12 +115,18 @@ def _write(path: Path, text: str) -> None:
 
 
 def cleaner(records, outputs: Path):
-    """A function that puts DATA, WEIGHTS and the like for every place of this machine that the records or we know of."""
+    """A function that puts DATA, WEIGHTS and the like for every place of this machine that the records or we
+    know of."""
     outputs = outputs.resolve()
     places = {str(Path.home()): "~", str(ROOT): ".", str(outputs.parent): ".", str(outputs): "outputs"}
     for record in records:
         made = record["config"]
-        for key, word in (("data_dir", "DATA"), ("weights_path", "WEIGHTS"), ("cache_dir", "CACHE"), ("outputs", "outputs")):
+        for key, word in (
+            ("data_dir", "DATA"),
+            ("weights_path", "WEIGHTS"),
+            ("cache_dir", "CACHE"),
+            ("outputs", "outputs"),
+        ):
             if os.path.isabs(made[key]):  # noqa: PTH117  (of another machine, perhaps)
                 places[made[key].rstrip("/")] = word
     longest = sorted((place for place in places if len(place) > 1), key=len, reverse=True)
@@ -109,8 +135,9 @@ def cleaner(records, outputs: Path):
 
 
 def notebook(text: str, clean) -> str:
-    """A rendered notebook without places of this machine, papermill's times and players of sounds, its links leading from
-    evidence, its pictures small; of the parameters that papermill puts in, those that its own first cell names."""
+    """A rendered notebook without places of this machine, papermill's times and players of sounds, its links
+    leading from evidence, its pictures small; of the parameters that papermill puts in, those that its own
+    first cell names."""
     book = json.loads(text)
     book["metadata"].pop("widgets", None)
     papermill = book["metadata"].get("papermill", {})
@@ -128,7 +155,9 @@ def notebook(text: str, clean) -> str:
             cell["source"] = [line for line in lines if line.split(" = ")[0] in own or line.startswith("#")]
         if cell["cell_type"] != "code":
             continue
-        cell["outputs"] = [output for output in cell.get("outputs", []) if not AUDIO.search(json.dumps(output))]
+        cell["outputs"] = [
+            output for output in cell.get("outputs", []) if not AUDIO.search(json.dumps(output))
+        ]
         for output in cell["outputs"]:
             if drawn := output.get("data", {}).get("image/png"):
                 found = small(base64.b64decode("".join(drawn)), WIDTH)
@@ -144,7 +173,9 @@ def small(drawn: bytes, width: int, height: int | None = None) -> bytes:
 
     picture = Image.open(io.BytesIO(drawn)).convert("RGB")
     if picture.width > width:
-        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+        picture = picture.resize(
+            (width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS
+        )
     if height:
         picture = picture.crop((0, 0, picture.width, height)) if picture.height > height else picture
         padded = Image.new("RGB", (width, height), "white")
@@ -158,13 +189,15 @@ def small(drawn: bytes, width: int, height: int | None = None) -> bytes:
 def _relinked(words: str) -> str:
     def moved(found):
         there = (ROOT / "notebooks" / found[1]).resolve()
-        return f"]({os.path.relpath(there, ROOT / 'outputs' / 'evidence' / 'profile' / 'notebooks')}{found[2] or ''})"
+        start = ROOT / "outputs" / "evidence" / "profile" / "notebooks"
+        return f"]({os.path.relpath(there, start)}{found[2] or ''})"
 
     return re.sub(r"\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)", moved, words)
 
 
 def machine() -> dict:
-    """What kind of machine the evidence was collected on; the runs' own records hold versions, device and threads."""
+    """What kind of machine the evidence was collected on; the runs' own records hold versions, device and
+    threads."""
     import torch
 
     names = []
@@ -179,12 +212,15 @@ def machine() -> dict:
 
 
 def check(folder: Path) -> int:
-    """Size in bytes of collected evidence; UserError where it is too large, names a place of a machine or holds audio."""
+    """Size in bytes of collected evidence; UserError where it is too large, names a place of a machine or
+    holds audio."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     if size > MOST_BYTES:
         large = max(files, key=lambda path: path.stat().st_size).relative_to(folder)
-        raise UserError(f"evidence of {size / 1e6:.1f} MB, the most is {MOST_BYTES / 1e6:.0f} MB (largest: {large})")
+        raise UserError(
+            f"evidence of {size / 1e6:.1f} MB, the most is {MOST_BYTES / 1e6:.0f} MB (largest: {large})"
+        )
     for path in files:
         for reason in complaints(path):
             raise UserError(f"{path.relative_to(folder)}: {reason}")
@@ -225,7 +261,9 @@ def _without_pictures(text: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", default="quick", choices=sorted(pages.SHOWN))
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs")
     parser.add_argument("--pages", action="store_true", help="write the pages again, collect nothing")

@@ -1,4 +1,5 @@
-"""What the READMEs and docs/results-<profile>.md show of profiles, made from outputs/evidence/ alone, never typed."""
+"""What the READMEs and docs/results-<profile>.md show of profiles, made from outputs/evidence/ alone, never
+typed."""
 
 import csv
 import json
@@ -24,7 +25,10 @@ VERDICTS = {verdict: f"{glyph} {verdict}" for verdict, glyph in GLYPHS.items()}
 
 def write() -> list[Path]:
     """Write the blocks of READMES and the pages of all profiles that have evidence; the paths written."""
-    texts = {ROOT / name: insert((ROOT / name).read_text(encoding="utf-8"), chinese) for name, chinese in READMES.items()}
+    texts = {
+        ROOT / name: insert((ROOT / name).read_text(encoding="utf-8"), chinese)
+        for name, chinese in READMES.items()
+    }
     texts |= pages()
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
@@ -42,12 +46,19 @@ def collected() -> list[str]:
 
 def pages() -> dict[Path, str]:
     """docs/results-<profile>.md of every profile with numbers of real clips, with its text."""
-    return {ROOT / "docs" / f"results-{name}.md": page(name) for name in collected() if SHOWN[name]["picture"]}
+    return {
+        ROOT / "docs" / f"results-{name}.md": page(name) for name in collected() if SHOWN[name]["picture"]
+    }
 
 
 def insert(readme: str, chinese: bool = False) -> str:
     """A page with each of its blocks made anew."""
-    blocks = {"picture": picture(), "results": results(), "gallery": gallery(chinese), "quick": of_synthesised_audio()}
+    blocks = {
+        "picture": picture(),
+        "results": results(),
+        "gallery": gallery(chinese),
+        "quick": of_synthesised_audio(),
+    }
     for name, lines in blocks.items():
         pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text = "".join(f"{line}\n" for line in lines)
@@ -67,7 +78,8 @@ def of_real_clips() -> list[str]:
 
 
 def results() -> list[str]:
-    """What README says of every profile with numbers of real clips: data, networks, claims; and of some, a table."""
+    """What README says of every profile with numbers of real clips: data, networks, claims; and of some, a
+    table."""
     lines = []
     for profile in of_real_clips():
         link = f"docs/results-{profile}.md"
@@ -79,22 +91,27 @@ def results() -> list[str]:
 
 
 def gallery(chinese: bool) -> list[str]:
-    """Three notebooks a row: a thumbnail and the question, both leading to the rendered copy of the nearest profile."""
+    """Three notebooks a row: a thumbnail and the question, both leading to the rendered copy of the nearest
+    profile."""
     cells = []
     for name, (_, _, *questions) in GALLERY.items():
-        profile = next((p for p in collected() if (EVIDENCE / p / "notebooks" / f"{name}.ipynb").is_file()), None)
+        profile = next(
+            (p for p in collected() if (EVIDENCE / p / "notebooks" / f"{name}.ipynb").is_file()), None
+        )
         if profile:
             folder, number = f"outputs/evidence/{profile}", name.split("_")[0]
             link, question = f"{folder}/notebooks/{name}.ipynb", questions[chinese]
             cells.append(
-                f"[![{question}]({folder}/gallery/{name}.png)]({link})<br>[{number}]({link}) {question} (`{profile}`)"
+                f"[![{question}]({folder}/gallery/{name}.png)]({link})<br>[{number}]({link}) {question} "
+                f"(`{profile}`)"
             )
     rows = [cells[at : at + 3] for at in range(0, len(cells), 3)]
     return [_line(row) for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])] if rows else []
 
 
 def of_synthesised_audio() -> list[str]:
-    """What FixMatch adds to its control in Table 5 of `quick`, from the records: means, paired differences, t over folds."""
+    """What FixMatch adds to its control in Table 5 of `quick`, from the records: means, paired differences, t
+    over folds."""
     if not (EVIDENCE / "quick").is_dir():
         return []
     words = {
@@ -103,7 +120,10 @@ def of_synthesised_audio() -> list[str]:
     }  # fmt: skip
     folders = sorted((EVIDENCE / "quick" / "runs" / "pann_control").iterdir())
     control, ours = (
-        [json.loads((folder.parent.parent / name / folder.name / "metrics.json").read_text()) for folder in folders]
+        [
+            json.loads((folder.parent.parent / name / folder.name / "metrics.json").read_text())
+            for folder in folders
+        ]
         for name in ("pann_control", "fixmatch_tau075")
     )
     said = []
@@ -122,12 +142,17 @@ def of_synthesised_audio() -> list[str]:
 
 
 def page(profile: str) -> str:
-    """docs/results-<profile>.md: all tables, claims, what differs from the paper, figures, notebooks and records."""
+    """docs/results-<profile>.md: all tables, claims, what differs from the paper, figures, notebooks and
+    records."""
     title = f"# Results of profile `{profile}`, beside the paper"
-    lines = ["<!-- Made by `python tools/evidence.py` from outputs/evidence/: change nothing here by hand. -->", ""]
+    lines = [
+        "<!-- Made by `python tools/evidence.py` from outputs/evidence/: change nothing here by hand. -->",
+        "",
+    ]
     lines += [title, "", _about(profile), ""]
     lines += [
-        "What the numbers mean, in our words: [findings](findings.md). What the paper leaves open: [ledger](ledger.md).",
+        "What the numbers mean, in our words: [findings](findings.md). What the paper leaves open: "
+        "[ledger](ledger.md).",
         "",
     ]
     views = lettered([_view(profile, number) for number in (2, 3, 4, 5)])
@@ -153,7 +178,9 @@ def _view(profile: str, number: int, of_ours: bool = False) -> dict:
         spec["tables"] |= {name: table | {"rows": [table["rows"][at] for at in ours]}}
         rows = [rows[at] | {"group": ""} for at in ours]
     view = readable(spec, name, rows, profile)
-    return lettered([view | {"common": []}])[0]  # what a profile changes stands under "What differs from the paper"
+    return lettered([view | {"common": []}])[
+        0
+    ]  # what a profile changes stands under "What differs from the paper"
 
 
 def _about(profile: str) -> str:
@@ -161,7 +188,13 @@ def _about(profile: str) -> str:
     records = read_records(profile)
     data = "; ".join(dict.fromkeys(map(differences.data_words, records)))
     networks = list(dict.fromkeys(_network(r) for r in records if r.get("stands_in_for_pann")))
-    widths = sorted({r["config"]["width"] for r in records if not r["config"]["pretrained"] and r["config"]["width"] != 64})
+    widths = sorted(
+        {
+            r["config"]["width"]
+            for r in records
+            if not r["config"]["pretrained"] and r["config"]["width"] != 64
+        }
+    )
     seeds = max(Counter((r["experiment"], r["fold"]) for r in records).values())
     words = [f"Numbers of **{data}**."]
     if networks:
@@ -192,7 +225,8 @@ def _differences(profile: str) -> list[str]:
     lines = [
         "## What differs from the paper",
         "",
-        "Computed from the records. *Paper* is profile `paper`: what is printed or, where the paper is silent, the choice "
+        "Computed from the records. *Paper* is profile `paper`: what is printed or, where the paper is "
+        "silent, the choice "
         "of the [ledger](ledger.md), whose lines stand in brackets. What is equal is not listed.",
         "",
         *map(_line, (["What", "Paper", "Here", "Of"], ["---"] * 4)),
@@ -205,7 +239,8 @@ def _read_claims(profile: str) -> list[dict]:
 
 
 def _scope(claims: list[dict]) -> str:
-    """What all verdicts are limited to, such as another network in PANN's place; "" for nothing, or not the same."""
+    """What all verdicts are limited to, such as another network in PANN's place; "" for nothing, or not the
+    same."""
     scopes = {claim["scope"] for claim in claims}
     return scopes.pop() if len(scopes) == 1 else ""
 
@@ -213,16 +248,23 @@ def _scope(claims: list[dict]) -> str:
 def _claim_count(profile: str) -> str:
     claims = _read_claims(profile)
     found = Counter(claim["verdict"] for claim in claims)
-    words = ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict] or verdict != "blocked")
+    words = ", ".join(
+        f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict] or verdict != "blocked"
+    )
     return f"Of the paper's {found.total()} claims, on these runs: {words}."
 
 
 def _claims(profile: str) -> list[str]:
     claims = _read_claims(profile)
     scope = _scope(claims)
-    words = "Differences in points, of a claim's first rule; it is supported if all its rules are, contradicted if one is."
+    words = (
+        "Differences in points, of a claim's first rule; it is supported if all its rules are, "
+        "contradicted if one is."
+    )
     known = all("could_be_decided" in claim for claim in claims)
-    words = " ".join(filter(None, [words, scope and f"Every verdict is {scope}.", known and of_the_paper(claims)]))
+    words = " ".join(
+        filter(None, [words, scope and f"Every verdict is {scope}.", known and of_the_paper(claims)])
+    )
     lines = ["## The paper's claims", "", words, ""]
     lines += map(_line, (["Claim", "Verdict", "Here", "Paper"], ["---"] * 4))
     for claim in claims:
@@ -231,7 +273,9 @@ def _claims(profile: str) -> list[str]:
         lines.append(_line([f"({claim['id']}) {claim['claim']}", VERDICTS[claim["verdict"]], here, paper]))
     lines += ["", "The evidence, rule by rule:", ""]
     for claim in claims:
-        about = " ".join(filter(None, (claim["note"], claim["scope"] and not scope and f"Scope: {claim['scope']}.")))
+        about = " ".join(
+            filter(None, (claim["note"], claim["scope"] and not scope and f"Scope: {claim['scope']}."))
+        )
         lines.append(f"- ({claim['id']}) {claim['claim']} {about}".rstrip())
         lines += [f"  - {_plain(rule['evidence'])}" for rule in claim["rules"]]
     return [*lines, ""]
@@ -257,7 +301,8 @@ def _figure(profile: str, name: str, folder: str) -> list[str]:
 
 
 def _backbone(profile: str, run: str) -> str:
-    """What a committed run, "<experiment>/fold<k>_seed<s>", started from; "" where its record is not committed."""
+    """What a committed run, "<experiment>/fold<k>_seed<s>", started from; "" where its record is not
+    committed."""
     path = EVIDENCE / profile / "runs" / run / "metrics.json"
     return _network(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ""
 
@@ -281,7 +326,8 @@ def _runs(profile: str) -> list[str]:
         f"- [Scores, every knob, provenance and history of all {len(records)} runs]({folder}/runs)",
         f"- Code: commit {commits}; hash of the method's code {codes}",
         "",
-        "To train the rows of a table again and compare every number with these (several tables: `TABLE=2,3`):",
+        "To train the rows of a table again and compare every number with these (several tables: "
+        "`TABLE=2,3`):",
         "",
         "```sh",
         f"make reproduce PROFILE={profile} DATA=/path/to/UrbanSound8K TABLE=2",

@@ -1,4 +1,5 @@
-"""LaTeX of Markdown cells as pictures, for pages that load no MathJax: matplotlib sets it, its source is the alternative."""
+"""LaTeX of Markdown cells as pictures, for pages that load no MathJax: matplotlib sets it, its source is the
+alternative."""
 
 import base64
 import html

@@ -1,11 +1,15 @@
 """What mn04's frozen embeddings of the real clips can do, on the pairs of folds that no table reports.
 
-python tools/frozen.py --data DIR     writes outputs/evidence/pairs/: probe_c.csv, masks.csv and self_training.csv
+python tools/frozen.py --data DIR     writes outputs/evidence/pairs/: probe_c.csv, masks.csv and
+                                      self_training.csv
 
 probe_c        logistic regression on the embeddings of the labelled fold, by its penalty C
-masks          how much a mask of Table 1 in the validated clips costs that probe, by what the masked cells are filled with:
-               the mean of their band over the labelled clips (`Mn04.set_statistics`), or the authors' own value
-self_training  the probe fitted again on its own confident labels of the unlabelled clips, three times, as FixMatch would but
+masks          how much a mask of Table 1 in the validated clips costs that probe, by what the masked cells
+               are filled with:
+               the mean of their band over the labelled clips (`Mn04.set_statistics`), or the authors' own
+               value
+self_training  the probe fitted again on its own confident labels of the unlabelled clips, three times, as
+               FixMatch would but
                with nothing augmented and nothing else trained; by the number of labelled recordings a class
 A few minutes on one core. Nothing is trained but logistic regressions.
 """
@@ -30,7 +34,10 @@ from esc_utils.urbansound import open_dataset, split  # noqa: E402
 
 PAIRS = ((2, 1), (1, 10), (10, 2))
 AUTHORS_MASK = 0.9  # (0 + 4.5) / 5: the authors put 0 into ln(mel)
-RECORDINGS, DRAWS = (1, 2, 4, 8, None), 5  # labelled recordings a class (None: all of the fold), and draws of them
+RECORDINGS, DRAWS = (
+    (1, 2, 4, 8, None),
+    5,
+)  # labelled recordings a class (None: all of the fold), and draws of them
 TAUS, ROUNDS = (0.75, 0.9), 3
 
 
@@ -69,7 +76,11 @@ class Frozen:
     def scores(self, prob: np.ndarray, rows: np.ndarray) -> dict:
         """accuracy, accuracy_by_recording, auc of validation scores."""
         found = metrics(self.labels[rows], prob, recordings=self.recordings[rows])
-        return {"accuracy": found["accuracy"], "by_recording": found["accuracy_by_recording"], "auc": found["auc_weighted"]}
+        return {
+            "accuracy": found["accuracy"],
+            "by_recording": found["accuracy_by_recording"],
+            "auc": found["auc_weighted"],
+        }
 
 
 def fit(x, y, c: float):
@@ -94,7 +105,9 @@ def masks(frozen: Frozen) -> pd.DataFrame:
     for (train, valid), rows in frozen.rows.items():
         scale = frozen.scale(rows.labelled)
         found = fit(scale(frozen.embeddings[rows.labelled]), frozen.labels[rows.labelled], frozen.c)
-        band = torch.from_numpy(np.asarray(frozen.store[rows.labelled]).mean((0, 1), dtype=np.float64)).float()
+        band = torch.from_numpy(
+            np.asarray(frozen.store[rows.labelled]).mean((0, 1), dtype=np.float64)
+        ).float()
         fills = {"band mean": band, "authors'": torch.full_like(band, AUTHORS_MASK)}
         for name, view in frozen.views.items():
             for fill, value in fills.items():
@@ -105,7 +118,8 @@ def masks(frozen: Frozen) -> pd.DataFrame:
 
                 prob = found.predict_proba(scale(frozen.embed(rows.validation, masked)))
                 lines.append(
-                    {"train": train, "validate": valid, "view": name, "fill": fill} | frozen.scores(prob, rows.validation)
+                    {"train": train, "validate": valid, "view": name, "fill": fill}
+                    | frozen.scores(prob, rows.validation)
                 )
     return pd.DataFrame(lines)
 
@@ -117,7 +131,12 @@ def self_training(frozen: Frozen) -> pd.DataFrame:
             for draw in range(DRAWS if count else 1):
                 labelled = few(frozen, rows.labelled, count, np.random.default_rng([*pair, count or 0, draw]))
                 pool = np.r_[rows.unlabelled, np.setdiff1d(rows.labelled, labelled)]
-                start = {"train": pair[0], "validate": pair[1], "recordings_a_class": count or "all", "draw": draw}
+                start = {
+                    "train": pair[0],
+                    "validate": pair[1],
+                    "recordings_a_class": count or "all",
+                    "draw": draw,
+                }
                 start |= {"labelled_clips": len(labelled)}
                 for line in taught(frozen, labelled, rows.validation, pool):
                     lines.append(start | line)
@@ -131,16 +150,23 @@ def few(frozen: Frozen, rows: np.ndarray, count: int | None, rng) -> np.ndarray:
     kept = []
     for label in np.unique(frozen.labels[rows]):
         mine = rows[frozen.labels[rows] == label]
-        kept.append(mine[np.isin(frozen.recordings[mine], rng.permutation(np.unique(frozen.recordings[mine]))[:count])])
+        kept.append(
+            mine[
+                np.isin(frozen.recordings[mine], rng.permutation(np.unique(frozen.recordings[mine]))[:count])
+            ]
+        )
     return np.sort(np.concatenate(kept))
 
 
 def taught(frozen: Frozen, labelled, validation, pool) -> list[dict]:
-    """The probe, and the probe after self-training at each tau: scores, share of the pool accepted, share of that right."""
+    """The probe, and the probe after self-training at each tau: scores, share of the pool accepted, share of
+    that right."""
     scale = frozen.scale(labelled)
     known, others, valid = (scale(frozen.embeddings[rows]) for rows in (labelled, pool, validation))
     first = fit(known, frozen.labels[labelled], frozen.c)
-    lines = [{"tau": None, "accepted": None, "right": None} | frozen.scores(first.predict_proba(valid), validation)]
+    lines = [
+        {"tau": None, "accepted": None, "right": None} | frozen.scores(first.predict_proba(valid), validation)
+    ]
     for tau in TAUS:
         found = first
         for _ in range(ROUNDS):
@@ -154,7 +180,9 @@ def taught(frozen: Frozen, labelled, validation, pool) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="")
     parser.add_argument("--outputs", default="")
     options = parser.parse_args()

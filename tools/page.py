@@ -1,6 +1,8 @@
-"""Rendered notebooks as HTML pages that need nothing else: figures and formulas inside, each with its text alternative.
+"""Rendered notebooks as HTML pages that need nothing else: figures and formulas inside, each with its text
+alternative.
 
-python tools/page.py NOTEBOOK.ipynb ...     writes NOTEBOOK.html beside each; plain nbconvert drops the alternatives
+python tools/page.py NOTEBOOK.ipynb ...     writes NOTEBOOK.html beside each; plain nbconvert drops the
+                                            alternatives
 python tools/page.py --profile P --outputs DIR     of every notebook there
 """
 
@@ -22,8 +24,8 @@ from esc_utils.errors import UserError, exit_with
 
 
 class DescribedImages(Preprocessor):
-    """Turns every PNG that carries a description, and every formula, into an <img> with alternative text, and leaves out the
-    source of cells that JupyterLab folds away."""
+    """Turns every PNG that carries a description, and every formula, into an <img> with alternative text, and
+    leaves out the source of cells that JupyterLab folds away."""
 
     def preprocess_cell(self, cell, resources, index):
         if cell["cell_type"] == "markdown":
@@ -42,7 +44,9 @@ class DescribedImages(Preprocessor):
 
 def page(notebook: Path) -> Path:
     """Write <notebook>.html; its path."""
-    exporter = HTMLExporter(embed_images=True, mathjax_url="", require_js_url="", preprocessors=[DescribedImages])
+    exporter = HTMLExporter(
+        embed_images=True, mathjax_url="", require_js_url="", preprocessors=[DescribedImages]
+    )
     made, _ = exporter.from_filename(str(notebook))
     path = notebook.with_suffix(".html")
     path.write_text(made, encoding="utf-8")
@@ -50,7 +54,9 @@ def page(notebook: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--profile", default="quick")
     parser.add_argument("--outputs", default="")
@@ -59,13 +65,17 @@ def main() -> None:
         folder = config.place(options.outputs or "outputs") / options.profile
         notebooks = options.notebooks or visible(folder, "*.ipynb")
         if not notebooks:
-            raise UserError(f"no rendered notebook in {folder}: run make tables PROFILE={options.profile} first")
+            raise UserError(
+                f"no rendered notebook in {folder}: run make tables PROFILE={options.profile} first"
+            )
         for notebook in notebooks:
             try:
                 print(page(notebook))
             except (OSError, NotJSONError) as error:
                 reason = " ".join(str(error).split())[:200]
-                raise UserError(f"no page of {notebook} ({reason}): `make tables` renders the notebooks") from None
+                raise UserError(
+                    f"no page of {notebook} ({reason}): `make tables` renders the notebooks"
+                ) from None
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Rows of a profile on pairs of folds that no table reports: where knobs are chosen, and a first answer is read.
+"""Rows of a profile on pairs of folds that no table reports: where knobs are chosen, and a first answer is
+read.
 
 python tools/pairs.py --data DIR --rows pann_control,fixmatch_tau075 [--set tau=0.9] [--pairs 2-1,1-10,10-2]
                                         trains what is not yet trained, two runs at a time, a thread each
-python tools/pairs.py --collect         takes the records into outputs/evidence/pairs/, beside those that are there, and
+python tools/pairs.py --collect         takes the records into outputs/evidence/pairs/, beside those that are
+                                        there, and
                                         writes its pairs.csv, a line a run
 
-A pair k-v trains fold k and validates fold v; the rest is unlabelled. Each set of knobs laid over the profile is a variant
-of its own. A run that is finished is not trained again. Exit status 1 where a run failed; the others go on.
+A pair k-v trains fold k and validates fold v; the rest is unlabelled. Each set of knobs laid over the profile
+is a variant of its own. A run that is finished is not trained again. Exit status 1 where a run failed; the
+others go on.
 """
 
 import argparse
@@ -24,7 +27,8 @@ from esc_utils import config, runs  # noqa: E402
 from esc_utils.errors import UserError, exit_with  # noqa: E402
 from esc_utils.files import replace_all  # noqa: E402
 
-PAIRS = "2-1,1-10,10-2"  # (k mod 10) + 1, and on the clips at hand the next whole fold, is what the tables report
+# (k mod 10) + 1, and on the clips at hand the next whole fold, is what the tables report
+PAIRS = "2-1,1-10,10-2"
 EVIDENCE = ROOT / "outputs" / "evidence" / "pairs"
 FILES = ("metrics.json", "history.csv")
 
@@ -42,13 +46,17 @@ def train(profile: str, row: str, pair: tuple[int, int], knobs: dict, outputs: s
     return f"{name}: {last['accuracy']:.1f} / {last['auc_weighted']:.1f}, {run.metrics['seconds']:.0f} s"
 
 
-def train_all(profile: str, rows: list[str], pairs: list[tuple[int, int]], knobs: dict, root: Path, data: str, jobs: int):
+def train_all(
+    profile: str, rows: list[str], pairs: list[tuple[int, int]], knobs: dict, root: Path, data: str, jobs: int
+):
     """Train every row on every pair; the number of runs that failed."""
     outputs = str(root / variant(knobs))
     failed = 0
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = {
-            pool.submit(train, profile, row, pair, knobs, outputs, data): f"{row} {pair}" for pair in pairs for row in rows
+            pool.submit(train, profile, row, pair, knobs, outputs, data): f"{row} {pair}"
+            for pair in pairs
+            for row in rows
         }
         for done in as_completed(waiting):
             try:
@@ -65,8 +73,8 @@ def variant(knobs: dict) -> str:
 
 
 def collect(root: Path, target: Path) -> int:
-    """Copy the records under `root`, without places of this machine, beside those that `target` holds already, and write
-    pairs.csv, a line for each record in `target`; returns the number of runs."""
+    """Copy the records under `root`, without places of this machine, beside those that `target` holds
+    already, and write pairs.csv, a line for each record in `target`; returns the number of runs."""
     import pandas
     from evidence import cleaner
 
@@ -117,7 +125,9 @@ def line(folder: Path, metrics: dict) -> dict:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", default="lite")
     parser.add_argument("--data", default="")
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs" / "pairs")
@@ -137,7 +147,9 @@ def main() -> int:
         pairs = [tuple(int(fold) for fold in pair.split("-")) for pair in options.pairs.split(",")]
         knobs = {key: yaml.safe_load(value) for key, value in (knob.split("=", 1) for knob in options.knobs)}
         data = str(Path(options.data).resolve()) if options.data else ""
-        return int(train_all(options.profile, options.rows.split(","), pairs, knobs, root, data, options.jobs) > 0)
+        return int(
+            train_all(options.profile, options.rows.split(","), pairs, knobs, root, data, options.jobs) > 0
+        )
 
 
 if __name__ == "__main__":

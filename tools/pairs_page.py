@@ -20,9 +20,12 @@ SCORES = {"accuracy": "Accuracy", "accuracy_by_recording": "by recording", "auc"
 ROWS = {
     "pann_probe": "mn04, frozen probe", "pann_table2": "mn04, supervised, strong view",
     "pann_control": "mn04, control of FixMatch (weak view)", "fixmatch_tau075": "mn04 + FixMatch, tau = .75",
-    "fixmatch_tau095": "mn04 + FixMatch, tau = .95", "pann_probe_100": "mn04, frozen probe, all other folds labelled",
-    "pann_100": "mn04, supervised, all other folds labelled", "cnn14_table2": "CNN14 of width 8, supervised, strong view",
-    "cnn14_control": "CNN14 of width 8, control (weak view)", "cnn14_fixmatch": "CNN14 of width 8 + FixMatch, tau = .75",
+    "fixmatch_tau095": "mn04 + FixMatch, tau = .95", "pann_probe_100": "mn04, frozen probe, all other folds "
+                                                                       "labelled",
+    "pann_100": "mn04, supervised, all other folds "
+                "labelled", "cnn14_table2": "CNN14 of width 8, supervised, strong view",
+    "cnn14_control": "CNN14 of width 8, control (weak view)", "cnn14_fixmatch": "CNN14 of width 8 + "
+                                                                                "FixMatch, tau = .75",
 }  # fmt: skip
 DIFFERENCES = (
     ("fixmatch_tau075", "pann_control"), ("fixmatch_tau095", "pann_control"), ("pann_control", "pann_probe"),
@@ -34,7 +37,9 @@ DIFFERENCES = (
 def scores(table: pd.DataFrame) -> str:
     """Every row of `lite` as it is, pair by pair and as a mean: accuracy, by recording, AUC."""
     own = table[table["variant"] == "as-is"]
-    pairs = sorted({(t, v) for t, v in zip(own["train"], own["validate"], strict=True)}, key=lambda p: (p[0] != 2, p))
+    pairs = sorted(
+        {(t, v) for t, v in zip(own["train"], own["validate"], strict=True)}, key=lambda p: (p[0] != 2, p)
+    )
     lines = ["| Row | " + " | ".join(f"{t} -> {v}" for t, v in pairs) + " | mean of the pairs |"]
     lines.append("|---" * (len(pairs) + 2) + "|")
     for name, words in ROWS.items():
@@ -50,10 +55,15 @@ def heads(table: pd.DataFrame) -> str:
     """The control with a last layer that starts at zero, and at random, pair by pair."""
     own = table[table["experiment"] == "pann_control"]
     words = {"as-is": "zero", "head_start=random": "random"}
-    lines = ["| Last layer starts | pair | accuracy / by recording / AUC | best accuracy of the run |", "|---" * 4 + "|"]
+    lines = [
+        "| Last layer starts | pair | accuracy / by recording / AUC | best accuracy of the run |",
+        "|---" * 4 + "|",
+    ]
     for row in own[own["variant"].isin(words)].itertuples():
         scores = f"{row.accuracy:.1f} / {row.accuracy_by_recording:.1f} / {row.auc:.1f}"
-        lines.append(f"| {words[row.variant]} | {row.train} -> {row.validate} | {scores} | {row.best_accuracy:.1f} |")
+        lines.append(
+            f"| {words[row.variant]} | {row.train} -> {row.validate} | {scores} | {row.best_accuracy:.1f} |"
+        )
     return "\n".join(lines)
 
 
@@ -95,15 +105,21 @@ def masks(table: pd.DataFrame) -> str:
     """Mean over pairs of what a mask costs the probe, by what fills it."""
     means = table.groupby(["view", "fill"])[["accuracy", "auc"]].mean()
     lines = ["| View of the validated clips | filled with | Accuracy | AUC |", "|---|---|---|---|"]
-    lines += [f"| {view} | {fill} | {row.accuracy:.1f} | {row.auc:.1f} |" for (view, fill), row in means.iterrows()]
+    lines += [
+        f"| {view} | {fill} | {row.accuracy:.1f} | {row.auc:.1f} |" for (view, fill), row in means.iterrows()
+    ]
     return "\n".join(lines)
 
 
 def self_training(table: pd.DataFrame) -> str:
-    """The probe and what self-training adds, by labelled recordings a class; standard errors over pairs and draws."""
+    """The probe and what self-training adds, by labelled recordings a class; standard errors over pairs and
+    draws."""
     keys = ["train", "validate", "recordings_a_class", "draw"]
     start = table[table["tau"].isna()].set_index(keys)
-    header = "| Recordings a class | clips | Probe | + self-training, tau = .75 | tau = .9 | labels right, .75 / .9 |"
+    header = (
+        "| Recordings a class | clips | Probe | + self-training, tau = .75 | tau = .9 | labels right, "
+        ".75 / .9 |"
+    )
     lines = [header, "|---" * 6 + "|"]
     for count, own in table.groupby("recordings_a_class", sort=False):
         first = start.loc[start.index.get_level_values(2) == count]
@@ -115,15 +131,22 @@ def self_training(table: pd.DataFrame) -> str:
             right.append(f"{taught['right'].mean():.0%}")
         mean = " / ".join(f"{first[key].mean():.1f}" for key in ("accuracy", "by_recording", "auc"))
         lines.append(
-            f"| {count} | {first['labelled_clips'].mean():.0f} | {mean} | " + " | ".join(cells) + f" | {' / '.join(right)} |"
+            f"| {count} | {first['labelled_clips'].mean():.0f} | {mean} | "
+            + " | ".join(cells)
+            + f" | {' / '.join(right)} |"
         )
     return "\n".join(lines)
 
 
 def positive_control(table: pd.DataFrame) -> str:
-    """What FixMatch adds to its control on other draws of the synthesised dataset, by setting; t over ten folds."""
+    """What FixMatch adds to its control on other draws of the synthesised dataset, by setting; t over ten
+    folds."""
     setting = ["width", "colour", "clips_per_class", "labels_per_class", "mu", "lambda_u"]
-    scored = {"accuracy": "Accuracy", "transductive_accuracy": "on the unlabelled folds", "auc_weighted": "AUC"}
+    scored = {
+        "accuracy": "Accuracy",
+        "transductive_accuracy": "on the unlabelled folds",
+        "auc_weighted": "AUC",
+    }
     head = ["Width", "Colour, dB", "Clips", "Labels", "mu", "lambda_u", "Draw", "Control", *scored.values()]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (*knobs, draw), own in table.groupby([*setting, "synthetic_seed"]):
@@ -136,8 +159,10 @@ def positive_control(table: pd.DataFrame) -> str:
 
 
 BLOCKS = {
-    "pairs": (scores, "pairs.csv"), "differences": (differences, "pairs.csv"), "pseudo": (pseudo, "pairs.csv"),
-    "heads": (heads, "pairs.csv"), "masks": (masks, "masks.csv"), "self_training": (self_training, "self_training.csv"),
+    "pairs": (scores, "pairs.csv"), "differences": (differences, "pairs.csv"), "pseudo": (pseudo,
+              "pairs.csv"),
+    "heads": (heads, "pairs.csv"), "masks": (masks, "masks.csv"), "self_training": (self_training,
+              "self_training.csv"),
     "positive_control": (positive_control, "positive_control.csv"),
 }  # fmt: skip
 

@@ -1,9 +1,11 @@
 """Train the rows of a table again in a fresh folder and compare every number with the committed evidence.
 
-python tools/reproduce.py --profile lite --data DIR [--tables 2,3]      exit status 0: identical; 1: a line per difference
+python tools/reproduce.py --profile lite --data DIR [--tables 2,3]      exit status 0: identical; 1: a line
+                                                                        per difference
     --compare-only DIR: compare a folder of outputs that is there already, train nothing
 
-Compared: scores, history and table cells, exactly. Not compared: times, and where and by which commit a run was made.
+Compared: scores, history and table cells, exactly. Not compared: times, and where and by which commit a run
+was made.
 """
 
 import argparse
@@ -29,8 +31,10 @@ from esc_utils.errors import UserError, exit_with  # noqa: E402
 NOT_COMPARED = ("seconds", "clips_per_second", "provenance", "config")
 DONE = "compared"  # a folder with this file is of a finished reproduction: the next one starts anew
 DIGITS = (
-    "What a run draws (batches, stripes, mixup) depends on its seed and fold alone. Its last digits also depend on the type "
-    "of CPU, the number of threads and the versions of torch and NumPy, and from the last digits a training grows apart: on "
+    "What a run draws (batches, stripes, mixup) depends on its seed and fold alone. Its last digits also "
+    "depend on the type "
+    "of CPU, the number of threads and the versions of torch and NumPy, and from the last digits a training "
+    "grows apart: on "
     "another type of CPU or with other versions expect differences, well inside the intervals."
 )
 
@@ -68,7 +72,9 @@ def compare(committed: Path, outputs: Path, numbers: list[int], with_claims: boo
         name = f"table{number}.csv"
         _table(found, name, committed / name, outputs / "tables" / name)
     for side, folder in (("committed", committed), ("here", outputs)):
-        found.contexts[side] = {context(_json(folder / "runs" / run / "metrics.json")) for run in wanted(folder, numbers)}
+        found.contexts[side] = {
+            context(_json(folder / "runs" / run / "metrics.json")) for run in wanted(folder, numbers)
+        }
     for run in wanted(committed, numbers):
         _run(found, run, committed / "runs" / run, outputs / "runs" / run)
     if with_claims and (committed / "claims.json").is_file():
@@ -82,7 +88,9 @@ def wanted(folder: Path, numbers: list[int]) -> list[str]:
     """Finished runs of these tables in a folder, "<experiment>/fold<k>_seed<s>"."""
     rows = evidence.of_tables(numbers)
     paths = sorted(path.parent for path in (folder / "runs").glob("*/fold*_seed*/metrics.json"))
-    return [f"{p.parent.name}/{p.name}" for p in paths if (p.parent.name, int(p.name[4:].split("_")[0])) in rows]
+    return [
+        f"{p.parent.name}/{p.name}" for p in paths if (p.parent.name, int(p.name[4:].split("_")[0])) in rows
+    ]
 
 
 def _table(found: Comparison, name: str, committed: Path, here: Path) -> None:
@@ -96,7 +104,9 @@ def _table(found: Comparison, name: str, committed: Path, here: Path) -> None:
     for ours, theirs in zip(*sides, strict=False):
         for column, value in ours.items():
             found.cell(
-                f"{name}, {ours.get('row') or ours.get('epoch')}, {column}", _number(value), _number(theirs.get(column))
+                f"{name}, {ours.get('row') or ours.get('epoch')}, {column}",
+                _number(value),
+                _number(theirs.get(column)),
             )
 
 
@@ -157,7 +167,9 @@ def report(found: Comparison, committed: Path) -> str:
     lines = [*found.lines, "", f"different: {len(found.lines):,} of {about}", *found.knobs]
     for side, machine in (("committed", _json(committed / "machine.json")), ("here", evidence.machine())):
         words = [", ".join(map(str, machine.values()))] if machine else []
-        lines += [f"{side}: {'; '.join([made, *words])}" for made in sorted(found.contexts[side] or {"no record"})]
+        lines += [
+            f"{side}: {'; '.join([made, *words])}" for made in sorted(found.contexts[side] or {"no record"})
+        ]
     return "\n".join([*lines, DIGITS])
 
 
@@ -165,20 +177,31 @@ def train(options, outputs: str, tables: str) -> None:
     """Run the workflow into a folder of its own, relative to the project; UserError where it fails."""
     if (config.place(outputs) / DONE).is_file():
         shutil.rmtree(config.place(outputs))
-    words = [f"--profile={options.profile}", f"--outputs={outputs}", f"--data={options.data}", f"--tables={tables}"]
+    words = [
+        f"--profile={options.profile}",
+        f"--outputs={outputs}",
+        f"--data={options.data}",
+        f"--tables={tables}",
+    ]
     words += [f"--jobs={options.jobs}"] if options.jobs else []
     if subprocess.run([sys.executable, "workflow/drive.py", *words], cwd=ROOT).returncode:
         raise UserError(f"not every run of {outputs} ended: the same command goes on where it stopped")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", default="quick", choices=sorted(pages.SHOWN))
     parser.add_argument("--data", default="", help="folder of UrbanSound8K")
-    parser.add_argument("--tables", default="", help="comma-separated numbers (default: 2 to 5, and the claims)")
+    parser.add_argument(
+        "--tables", default="", help="comma-separated numbers (default: 2 to 5, and the claims)"
+    )
     parser.add_argument("--outputs", default="")
     parser.add_argument("--jobs", type=int, help="runs at a time (default: as many as cores)")
-    parser.add_argument("--compare-only", default="", metavar="DIR", help="an outputs folder: compare it, train nothing")
+    parser.add_argument(
+        "--compare-only", default="", metavar="DIR", help="an outputs folder: compare it, train nothing"
+    )
     options = parser.parse_args(argv)
     with exit_with():
         return reproduce(options)

@@ -10,15 +10,16 @@ RUN_FIGURES = {
     for tau in ("095", "075")
     for name in ("confidence_mask", "pseudo_labels", "pseudo_labels_by_class")
 }
-# Rendered notebooks of the gallery: where papermill leaves each under outputs/<profile>/, the figure that stands for it
-# under outputs/<profile>/figures/, and its question in English and in Chinese.
+# Rendered notebooks of the gallery: where papermill leaves each under outputs/<profile>/, the figure that
+# stands for it under outputs/<profile>/figures/, and its question in English and in Chinese.
 GALLERY = {
     "01_data_exploration": (
         "notebooks/01_data_exploration", "class_fold_counts", "What is in the data, do the folds leak?",
         "資料裡有什麼？各折之間有沒有洩漏？",
     ),
     "02_specaugment_visualization": (
-        "notebooks/02_specaugment_visualization", "specaugment_views", "What do the two views hide? (Table 1)",
+        "notebooks/02_specaugment_visualization", "specaugment_views", "What do the two views hide? (Table "
+                                                                       "1)",
         "弱、強兩種視圖各遮住什麼？（表 1）",
     ),
     "03_supervised_pann_baseline": (
@@ -34,7 +35,8 @@ GALLERY = {
         "十折之間差多少？（表 5）",
     ),
     "06_tables_and_claims": (
-        "notebooks/06_tables_and_claims", "tables_forest", "All tables; which claims hold?", "所有的表；哪些主張成立？",
+        "notebooks/06_tables_and_claims", "tables_forest", "All tables; which claims "
+                                                           "hold?", "所有的表；哪些主張成立？",
     ),
     "07_your_own_clips": (
         "notebooks/07_your_own_clips", "own_clips_curve", "Your own clips: how many labels are enough?",
@@ -59,7 +61,9 @@ SHOWN = {
     "paper": REAL,
     "lite": REAL,
     "paper-partial": {
-        "figures": {name: place for name, place in RUN_FIGURES.items() if re.match("tau075_(conf|.*by_class)", name)},
+        "figures": {
+            name: place for name, place in RUN_FIGURES.items() if re.match("tau075_(conf|.*by_class)", name)
+        },
         "gallery": False,  # its runs were made on another machine, so none is rendered
         "picture": "tau075_confidence_mask",
         "table": None,

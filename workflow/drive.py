@@ -25,13 +25,17 @@ from esc_utils.files import write_atomic  # noqa: E402
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--profile", default="quick")
     parser.add_argument("--data", default="")
     parser.add_argument("--outputs", default="outputs")
     parser.add_argument("--tables", default="")
     parser.add_argument("--jobs", type=int)
-    parser.add_argument("--sensitivity", action="store_true", help="the ledger's alternatives instead of the tables")
+    parser.add_argument(
+        "--sensitivity", action="store_true", help="the ledger's alternatives instead of the tables"
+    )
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--workflow-profile", default="default")
     options = parser.parse_args()
@@ -43,10 +47,14 @@ def drive(options) -> int:
     known = sorted(plan.tables())
     asked = set(options.tables.split(",")) if options.tables else set(map(str, known))
     if not asked <= set(map(str, known)):
-        raise UserError(f"no such table in --tables {options.tables}: choose from {', '.join(map(str, known))}")
+        raise UserError(
+            f"no such table in --tables {options.tables}: choose from {', '.join(map(str, known))}"
+        )
     wanted = sorted(map(int, asked))
     if options.jobs is not None and options.jobs < 1:
-        raise UserError(f"--jobs {options.jobs} (JOBS= for make) is no number of jobs: give 1 or more, or leave it out")
+        raise UserError(
+            f"--jobs {options.jobs} (JOBS= for make) is no number of jobs: give 1 or more, or leave it out"
+        )
     ways = sorted(path.parent.name for path in (ROOT / "workflow" / "profiles").glob("*/config.yaml"))
     if options.workflow_profile not in ways:
         raise UserError(f"no workflow profile '{options.workflow_profile}': choose from {', '.join(ways)}")
@@ -59,15 +67,22 @@ def drive(options) -> int:
     check += [f"--profile={options.profile}", f"--outputs={options.outputs}", f"--data={options.data}"]
     checked = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     if checked.returncode:
-        failed = [line.split(maxsplit=2)[1:] for line in checked.stdout.splitlines() if line.startswith("fail ")]
+        failed = [
+            line.split(maxsplit=2)[1:] for line in checked.stdout.splitlines() if line.startswith("fail ")
+        ]
         lines = [f"error: {name}: {text}" for name, text in failed]
         print("\n".join(lines) or checked.stderr, file=sys.stderr)
         return 1
     for line in checked.stdout.splitlines():
-        if line.split()[:2] == ["warn", "dataset"]:  # clips that are missing are never left out without a word
+        if line.split()[:2] == [
+            "warn",
+            "dataset",
+        ]:  # clips that are missing are never left out without a word
             print(f"note: {line.split(maxsplit=2)[2]}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with locks.hold(ROOT / ".snakemake-driver.lock", "another `make tables` is running in this checkout: wait, or stop it"):
+    with locks.hold(
+        ROOT / ".snakemake-driver.lock", "another `make tables` is running in this checkout: wait, or stop it"
+    ):
         stale = hand_over(options, base, valid, places, wanted)
         status = snakemake(options, folder, stale)
     if status == 0 and not options.dry_run:
@@ -78,14 +93,19 @@ def drive(options) -> int:
 def passable(folder: Path) -> None:
     """UserError for the few names that cannot be handed on as they are."""
     if marks := sorted(set("{}") & set(str(folder))):
-        raise UserError(f"outputs {str(folder)!r} has {' '.join(marks)} in its name, which Snakemake reads: name it without")
+        raise UserError(
+            f"outputs {str(folder)!r} has {' '.join(marks)} in its name, which Snakemake reads: name it "
+            "without"
+        )
     if os.pathsep in str(ROOT):
-        raise UserError(f"the checkout's own path {str(ROOT)!r} has '{os.pathsep}' in it, which parts paths: move it")
+        raise UserError(
+            f"the checkout's own path {str(ROOT)!r} has '{os.pathsep}' in it, which parts paths: move it"
+        )
 
 
 def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[int]) -> list[str]:
-    """Write what Snakemake is to do into one file (SETTINGS). Returns the files that are stale, whatever their
-    times say."""
+    """Write what Snakemake is to do into one file (SETTINGS). Returns the files that are stale, whatever
+    their times say."""
     folder, tables = config.outputs_folder(base), plan.tables()
     jobs = {n: plan.jobs(tables[n], list(valid), base.seeds) if n > 1 else [] for n in tables}
     jobs["sensitivity"] = plan.sensitivity_jobs(list(valid), base.seeds)
@@ -103,7 +123,8 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
         "place": f"--outputs={quote(options.outputs)} --profile={quote(options.profile)}",
         "data": f"--data={quote(options.data)}", "given": f"{layers(options.profile, '')} {given}",
         "threads": cores, "run_threads": base.threads or cores, "mem_mb": plan.RUN_MB, "gpus": gpu,
-        "on_gpu": f"{quote(sys.executable)} -m esc_suite.run.gpus" if gpu and base.device in ("auto", "cuda") else "",
+        "on_gpu": f"{quote(sys.executable)} -m "
+                  "esc_suite.run.gpus" if gpu and base.device in ("auto", "cuda") else "",
     }  # fmt: skip
     write_atomic(folder / SETTINGS, json.dumps(settings, indent=1).encode())
     known = Finished(folder)
@@ -113,7 +134,8 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
     for of in {of.network: of for of in left.values()}.values():
         stamp = folder / ".stores" / of.network
         if stamp.exists() and not (options.dry_run or known.store(of)):
-            stamp.unlink()  # not forced: Snakemake forgets what it is to force behind an ancient input that is
+            # not forced: Snakemake forgets what it is to force behind an ancient input that is
+            stamp.unlink()
     if not options.sensitivity and wanted == sorted(tables):
         books = {folder / "notebooks" / f"{name}.ipynb": f"{name}.ipynb" for name in plan.SUITE}
         stale += [path for path, name in books.items() if path.exists() and not rendered(name, path)]
@@ -123,7 +145,11 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
 def run_settings(profile: str, job: plan.Job, knobs, given: str) -> dict:
     own = f"-p train_fold {job.fold} -p valid_fold {knobs.valid_fold} -p seed {job.seed}"
     notebook = f"notebooks/{plan.NOTEBOOKS[knobs.method]}.ipynb"
-    return {"notebook": notebook, "network": knobs.network, "given": f"{layers(profile, job.experiment)} {given} {own}"}
+    return {
+        "notebook": notebook,
+        "network": knobs.network,
+        "given": f"{layers(profile, job.experiment)} {given} {own}",
+    }
 
 
 def layers(profile: str, experiment: str) -> str:
@@ -134,7 +160,11 @@ def renew_reporting(options, base, asked: list) -> list[Path]:
     """What tables, claims, rendered notebooks and report are made by, as a file that is written anew when it
     changes. A dry run leaves it as it is, and gets the tables that are stale by it."""
     path = config.outputs_folder(base) / ".reporting"
-    made_by = [provenance.folder_hash(ROOT / "esc_suite", "tables/assets/*.j2"), provenance.code_hash(), base.hash]
+    made_by = [
+        provenance.folder_hash(ROOT / "esc_suite", "tables/assets/*.j2"),
+        provenance.code_hash(),
+        base.hash,
+    ]
     now = config.digest(made_by).encode()
     if path.exists() and (path.read_bytes() == now or options.dry_run):
         tables = [path.parent / "tables" / f"{'' if n == 'sensitivity' else 'table'}{n}.csv" for n in asked]
@@ -147,8 +177,23 @@ def snakemake(options, folder: Path, stale: list[str]) -> int:
     limit = ["--cores", str(options.jobs or limits.cores())]
     if options.workflow_profile != "default":
         limit = ["--jobs", str(options.jobs)] if options.jobs else []
-    start = [sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--configfile", str(folder / SETTINGS)]
-    words = [*start, *limit, "--workflow-profile", f"workflow/profiles/{options.workflow_profile}", "--logger", "esc"]
+    start = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        "workflow/Snakefile",
+        "--configfile",
+        str(folder / SETTINGS),
+    ]
+    words = [
+        *start,
+        *limit,
+        "--workflow-profile",
+        f"workflow/profiles/{options.workflow_profile}",
+        "--logger",
+        "esc",
+    ]
     if options.workflow_profile == "default":
         # One run a GPU at a time, and no more runs at once than the memory holds; one in any case.
         most = {"gpu": max(1, len(gpus.devices())), "mem_mb": max(plan.RUN_MB, limits.memory() // limits.MIB)}
@@ -161,14 +206,18 @@ def snakemake(options, folder: Path, stale: list[str]) -> int:
     own = environment.settled(ROOT / ".snakemake" / "home")
     own |= {
         "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", ""),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "workflow"), os.environ.get("PYTHONPATH", "")]).rstrip(":"),
+        "PYTHONPATH": os.pathsep.join(
+            [str(ROOT), str(ROOT / "workflow"), os.environ.get("PYTHONPATH", "")]
+        ).rstrip(":"),
     }
     if any((ROOT / ".snakemake" / "locks").glob("*")):  # ours is held, so these are of a killed one
         subprocess.run([*start, "--unlock", "--cores", "1"], cwd=ROOT, env=own, capture_output=True)
     if options.dry_run:
         return subprocess.run(words, cwd=ROOT, env=own).returncode
     if options.workflow_profile != "default":
-        return together.run(words, seconds=60, cwd=ROOT, env=own)  # enough to take back what waits in the queue
+        return together.run(
+            words, seconds=60, cwd=ROOT, env=own
+        )  # enough to take back what waits in the queue
     own["OMP_NUM_THREADS"] = str(config.for_run(options.profile, "").threads or limits.cores())
     with warm.kernels(cwd=ROOT, env=own) as server:
         return together.run(words, cwd=ROOT, env=own | server)
@@ -188,7 +237,10 @@ def tell(folder: Path, wanted: list[int], known: list[int]) -> None:
     print(f"\nTables     {', '.join(f'{folder}/tables/table{n}.md' for n in wanted)} (also .csv, .html)")
     if wanted == known:
         print(f"Report     {folder}/report/index.html (open it in a browser)")
-        print(f"Notebooks  {folder}/notebooks/, and one a run in {folder}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb")
+        print(
+            f"Notebooks  {folder}/notebooks/, and one a run in "
+            f"{folder}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb"
+        )
     else:
         print(f"Notebooks  {folder}/runs/<experiment>/fold<k>_seed<s>/notebook.ipynb")
 

@@ -8,7 +8,8 @@ SCREEN_DPI = 90
 
 
 class Base:
-    """A figure without the pictures in its axes, drawn once: its labels and frames are laid over new pictures by pixel.
+    """A figure without the pictures in its axes, drawn once: its labels and frames are laid over new pictures
+    by pixel.
 
     `names`: labels of the axes that get pictures."""
 
@@ -28,7 +29,8 @@ class Base:
         self.overlay = Image.fromarray(np.array(canvas.buffer_rgba()))
         tall, boxes = self.overlay.height, {name: part.get_window_extent() for name, part in axes.items()}
         self.boxes = {
-            name: (round(box.x0), round(tall - box.y1), round(box.x1), round(tall - box.y0)) for name, box in boxes.items()
+            name: (round(box.x0), round(tall - box.y1), round(box.x1), round(tall - box.y0))
+            for name, box in boxes.items()
         }
         self.width = self.overlay.width
 

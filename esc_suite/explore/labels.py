@@ -11,20 +11,25 @@ from esc_utils.audio import SAMPLE_RATE, decode
 
 
 def label_editor(table: Path, dataset, store, labels):
-    """Clips in the order of `labels` (path, label, confidence, indexed by row of the dataset): hear one, see its log-mel,
-    choose its class, and keep it: the CSV `table` then has the label. A label counts for the beginning of its file, so files
-    of several windows are not offered."""
+    """Clips in the order of `labels` (path, label, confidence, indexed by row of the dataset): hear one, see
+    its log-mel, choose its class, and keep it: the CSV `table` then has the label. A label counts for the
+    beginning of its file, so files of several windows are not offered."""
     import ipywidgets as widgets
 
     whole = ~dataset.clips["file"].duplicated(keep=False)
     labels, others = labels[whole.loc[labels.index]], int((~whole.loc[labels.index]).sum())
-    left_out = f"{others} windows of longer files are not offered: cut a window out into a file of its own to label it"
+    left_out = (
+        f"{others} windows of longer files are not offered: cut a window out into a file of its own "
+        "to label it"
+    )
     if labels.empty:
         return widgets.HTML(left_out if others else "No clip is without a label.")
     named = [(f"{row.path}: {row.label} {row.confidence:.2f}", row.Index) for row in labels.itertuples()]
     clip = widgets.Dropdown(options=named, description="Clip", layout={"width": "460px"})
     kind = widgets.Dropdown(options=list(dataset.classes), description="Label")
-    keep = widgets.Button(description="Keep label", tooltip="Write this label into the table and go to the next clip")
+    keep = widgets.Button(
+        description="Keep label", tooltip="Write this label into the table and go to the next clip"
+    )
     picture, sound, words = widgets.HTML(), widgets.HTML(), widgets.HTML(left_out if others else "")
 
     def show(_=None):
@@ -46,4 +51,6 @@ def label_editor(table: Path, dataset, store, labels):
     clip.observe(show, "value")
     keep.on_click(kept)
     show()
-    return widgets.VBox([widgets.HBox([clip, kind, keep], layout={"flex_flow": "row wrap"}), words, sound, picture])
+    return widgets.VBox(
+        [widgets.HBox([clip, kind, keep], layout={"flex_flow": "row wrap"}), words, sound, picture]
+    )

@@ -82,11 +82,14 @@ def _as_html(frame) -> str:
 
 
 def difference(left, right) -> str:
-    """Two runs in words: difference in accuracy and AUC with interval, where both validated the same clips."""
+    """Two runs in words: difference in accuracy and AUC with interval, where both validated the same
+    clips."""
     from esc_utils.errors import UserError
 
     arrays = [run.predictions for run in (left, right)]
-    sums = [[intervals.recording_sums(a["valid_label"], a["valid_prob"], a["valid_recording"])] for a in arrays]
+    sums = [
+        [intervals.recording_sums(a["valid_label"], a["valid_prob"], a["valid_recording"])] for a in arrays
+    ]
     said = []
     for metric, name in (("accuracy", "accuracy"), ("auc", "AUC")):
         try:
@@ -94,4 +97,7 @@ def difference(left, right) -> str:
         except UserError:
             return f"{left.name} and {right.name} validated on different clips, so they are not compared."
         said.append(f"{name} {found['difference']:+.1f} points [{found['low']:+.1f}, {found['high']:+.1f}]")
-    return f"{left.name} less {right.name}: {'; '.join(said)}; 95 % intervals over {found['recordings']} recordings."
+    return (
+        f"{left.name} less {right.name}: {'; '.join(said)}; 95 % intervals over {found['recordings']} "
+        "recordings."
+    )

@@ -1,9 +1,9 @@
 """Every figure of the suite: pure functions, arrays in, matplotlib Figure out; and `save`.
 
-All functions take `synthesised=True` and then say "synthesised audio" in the title, and `of`, the run or clip that
-they show, for its second line. A figure brings its text alternative (`alt`) and its caption. Axes carry units; a class
-or a method has the same colour everywhere (`esc_suite.figures.style`). Nothing here computes a headline number: what is
-drawn is counted from the arrays given, and tables take theirs from `audit`.
+All functions take `synthesised=True` and then say "synthesised audio" in the title, and `of`, the run or clip
+that they show, for its second line. A figure brings its text alternative (`alt`) and its caption. Axes carry
+units; a class or a method has the same colour everywhere (`esc_suite.figures.style`). Nothing here computes a
+headline number: what is drawn is counted from the arrays given, and tables take theirs from `audit`.
 """
 
 import io
@@ -53,7 +53,8 @@ __all__ = [
     "all_fold_curves", "claims_overview", "class_fold_counts", "clip_view", "confidence_curve",
     "confidence_histograms", "confidence_roc", "confusion_matrix", "durations", "example_grid",
     "fixmatch_step", "fold_curves", "fold_dots", "forest", "layer_shapes", "layer_table", "learning_curves",
-    "mask_heatmap", "masked_area", "mean_roc", "mel_centres", "network", "one_vs_rest", "pairs", "pseudo_label_by_class",
+    "mask_heatmap", "masked_area", "mean_roc", "mel_centres", "network", "one_vs_rest", "pairs",
+    "pseudo_label_by_class",
     "pseudo_label_curves", "recordings_per_fold", "reliability", "roc_artists", "roc_curves", "roc_frame",
     "roc_title", "salience", "save", "specaugment_table", "spectrogram_colours", "threshold_comparison",
     "threshold_sweep", "views",
@@ -61,17 +62,18 @@ __all__ = [
 
 
 def save(
-    figure, folder, name: str, alt: str = "", caption: str = "", command: str = "", provenance: dict | None = None,
+    figure, folder, name: str, alt: str = "", caption: str = "", command: str = "",
+    provenance: dict | None = None,
     formats=("png", "svg"), dpi: int = 200,
 ):  # fmt: skip
     """Write a Figure and its description; return the picture, for the last line of a notebook cell to show.
 
     `alt` and `caption` are the figure's own unless given.
 
-    Files: <name>.png (`dpi`), <name>.svg or .pdf where `formats` asks, and <name>.json with {alt, caption, command,
-    provenance}. Neither holds a time stamp: the same figure gives the same bytes. The PNG is always written, since
-    the report needs it, and is what is returned (an IPython Image of the figure's own width), so that a figure is
-    drawn once only.
+    Files: <name>.png (`dpi`), <name>.svg or .pdf where `formats` asks, and <name>.json with {alt, caption,
+    command, provenance}. Neither holds a time stamp: the same figure gives the same bytes. The PNG is always
+    written, since the report needs it, and is what is returned (an IPython Image of the figure's own width),
+    so that a figure is drawn once only.
     """
     folder, drawn = Path(folder), draw(figure, dpi)
     alt, caption = alt or figure.alt, caption or figure.caption
@@ -90,8 +92,8 @@ def save(
 
 
 def draw(figure, dpi: float = 100, small: bool = True) -> bytes:
-    """A Figure as PNG bytes. It lays out and draws once, where `Figure.savefig` draws twice; `small` keeps 256 colours,
-    which halves the file, and takes some 50 ms."""
+    """A Figure as PNG bytes. It lays out and draws once, where `Figure.savefig` draws twice; `small` keeps
+    256 colours, which halves the file, and takes some 50 ms."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
@@ -109,8 +111,9 @@ def draw(figure, dpi: float = 100, small: bool = True) -> bytes:
 
 
 def _fewer_colours(pixels):
-    """RGB pixels (height, width, 3) as a palette image: the style's own colours exactly, the rest by median cut, which
-    alone would merge rare ones, such as a thin stripe in a class's colour, into their neighbours."""
+    """RGB pixels (height, width, 3) as a palette image: the style's own colours exactly, the rest by median
+    cut, which alone would merge rare ones, such as a thin stripe in a class's colour, into their
+    neighbours."""
     import numpy as np
     from matplotlib.colors import to_rgb
     from PIL import Image
@@ -122,7 +125,9 @@ def _fewer_colours(pixels):
     found = Image.fromarray(pixels).quantize(room, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     index = np.array(found)
     packed = pixels.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    for place, colour in enumerate(exact.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32), start=room):
+    for place, colour in enumerate(
+        exact.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32), start=room
+    ):
         index[packed == colour] = place
     palette = np.zeros((256, 3), np.uint8)
     cut = np.array(found.getpalette(), np.uint8).reshape(-1, 3)[:room]

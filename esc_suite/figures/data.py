@@ -41,14 +41,16 @@ def _heat(counts, classes, folds, title, unit):
     seaborn.heatmap(
         counts, annot=True, fmt="d", cmap="Blues", vmin=0, ax=axes, annot_kws={"fontsize": 8.5},
         xticklabels=[f"{fold}\n({total:,})" for fold, total in zip(folds, counts.sum(axis=0), strict=True)],
-        yticklabels=[f"{style.spoken(name)} ({total:,})" for name, total in zip(classes, counts.sum(axis=1), strict=True)],
+        yticklabels=[f"{style.spoken(name)} "
+                     f"({total:,})" for name, total in zip(classes, counts.sum(axis=1), strict=True)],
         cbar_kws={"label": f"{unit} per class and fold", "pad": 0.02, "fraction": 0.04},
     )  # fmt: skip
     axes.tick_params(length=0)
     axes.set(xlabel=f"fold ({unit})", ylabel=f"class ({unit})")
     return style.described(
         figure,
-        f"Table of the number of {unit} in {len(classes)} classes and {len(folds)} folds: {counts.min()} to {counts.max()}, "
+        f"Table of the number of {unit} in {len(classes)} classes and {len(folds)} folds: {counts.min()} to "
+        f"{counts.max()}, "
         f"{counts.sum():,} in all",
         f"Sums of rows and columns stand in brackets; {counts.sum():,} in all.",
     )
@@ -56,7 +58,8 @@ def _heat(counts, classes, folds, title, unit):
 
 @style.figure
 def durations(class_id, seconds, classes, window=None):
-    """Durations by class: every clip a dot, median as a bar, share of clips shorter than the longest at the right.
+    """Durations by class: every clip a dot, median as a bar, share of clips shorter than the longest at the
+    right.
 
     seconds: (clips,) duration of each clip in s. window: seconds that a clip is padded to, drawn as a line.
     """
@@ -69,8 +72,10 @@ def durations(class_id, seconds, classes, window=None):
     state = np.random.get_state()
     np.random.seed(0)  # seaborn spreads the dots by NumPy's global state: the same figure each time
     seaborn.stripplot(
-        x=seconds, y=class_id, hue=class_id, order=range(len(classes)), orient="h", palette=list(style.CLASS_COLOURS),
-        hue_order=range(len(classes)), jitter=0.3, size=2.4, alpha=0.6, legend=False, rasterized=True, ax=axes,
+        x=seconds, y=class_id, hue=class_id, order=range(len(classes)), orient="h",
+        palette=list(style.CLASS_COLOURS),
+        hue_order=range(len(classes)), jitter=0.3, size=2.4, alpha=0.6, legend=False, rasterized=True,
+        ax=axes,
     )  # fmt: skip
     np.random.set_state(state)
     for index in range(len(classes)):
@@ -78,18 +83,30 @@ def durations(class_id, seconds, classes, window=None):
         label = f"{np.mean(own < full - 0.01):.0%} short, n = {own.size}" if own.size else "no clips"
         if own.size:
             axes.plot([np.median(own)] * 2, [index - 0.38, index + 0.38], color=style.INK, linewidth=2)
-        axes.text(1.01, index, label, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=style.MUTED)
+        axes.text(
+            1.01,
+            index,
+            label,
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8,
+            color=style.MUTED,
+        )
     if window:
         axes.axvline(window, color=style.MUTED, linestyle="--", linewidth=1)
-        axes.text(window, -0.75, f"padded to {window:g} s ", ha="right", va="center", fontsize=8, color=style.MUTED)
+        axes.text(
+            window, -0.75, f"padded to {window:g} s ", ha="right", va="center", fontsize=8, color=style.MUTED
+        )
     _class_axis(axes, classes)
     axes.set(xlabel="duration [s]   (bar: median)", xlim=(0, None))
     axes.grid(axis="x")
     return style.described(
         figure,
-        f"One dot a clip, in a row for each class, by duration from {seconds.min():.2f} to {full:.2f} s, with a bar at the "
+        f"One dot a clip, in a row for each class, by duration from {seconds.min():.2f} to {full:.2f} s, "
+        "with a bar at the "
         "median of the class",
-        "A clip shorter than the dashed line is padded with silence up to it; short: shorter than the longest clip."
+        "A clip shorter than the dashed line is padded with silence up to it; short: shorter than the "
+        "longest clip."
         if window
         else "Short: shorter than the longest clip.",
     )
@@ -118,7 +135,10 @@ def salience(class_id, salience, classes):
     axes.set(xlabel="clips of the class [%]", xlim=(0, 100))
     from matplotlib.patches import Patch
 
-    keys = [Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name) for name, colour, hatch in shades.values()]
+    keys = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=name)
+        for name, colour, hatch in shades.values()
+    ]
     figure.legend(handles=keys, loc="outside lower right", ncols=2)
     return style.described(
         figure,
@@ -136,7 +156,8 @@ def _class_axis(axes, classes):
 
 @style.figure
 def example_grid(log_mels, names, hop_seconds=0.01, mel_hz=None, columns=2):
-    """One log-mel per panel. log_mels: (panels, frames, mels) dB; names: panel titles; mel_hz: centre of each band."""
+    """One log-mel per panel. log_mels: (panels, frames, mels) dB; names: panel titles; mel_hz: centre of each
+    band."""
     log_mels = np.asarray(log_mels, dtype=np.float32)
     rows, columns = style.panel_grid(len(log_mels), columns)
     figure = style.new(7.0, 0.7 + 1.15 * rows, "Log-mel spectrograms, one clip per class")
@@ -151,7 +172,8 @@ def example_grid(log_mels, names, hop_seconds=0.01, mel_hz=None, columns=2):
         figure.colorbar(image, ax=panels, label="level [dB]", pad=0.015, fraction=0.03, aspect=40)
     return style.described(
         figure,
-        f"Log-mel spectrograms of {len(log_mels)} clips, time against frequency: {', '.join(map(style.spoken, names))}",
+        f"Log-mel spectrograms of {len(log_mels)} clips, time against frequency: "
+        f"{', '.join(map(style.spoken, names))}",
         "All panels have the same axes and the same scale of colours.",
     )
 
@@ -160,7 +182,9 @@ def example_grid(log_mels, names, hop_seconds=0.01, mel_hz=None, columns=2):
 def clip_view(waveform, sample_rate, log_mel, title="", hop_seconds=0.01, mel_hz=None):
     """Waveform over log-mel of one clip. waveform: (samples,) -1..1; log_mel: (frames, mels) dB."""
     waveform, log_mel = np.asarray(waveform, dtype=float), np.asarray(log_mel, dtype=np.float32)
-    figure = style.new(7.0, 3.9, style.spoken(title), {"left": 0.12, "right": 0.88, "bottom": 0.12, "top": 0.88})
+    figure = style.new(
+        7.0, 3.9, style.spoken(title), {"left": 0.12, "right": 0.88, "bottom": 0.12, "top": 0.88}
+    )
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
     draw_waveform(above, waveform, sample_rate)
     above.set_ylabel("amplitude")
@@ -193,7 +217,8 @@ def _envelope(waveform, sample_rate, columns=900):
 
 
 def decibels(log_mels) -> tuple[float, float]:
-    """Colour range: loudest per mille down to 70 dB below, never below the data (digital silence is -100 dB)."""
+    """Colour range: loudest per mille down to 70 dB below, never below the data (digital silence is -100
+    dB)."""
     finite = log_mels[np.isfinite(log_mels)]
     if not finite.size:
         return -100.0, 0.0

@@ -1,7 +1,8 @@
-"""Figures of the pseudo-label audit (notebooks 04 and 06). Arrays in, Figure out; counted in `esc_suite.results.pseudo`.
+"""Figures of the pseudo-label audit (notebooks 04 and 06). Arrays in, Figure out; counted in
+`esc_suite.results.pseudo`.
 
-Everywhere: confidence, pseudo (epochs, clips); labels (clips,) hidden from training; tau the threshold; epochs
-(epochs,) their numbers, 1, 2, ... when not given.
+Everywhere: confidence, pseudo (epochs, clips); labels (clips,) hidden from training; tau the threshold;
+epochs (epochs,) their numbers, 1, 2, ... when not given.
 """
 
 import numpy as np
@@ -16,7 +17,8 @@ def _numbers(state, epochs):
 
 @style.figure
 def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pseudo-labels over the epochs"):
-    """Mask rate, accuracy of the accepted pseudo-labels, their product, and the accuracy without a threshold."""
+    """Mask rate, accuracy of the accepted pseudo-labels, their product, and the accuracy without a
+    threshold."""
     state = counting.states(confidence, pseudo, labels, tau)
     numbers, share = _numbers(state, epochs), counting.shares(state)
     free = counting.shares(counting.states(confidence, pseudo, labels, 0.0))["accuracy"]
@@ -37,10 +39,13 @@ def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pse
     axes.set(xlabel="epoch", ylabel="unlabelled clips [%]", ylim=(0, 102))
     axes.grid()
     figure.legend(loc="outside lower center", ncols=2, title=f"tau = {tau:g}; the number is the last epoch's")
-    ends = {name: "none" if not np.isfinite(value[-1]) else f"{value[-1]:.0%}" for name, value in share.items()}
+    ends = {
+        name: "none" if not np.isfinite(value[-1]) else f"{value[-1]:.0%}" for name, value in share.items()
+    }
     return style.described(
         figure,
-        f"Four curves over {len(numbers)} epochs; at the end {ends['accepted']} of the drawn clips are accepted, "
+        f"Four curves over {len(numbers)} epochs; at the end {ends['accepted']} of the drawn clips are "
+        "accepted, "
         f"and of these {ends['accuracy']} have the right label",
         f"Pseudo-labels against the hidden labels, tau = {tau:g}.",
     )
@@ -48,18 +53,36 @@ def pseudo_label_curves(confidence, pseudo, labels, tau, epochs=None, title="Pse
 
 @style.figure
 def pseudo_label_by_class(
-    confidence, pseudo, labels, tau, classes, recordings=None, epochs=None, title="Pseudo-labels by true class"
+    confidence,
+    pseudo,
+    labels,
+    tau,
+    classes,
+    recordings=None,
+    epochs=None,
+    title="Pseudo-labels by true class",
 ):
-    """One panel a class: accepted share (area) and accuracy of the accepted (line) over the epochs, hidden labels.
+    """One panel a class: accepted share (area) and accuracy of the accepted (line) over the epochs, hidden
+    labels.
 
-    recordings: (clips,) fsID; when given, each panel says how many of the class's recordings were ever accepted from.
+    recordings: (clips,) fsID; when given, each panel says how many of the class's recordings were ever
+    accepted from.
     """
     state = counting.states(confidence, pseudo, labels, tau)
     numbers, labels = _numbers(state, epochs), np.asarray(labels)
-    heard = recordings is not None and counting.recordings_of_accepted(state, labels, recordings, len(classes))
+    heard = recordings is not None and counting.recordings_of_accepted(
+        state, labels, recordings, len(classes)
+    )
     rows, columns = style.panel_grid(len(classes), 5)
     tall = 1.75 + 1.4 * rows
-    margins = {"left": 0.085, "right": 0.985, "bottom": 0.85 / tall, "top": 1 - 0.9 / tall, "wspace": 0.14, "hspace": 0.5}
+    margins = {
+        "left": 0.085,
+        "right": 0.985,
+        "bottom": 0.85 / tall,
+        "top": 1 - 0.9 / tall,
+        "wspace": 0.14,
+        "hspace": 0.5,
+    }
     figure = style.new(7.0, tall, title, margins)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     single = len(numbers) == 1
@@ -68,7 +91,9 @@ def pseudo_label_by_class(
         axes.set_title(style.spoken(name), fontsize=8.5, pad=13 if heard else None)
         own = state[:, labels == index]
         if not own.shape[1]:
-            axes.text(0.5, 0.5, "no clips", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
+            axes.text(
+                0.5, 0.5, "no clips", transform=axes.transAxes, ha="center", va="center", color=style.MUTED
+            )
             continue
         share = counting.shares(own)
         if single:
@@ -94,7 +119,8 @@ def pseudo_label_by_class(
         style.key_below(figure, keys, names, 2)
     return style.described(
         figure,
-        f"{len(classes)} panels, one for each true class, over {len(numbers)} epochs: accepted share as an area, "
+        f"{len(classes)} panels, one for each true class, over {len(numbers)} epochs: accepted share as an "
+        "area, "
         "accuracy of the accepted as a line",
         f"By true class, tau = {tau:g}; above a panel: the recordings that any accepted clip came from.",
     )
@@ -104,7 +130,8 @@ def pseudo_label_by_class(
 def confidence_histograms(
     confidence, pseudo, labels, tau, epochs=None, bins=25, title="Confidence of the weak view against tau"
 ):
-    """Confidence of right and wrong pseudo-labels at an early, a middle and a late epoch, and what tau lets through."""
+    """Confidence of right and wrong pseudo-labels at an early, a middle and a late epoch, and what tau lets
+    through."""
     state = counting.states(confidence, pseudo, labels, tau)
     numbers, share = _numbers(state, epochs), counting.shares(state)
     picks = sorted({0, (len(state) - 1) // 2, len(state) - 1})
@@ -146,17 +173,32 @@ def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
     margins = {"left": 0.1, "right": 0.97, "bottom": 0.19, "top": 0.8, "wspace": 0.16, "hspace": 0.12}
     figure = style.new(7.0, 4.6, title, margins)
     panels = figure.subplots(2, 2, sharex="col", height_ratios=(3.2, 1))
-    for column, (key, name) in enumerate((("before", "before the threshold"), ("after", f"after it, tau = {tau:g}"))):
+    for column, (key, name) in enumerate(
+        (("before", "before the threshold"), ("after", f"after it, tau = {tau:g}"))
+    ):
         found = calibration[key]
         bins = found["bins"]
         above, below = panels[:, column]
         width, middle = (bins["high"] - bins["low"]) * 0.94, (bins["high"] + bins["low"]) / 2
-        low = 0.0 if key == "before" else float(bins["low"][bins["high"] > tau + 1e-9].min()) if tau < 1 else 0.9
+        low = (
+            0.0
+            if key == "before"
+            else float(bins["low"][bins["high"] > tau + 1e-9].min())
+            if tau < 1
+            else 0.9
+        )
         above.bar(middle, 100 * bins["accuracy"], width, color=style.RIGHT, label="accuracy of the bin")
         above.bar(middle, 100 * (bins["confidence"] - bins["accuracy"]), width, bottom=100 * bins["accuracy"],
                   color="none", edgecolor=style.WRONG, hatch="////", linewidth=0.8,
                   label="gap to its confidence")  # fmt: skip
-        above.plot([low, 1], [100 * low, 100], color="black", linestyle="--", linewidth=1, label="perfectly calibrated")
+        above.plot(
+            [low, 1],
+            [100 * low, 100],
+            color="black",
+            linestyle="--",
+            linewidth=1,
+            label="perfectly calibrated",
+        )
         ece = "undefined" if found["ece"] is None else f"{found['ece']:.1f} points"
         above.set_title(f"{name}\nECE {ece}, {found['clips']:,} clips", fontsize=9, fontweight="normal")
         above.set(ylim=(0, 102), xlim=(low, 1))
@@ -169,7 +211,8 @@ def reliability(calibration, tau, title="Reliability of the pseudo-labels"):
     style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 3)
     return style.described(
         figure,
-        "Accuracy against confidence in bins, for all pseudo-labels and for the accepted ones, with the gap to the "
+        "Accuracy against confidence in bins, for all pseudo-labels and for the accepted ones, with the gap "
+        "to the "
         "diagonal; below, the clips of each bin",
         "ECE: expected calibration error, the mean gap between confidence and accuracy.",
     )
@@ -186,13 +229,23 @@ def threshold_sweep(found, tau, title="What another threshold would have accepte
     figure = style.new(7.0, 3.5, title)
     axes = figure.add_subplot()
     gain = 100 * table["yield"] / total
-    axes.plot(table["tau"], 100 * table["accuracy"], color=style.RIGHT, linewidth=2, label="right, of the accepted")
+    axes.plot(
+        table["tau"], 100 * table["accuracy"], color=style.RIGHT, linewidth=2, label="right, of the accepted"
+    )
     axes.plot(table["tau"], 100 * table["coverage"], color=style.ACCENT, linestyle="--", linewidth=2,
               label="accepted, of all drawn")  # fmt: skip
-    axes.plot(table["tau"], gain, color="#009E73", linestyle="-.", linewidth=2, label="yield: accepted right less wrong")
+    axes.plot(
+        table["tau"],
+        gain,
+        color="#009E73",
+        linestyle="-.",
+        linewidth=2,
+        label="yield: accepted right less wrong",
+    )
     if best is not None:
         top = 100 * best["yield"] / total
-        axes.plot(best["tau"], top, "D", color="white", markeredgecolor="#009E73", markeredgewidth=1.8, markersize=7,
+        axes.plot(best["tau"], top, "D", color="white", markeredgecolor="#009E73", markeredgewidth=1.8,
+                  markersize=7,
                   zorder=4, label=f"best yield: {top:.1f} at tau = {best['tau']:.2f}")  # fmt: skip
     axes.axvline(tau, color="black", linestyle=":", linewidth=1.5, label=f"tau of this run = {tau:g}")
     axes.set(xlabel="threshold tau", ylabel="unlabelled clips [%]", xlim=(0.1, 1))
@@ -210,7 +263,8 @@ def threshold_sweep(found, tau, title="What another threshold would have accepte
 def confidence_roc(confidence, right, tau, title="Does confidence tell right from wrong?"):
     """ROC of accepting by confidence, over all thresholds, with the point where tau stands.
 
-    confidence, right: (clips,) of one epoch. Up: right labels that are accepted; across: wrong ones that are, too.
+    confidence, right: (clips,) of one epoch. Up: right labels that are accepted; across: wrong ones that are,
+    too.
     """
     figure = style.new(3.6, 3.6, title, {"left": 0.17, "right": 0.95, "bottom": 0.14, "top": 0.86})
     axes = figure.add_subplot()
@@ -219,14 +273,18 @@ def confidence_roc(confidence, right, tau, title="Does confidence tell right fro
     axes.plot(*curve, color=style.INK, linewidth=2)
     axes.plot(*point, "o", color=style.ACCENT, markersize=8, zorder=4, clip_on=False)
     axes.text(97, 3, "dot: tau", ha="right", color=style.ACCENT, fontsize=8.5)
-    axes.set(xlabel="wrong labels accepted [%]", ylabel="right labels accepted [%]", xlim=(0, 100), ylim=(0, 101))
+    axes.set(
+        xlabel="wrong labels accepted [%]", ylabel="right labels accepted [%]", xlim=(0, 100), ylim=(0, 101)
+    )
     axes.grid()
-    return style.described(figure, "ROC curve of right against wrong labels accepted, with a dot where tau stands")
+    return style.described(
+        figure, "ROC curve of right against wrong labels accepted, with a dot where tau stands"
+    )
 
 
 def confidence_curve(confidence, right, tau):
-    """What `confidence_roc` draws, in per cent: (across, up) over all thresholds, and at tau; empty where labels are all
-    right or all wrong, since there is no curve then."""
+    """What `confidence_roc` draws, in per cent: (across, up) over all thresholds, and at tau; empty where
+    labels are all right or all wrong, since there is no curve then."""
     confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
     drawn = np.isfinite(confidence)
     confidence, right = confidence[drawn], right[drawn]
@@ -243,7 +301,8 @@ def confidence_curve(confidence, right, tau):
 def threshold_comparison(runs, title="The same labels under each threshold"):
     """Mask rate, accuracy of the accepted, and accepted-and-right over the epochs, one line per run.
 
-    runs: list of (label, experiment, confidence, pseudo, labels, tau); the experiment gives the line its colour.
+    runs: list of (label, experiment, confidence, pseudo, labels, tau); the experiment gives the line its
+    colour.
     """
     figure = style.new(7.0, 3.3, title)
     panels = figure.subplots(1, 3, sharey=True)

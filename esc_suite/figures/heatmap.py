@@ -1,4 +1,5 @@
-"""The confidence-mask heat map of notebook 04: clips x epochs, accepted right, accepted wrong, rejected. Figure out."""
+"""The confidence-mask heat map of notebook 04: clips x epochs, accepted right, accepted wrong, rejected.
+Figure out."""
 
 import numpy as np
 
@@ -16,10 +17,11 @@ BAR_COLUMNS = 200  # pixels of a bar of 100 %
 def mask_heatmap(confidence, pseudo, labels, classes, tau, epochs=None, at=-1, title="Confidence mask"):
     """Every unlabelled clip a row, every epoch a column, coloured by the state of its pseudo-label.
 
-    confidence, pseudo: (epochs, clips); labels: (clips,) hidden from training; tau: threshold, which need not be the
-    run's own. Clips are grouped by true class and sorted by the epoch of their first acceptance, never accepted last.
-    Where a class has more clips than rows, a row is the mean colour of neighbouring clips. Above: shares over all
-    clips; right: by class in epoch number `at` (an index). A small class is drawn a little taller than its share.
+    confidence, pseudo: (epochs, clips); labels: (clips,) hidden from training; tau: threshold, which need not
+    be the run's own. Clips are grouped by true class and sorted by the epoch of their first acceptance, never
+    accepted last. Where a class has more clips than rows, a row is the mean colour of neighbouring clips.
+    Above: shares over all clips; right: by class in epoch number `at` (an index). A small class is drawn a
+    little taller than its share.
     """
     labels = np.asarray(labels)
     state = counting.states(confidence, pseudo, labels, tau)
@@ -47,19 +49,24 @@ def mask_heatmap(confidence, pseudo, labels, classes, tau, epochs=None, at=-1, t
 
     for axes in (main, above):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-    keys = [Patch(facecolor=colour, edgecolor="#8C8C8C", linewidth=0.6, label=name) for name, colour in style.STATES.items()]
+    keys = [
+        Patch(facecolor=colour, edgecolor="#8C8C8C", linewidth=0.6, label=name)
+        for name, colour in style.STATES.items()
+    ]
     figure.legend(handles=keys, loc="outside lower center", ncols=4, handlelength=1.2, columnspacing=1.4)
     shares = [f"{np.mean(state == kind):.0%} {name}" for kind, name in enumerate(style.STATES)]
     return style.described(
         figure,
-        f"Heat map of {len(labels)} unlabelled clips, by true class, over {len(numbers)} epochs: {'; '.join(shares)}",
+        f"Heat map of {len(labels)} unlabelled clips, by true class, over {len(numbers)} epochs: "
+        f"{'; '.join(shares)}",
         f"Each row is a clip, each column an epoch; tau = {tau:g}.",
     )
 
 
 def panels(state, labels, at=-1) -> dict:
-    """The three panels as RGB pictures (rows, columns, 3), 0..1: `main` (clips x epochs), `above` (shares by epoch), `side`
-    (shares by class in epoch `at`); and `present` (classes) with `bounds` (their rows in `main`, closed by the last)."""
+    """The three panels as RGB pictures (rows, columns, 3), 0..1: `main` (clips x epochs), `above` (shares by
+    epoch), `side` (shares by class in epoch `at`); and `present` (classes) with `bounds` (their rows in
+    `main`, closed by the last)."""
     from matplotlib.colors import to_rgb
 
     palette = np.array([to_rgb(colour) for colour in style.STATES.values()], dtype=np.float32)
@@ -93,7 +100,8 @@ def _bars(state, palette) -> np.ndarray:
 
 
 def order(state, labels, present) -> list[np.ndarray]:
-    """Clips (indices) of each class in `present`: by first accepted epoch, then by how often accepted and right."""
+    """Clips (indices) of each class in `present`: by first accepted epoch, then by how often accepted and
+    right."""
     accepted = (state == counting.RIGHT) | (state == counting.WRONG)
     first = np.where(accepted.any(axis=0), accepted.argmax(axis=0), len(state))
     good, bad = np.sum(state == counting.RIGHT, axis=0), np.sum(state == counting.WRONG, axis=0)

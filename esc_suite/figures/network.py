@@ -1,4 +1,5 @@
-"""The network of notebook 03: its layers as a table, and the paper's figure 1 as a drawing. Arrays in, Figure out."""
+"""The network of notebook 03: its layers as a table, and the paper's figure 1 as a drawing. Arrays in, Figure
+out."""
 
 import numpy as np
 
@@ -14,7 +15,8 @@ FILL, DASHED, LAST = "#E8F1F8", "#FFFFFF", "#FCE9DF"
 def layer_shapes(model, frames: int, mels: int) -> dict[str, tuple[tuple[int, ...], int]]:
     """Layer -> (output shape for one clip, parameters) of a Cnn14, in the order in which a clip passes them.
 
-    One clip of (1, frames, mels) goes through the network, which may lie on PyTorch's `meta` device: shapes without values.
+    One clip of (1, frames, mels) goes through the network, which may lie on PyTorch's `meta` device: shapes
+    without values.
     """
     import torch
 
@@ -46,7 +48,8 @@ def _count(layer) -> int:
 
 
 def layer_table(networks: dict):
-    """Layers of networks as a DataFrame: output for one clip (channels × frames × bands), and parameters with their sum.
+    """Layers of networks as a DataFrame: output for one clip (channels × frames × bands), and parameters with
+    their sum.
 
     networks: heading -> shapes, as `layer_shapes` gives them."""
     import pandas as pd
@@ -67,10 +70,11 @@ def shape_words(shape) -> str:
 
 @style.figure
 def network(shapes, classes, log_mel=None, title="From a log-mel to ten classes"):
-    """Boxes from the log-mel to the classes, in two rows, each with what it does and the shape of what leaves it.
+    """Boxes from the log-mel to the classes, in two rows, each with what it does and the shape of what leaves
+    it.
 
-    shapes: layer -> (shape, parameters), as `layer_shapes` gives it; classes: names; log_mel: (frames, mels) dB of one clip,
-    drawn in the first box. The dashed box, SpecAugment and mixup, is there in training only.
+    shapes: layer -> (shape, parameters), as `layer_shapes` gives it; classes: names; log_mel: (frames, mels)
+    dB of one clip, drawn in the first box. The dashed box, SpecAugment and mixup, is there in training only.
     """
     figure = style.new(7.0, 3.3, title, {"left": 0.005, "right": 0.995, "bottom": 0.0, "top": 0.9})
     axes = figure.add_subplot()
@@ -107,7 +111,8 @@ def network(shapes, classes, log_mel=None, title="From a log-mel to ten classes"
         inside.set_axis_off()
     return style.described(
         figure,
-        "Boxes in order: log-mel, batch norm, view, six convolution blocks, pooling, two linear layers, each with "
+        "Boxes in order: log-mel, batch norm, view, six convolution blocks, pooling, two linear layers, each "
+        "with "
         "its output's shape",
         "In blue, the shape of what leaves each box, for one clip.",
     )
@@ -116,10 +121,27 @@ def network(shapes, classes, log_mel=None, title="From a log-mel to ten classes"
 def _box(axes, x, y, line, colour):
     from matplotlib.patches import FancyBboxPatch
 
-    axes.add_patch(FancyBboxPatch((x + 0.065, y + 0.1), 0.87, 0.8, boxstyle="round,pad=0,rounding_size=0.06",
-                                  facecolor=colour, edgecolor=style.INK, linewidth=1, linestyle=line))  # fmt: skip
+    axes.add_patch(
+        FancyBboxPatch(
+            (x + 0.065, y + 0.1),
+            0.87,
+            0.8,
+            boxstyle="round,pad=0,rounding_size=0.06",
+            facecolor=colour,
+            edgecolor=style.INK,
+            linewidth=1,
+            linestyle=line,
+        )
+    )
 
 
 def _arrow(axes, start, end):
-    look = {"arrowstyle": "-|>", "color": style.INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
+    look = {
+        "arrowstyle": "-|>",
+        "color": style.INK,
+        "linewidth": 1.2,
+        "shrinkA": 0,
+        "shrinkB": 0,
+        "mutation_scale": 8,
+    }
     axes.annotate("", end, start, arrowprops=look)

@@ -1,4 +1,5 @@
-"""Figure of notebook 05: FixMatch against its control on the same validation clips, fold by fold. Arrays in, Figure out."""
+"""Figure of notebook 05: FixMatch against its control on the same validation clips, fold by fold. Arrays in,
+Figure out."""
 
 from esc_suite.figures import style
 
@@ -10,9 +11,9 @@ ENDS = {"control": "control", "fixmatch": "with FixMatch"}
 def pairs(scores, differences, title="FixMatch against its control, fold by fold"):
     """A slope for every fold, from the control's accuracy to FixMatch's; one panel for each network.
 
-    scores: DataFrame with network, fold, control, fixmatch (accuracy, %); differences: network -> (mean difference,
-    low, high) in points, FixMatch less control, with None for an interval of a single fold. The panels span equally
-    many points.
+    scores: DataFrame with network, fold, control, fixmatch (accuracy, %); differences: network -> (mean
+    difference, low, high) in points, FixMatch less control, with None for an interval of a single fold. The
+    panels span equally many points.
     """
     import seaborn
 
@@ -31,7 +32,8 @@ def pairs(scores, differences, title="FixMatch against its control, fold by fold
         up = (own["fixmatch"] > own["control"]).map(dict(zip((True, False), SIDES, strict=True)))
         long = own.assign(side=up).melt(["fold", "side"], list(ENDS), var_name="row", value_name="accuracy")
         seaborn.lineplot(
-            long, x="row", y="accuracy", hue="side", style="side", units="fold", estimator=None, hue_order=SIDES,
+            long, x="row", y="accuracy", hue="side", style="side", units="fold", estimator=None,
+            hue_order=SIDES,
             style_order=SIDES, palette={side: colour for side, (colour, _) in SIDES.items()},
             dashes={side: dashes for side, (_, dashes) in SIDES.items()}, alpha=0.75, legend=False,
             ax=axes,

@@ -1,4 +1,5 @@
-"""Figures that set ours beside the paper's, for notebook 06 and the report: rows, claims. Tables in, Figure out."""
+"""Figures that set ours beside the paper's, for notebook 06 and the report: rows, claims. Tables in, Figure
+out."""
 
 import numpy as np
 
@@ -6,7 +7,8 @@ from esc_suite.figures import style
 from esc_suite.figures.tables import METRICS, wrapped
 from esc_suite.results.comparison import daggers, short_name
 
-# Colour and marker of a kind of row; the paper's number is an open diamond, a number of another paper a grey one.
+# Colour and marker of a kind of row; the paper's number is an open diamond, a number of another paper a grey
+# one.
 KINDS = {
     "supervised": ("#0072B2", "o"), "FixMatch": ("#D55E00", "^"), "control": ("#767676", "s"),
     "frozen probe": ("#117733", "v"),
@@ -26,9 +28,9 @@ def kind_of(experiment: str) -> str:
 def forest(table, title="Ours beside the paper"):
     """Every row: our number with its interval, coloured by the kind of row, and the printed one as a diamond.
 
-    table: DataFrame with row, experiment, paper_accuracy, paper_auc, accuracy, accuracy_low, accuracy_high, auc,
-    auc_low, auc_high (%), NaN where there is none; optionally group (a heading wherever it changes) and network (for the
-    daggers).
+    table: DataFrame with row, experiment, paper_accuracy, paper_auc, accuracy, accuracy_low, accuracy_high,
+    auc, auc_low, auc_high (%), NaN where there is none; optionally group (a heading wherever it changes) and
+    network (for the daggers).
     """
     entries = [{k: v for k, v in entry.items() if v == v} for entry in table.to_dict("records")]
     lines, headings, at, group = [], [], 0.0, None
@@ -60,7 +62,8 @@ def forest(table, title="Ours beside the paper"):
     ours = int(table["accuracy"].notna().sum())
     return style.described(
         figure,
-        f"Accuracy and AUC of {len(table)} rows, one a line: {ours} of ours with a 95 % interval, coloured by the kind of "
+        f"Accuracy and AUC of {len(table)} rows, one a line: {ours} of ours with a 95 % interval, coloured "
+        "by the kind of "
         "row, the paper's numbers as open diamonds",
         "A diamond outside of our interval is further off than the choice of recordings explains.",
     )
@@ -72,7 +75,13 @@ def _forest_row(axes, place, entry, metric):
     if np.isfinite(ours):
         colour, marker = KINDS[kind or "supervised"]
         axes.errorbar(
-            ours, place + 0.1, xerr=_reach(ours, low, high), color=colour, marker=marker, markersize=5.5, elinewidth=2
+            ours,
+            place + 0.1,
+            xerr=_reach(ours, low, high),
+            color=colour,
+            marker=marker,
+            markersize=5.5,
+            elinewidth=2,
         )
     printed = _number(entry.get(f"paper_{metric}"))
     if np.isfinite(printed):
@@ -81,7 +90,9 @@ def _forest_row(axes, place, entry, metric):
 
 def _reach(ours, low, high):
     """Error bar's lengths to both sides; None where an end is not known."""
-    return [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
+    return (
+        [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite(low) and np.isfinite(high) else None
+    )
 
 
 def _forest_key(figure, entries):
@@ -94,7 +105,11 @@ def _forest_key(figure, entries):
         for kind, (colour, marker) in KINDS.items()
         if kind in ran
     ]
-    printed = {bool(entry.get("experiment")) for entry in entries if "paper_accuracy" in entry or "paper_auc" in entry}
+    printed = {
+        bool(entry.get("experiment"))
+        for entry in entries
+        if "paper_accuracy" in entry or "paper_auc" in entry
+    }
     keys += [_diamond_key("the paper's number", "white")] if True in printed else []
     keys += [_diamond_key("of another paper", ELSEWHERE)] if False in printed else []
     words = ["Lines: 95 % intervals", *daggers(entries)]
@@ -109,7 +124,9 @@ def _diamond(axes, x, y, face="white"):
 def _diamond_key(label, face):
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color="black", marker="D", markerfacecolor=face, linestyle="none", markersize=5, label=label)
+    return Line2D(
+        [], [], color="black", marker="D", markerfacecolor=face, linestyle="none", markersize=5, label=label
+    )
 
 
 def _number(value) -> float:
@@ -119,17 +136,23 @@ def _number(value) -> float:
         return float("nan")
 
 
-GLYPHS = {"supported": "\N{CHECK MARK}", "contradicted": "\N{MULTIPLICATION X}", "undecided": "?", "blocked": "\N{EN DASH}"}
+GLYPHS = {
+    "supported": "\N{CHECK MARK}",
+    "contradicted": "\N{MULTIPLICATION X}",
+    "undecided": "?",
+    "blocked": "\N{EN DASH}",
+}
 HOLDS = "#E3F0E0"  # where a difference would support the claim
 
 
 @style.figure
 def claims_overview(claims, title="The paper's claims, on these runs"):
-    """One line a comparison, under its claim: our difference with its interval, the printed one, a band where the
-    claim holds, and in words what keeps the comparison from being decided.
+    """One line a comparison, under its claim: our difference with its interval, the printed one, a band where
+    the claim holds, and in words what keeps the comparison from being decided.
 
-    claims: as `tables.claims.decide` gives them: dicts with id, claim, verdict (supported, contradicted, undecided,
-    blocked) and rules, each with pair, why, verdict, direction, margin, and difference, low, high and paper (points).
+    claims: as `tables.claims.decide` gives them: dicts with id, claim, verdict (supported, contradicted,
+    undecided, blocked) and rules, each with pair, why, verdict, direction, margin, and difference, low, high
+    and paper (points).
     """
     from matplotlib.transforms import blended_transform_factory
 
@@ -149,8 +172,11 @@ def claims_overview(claims, title="The paper's claims, on these runs"):
         _claim_rule(axes, place, rule)
     edge = blended_transform_factory(figure.transFigure, axes.transData)
     for place, claim in headings:
-        words = f"({claim['id'].split('_')[0]}) {claim['claim']}  {GLYPHS[claim['verdict']]} {claim['verdict']}"
-        axes.text(0.01, place, words, transform=edge, va="center", fontsize=8.5, fontweight="bold", in_layout=False,
+        words = (
+            f"({claim['id'].split('_')[0]}) {claim['claim']}  {GLYPHS[claim['verdict']]} {claim['verdict']}"
+        )
+        axes.text(0.01, place, words, transform=edge, va="center", fontsize=8.5, fontweight="bold",
+                  in_layout=False,
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5}, zorder=5,
                   color=style.VERDICTS[claim["verdict"]])  # fmt: skip
         axes.axhline(place - 0.6, color=style.LINE, linewidth=0.8) if place else None
@@ -163,7 +189,8 @@ def claims_overview(claims, title="The paper's claims, on these runs"):
     _claims_key(figure, [rule for _, rule in lines])
     return style.described(
         figure,
-        "The paper's claims, each with a verdict and its comparisons: our difference with its interval, the printed "
+        "The paper's claims, each with a verdict and its comparisons: our difference with its interval, the "
+        "printed "
         "one, the side on which the claim holds, and what keeps it from being decided",
         "One line a comparison; differences in points, with 95 % intervals.",
     )
@@ -176,7 +203,15 @@ def _claim_rule(axes, place, rule):
     ends = sorted((sign * rule["margin"], sign * 1e4))
     axes.fill_betweenx((place - 0.33, place + 0.33), *ends, color=HOLDS, linewidth=0)
     if np.isfinite(ours):
-        axes.errorbar(ours, place + 0.08, xerr=_reach(ours, low, high), color=colour, marker="o", markersize=5, elinewidth=2)
+        axes.errorbar(
+            ours,
+            place + 0.08,
+            xerr=_reach(ours, low, high),
+            color=colour,
+            marker="o",
+            markersize=5,
+            elinewidth=2,
+        )
     if np.isfinite(printed):
         _diamond(axes, printed, place - 0.14)
     words = rule["why"] or f"{GLYPHS[rule['verdict']]} {rule['verdict']}"
@@ -187,8 +222,22 @@ def _claims_key(figure, rules):
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    keys = [Line2D([], [], color=style.MUTED, marker="o", linewidth=2, markersize=5, label="ours, with its 95 % interval")]
-    keys += [_diamond_key("the paper's number", "white")] if any(rule.get("paper") is not None for rule in rules) else []
+    keys = [
+        Line2D(
+            [],
+            [],
+            color=style.MUTED,
+            marker="o",
+            linewidth=2,
+            markersize=5,
+            label="ours, with its 95 % interval",
+        )
+    ]
+    keys += (
+        [_diamond_key("the paper's number", "white")]
+        if any(rule.get("paper") is not None for rule in rules)
+        else []
+    )
     keys.append(Patch(color=HOLDS, label="where the claim holds"))
     rows = [{"row": rule.get(side, "")} for rule in rules for side in ("left", "right")]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, title=". ".join(daggers(rows)) or None,

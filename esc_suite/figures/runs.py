@@ -1,4 +1,5 @@
-"""Figures of one run (notebooks 03 and 04): learning curves, confusion matrix, ROC curves. Arrays in, Figure out."""
+"""Figures of one run (notebooks 03 and 04): learning curves, confusion matrix, ROC curves. Arrays in, Figure
+out."""
 
 import numpy as np
 
@@ -12,9 +13,9 @@ def learning_curves(history, rates=None, blended=True, title="Learning curves"):
     """Loss, accuracy and AUC over the epochs, and the learning rate of every step.
 
     history: DataFrame of a run record's history.csv; rates: (epochs, learning rates) of every step, from
-    `notebook.step_rates`; blended: whether mixup was on. Epoch 0 is the start, before any training, which has scores
-    but no training loss; a frozen probe has no other. Columns that are absent or empty are left out. The last epoch is
-    the headline.
+    `notebook.step_rates`; blended: whether mixup was on. Epoch 0 is the start, before any training, which has
+    scores but no training loss; a frozen probe has no other. Columns that are absent or empty are left out.
+    The last epoch is the headline.
     """
     margins = {"left": 0.1, "right": 0.985, "bottom": 0.205, "top": 0.85, "wspace": 0.24, "hspace": 0.22}
     figure = style.new(7.0, 5.4, title, margins)
@@ -31,7 +32,10 @@ def learning_curves(history, rates=None, blended=True, title="Learning curves"):
         if not (alone and column == "supervised_loss"):
             _curve(panels[0, 0], history, column, label=label, color=colour, linestyle=dashes)
     panels[0, 0].set_ylabel("loss [nats]")
-    for axes, column, label in ((panels[0, 1], "valid_accuracy", "accuracy"), (panels[1, 0], "valid_auc", "weighted AUC")):
+    for axes, column, label in (
+        (panels[0, 1], "valid_accuracy", "accuracy"),
+        (panels[1, 0], "valid_auc", "weighted AUC"),
+    ):
         _curve(axes, history, column, color=style.VALID)
         axes.set_ylabel(f"validation {label} [%]")
         _mark_ends(axes, history, column)
@@ -39,7 +43,9 @@ def learning_curves(history, rates=None, blended=True, title="Learning curves"):
     rate.set_ylabel("learning rate of a step [1e-4]")
     if rates is not None and len(rates[1]):
         rate.plot(rates[0], 1e4 * np.asarray(rates[1]), color=style.INK)
-        rate.set_title(f"peak {1e4 * np.max(rates[1]):.2g}e-4", loc="right", fontsize=8.5, fontweight="normal")
+        rate.set_title(
+            f"peak {1e4 * np.max(rates[1]):.2g}e-4", loc="right", fontsize=8.5, fontweight="normal"
+        )
     for axes in (panels[0, 0], rate):
         _from_zero(axes)
     style.key_below(figure, *panels[0, 0].get_legend_handles_labels(), 2, "Loss in")
@@ -51,7 +57,8 @@ def learning_curves(history, rates=None, blended=True, title="Learning curves"):
     last = history["valid_accuracy"].dropna().iloc[-1]
     return style.described(
         figure,
-        f"Four panels over {history['epoch'].max():.0f} epochs: losses in training and validation, validation "
+        f"Four panels over {history['epoch'].max():.0f} epochs: losses in training and validation, "
+        "validation "
         f"accuracy, which ends at {last:.1f} %, weighted AUC, and the learning rate of every step",
         "The disc is the last epoch, the headline; the open diamond is the best one.",
     )
@@ -82,7 +89,8 @@ def _curve(axes, history, column, **style_of):
 
 
 def _mark_ends(axes, history, column):
-    """Marks at the last epoch (the headline) and at the best one; their numbers stand above the panel, off the line."""
+    """Marks at the last epoch (the headline) and at the best one; their numbers stand above the panel, off
+    the line."""
     if not _has(history, column):
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=style.MUTED)
         return
@@ -92,7 +100,8 @@ def _mark_ends(axes, history, column):
     axes.plot(epochs[last], values[last], marker="o", markersize=6.5, zorder=4, **look)
     axes.plot(epochs[best], values[best], marker="D", markerfacecolor="none", markersize=9, zorder=5, **look)
     words = (
-        f"\N{BLACK CIRCLE} last {values[last]:.1f}   \N{WHITE DIAMOND} best {values[best]:.1f} in epoch {epochs[best]:.0f}"
+        f"\N{BLACK CIRCLE} last {values[last]:.1f}   \N{WHITE DIAMOND} best {values[best]:.1f} in epoch "
+        f"{epochs[best]:.0f}"
     )
     axes.set_title(words, loc="right", fontsize=8.5, fontweight="normal", color=style.ACCENT)
     low, high = np.nanmin(values), np.nanmax(values)
@@ -134,16 +143,19 @@ def confusion_matrix(labels, predicted, classes, title="Confusion matrix", predi
     axes.set_title(f"{right:.1%} of {totals.sum():,} clips right", fontsize=9, fontweight="normal")
     return style.described(
         figure,
-        f"Table of {size} true classes by {predicted_as}, in per cent of the true class with counts; {right:.1%} "
+        f"Table of {size} true classes by {predicted_as}, in per cent of the true class with counts; "
+        f"{right:.1%} "
         f"of {totals.sum():,} clips lie on the diagonal",
         f"Each row is a true class; {totals.sum():,} clips.",
     )
 
 
 def one_vs_rest(labels, prob):
-    """ROC of each class against the rest: list over classes of (fpr, tpr, auc), or None where AUC is undefined.
+    """ROC of each class against the rest: list over classes of (fpr, tpr, auc), or None where AUC is
+    undefined.
 
-    labels: (clips,) class ids; prob: (clips, classes) scores. Undefined: no clip, or every clip, of that class.
+    labels: (clips,) class ids; prob: (clips, classes) scores. Undefined: no clip, or every clip, of that
+    class.
     """
     from sklearn.metrics import auc, roc_curve
 
@@ -161,7 +173,9 @@ def one_vs_rest(labels, prob):
 
 def weighted_mean(labels, curves):
     """Mean ROC on FPR_GRID, classes weighted by their clips [ledger 20]: (tpr on the grid, weighted AUC)."""
-    weights = np.array([0 if curve is None else np.sum(np.asarray(labels) == i) for i, curve in enumerate(curves)], float)
+    weights = np.array(
+        [0 if curve is None else np.sum(np.asarray(labels) == i) for i, curve in enumerate(curves)], float
+    )
     if not weights.sum():
         return np.full(FPR_GRID.shape, np.nan), np.nan
     weights /= weights.sum()
@@ -171,9 +185,11 @@ def weighted_mean(labels, curves):
 
 @style.figure
 def roc_curves(labels, prob, classes, title="ROC curves, one class against the rest"):
-    """Left: ROC of every class and their weighted mean. Right: AUC of each class, best first, which is the legend too.
+    """Left: ROC of every class and their weighted mean. Right: AUC of each class, best first, which is the
+    legend too.
 
-    labels: (clips,) class ids; prob: (clips, classes). A class without clips is listed as such and has no curve.
+    labels: (clips,) class ids; prob: (clips, classes). A class without clips is listed as such and has no
+    curve.
     """
     labels = np.asarray(labels)
     curves = one_vs_rest(labels, prob)
@@ -181,15 +197,23 @@ def roc_curves(labels, prob, classes, title="ROC curves, one class against the r
     figure = style.new(7.0, 4.1, title)
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     left.plot([0, 1], [0, 1], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
-    left.text(0.70, 0.655, "chance", rotation=45, rotation_mode="anchor", transform_rotates_text=True, fontsize=8,
+    left.text(0.70, 0.655, "chance", rotation=45, rotation_mode="anchor", transform_rotates_text=True,
+              fontsize=8,
               color=style.MUTED, va="top")  # fmt: skip
     order = sorted(range(len(classes)), key=lambda i: -curves[i][2] if curves[i] else 1)
     for index in order:
         if curves[index]:
-            left.plot(*curves[index][:2], color=style.colour_of(index), linestyle=style.DASHES[index % 10], linewidth=1.3)
+            left.plot(
+                *curves[index][:2],
+                color=style.colour_of(index),
+                linestyle=style.DASHES[index % 10],
+                linewidth=1.3,
+            )
     left.plot(FPR_GRID, mean_tpr, color="white", linewidth=4.2)
     left.plot(FPR_GRID, mean_tpr, color="black", linewidth=2.4)
-    left.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.015, 1.01), ylim=(-0.01, 1.015))
+    left.set(
+        xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.015, 1.01), ylim=(-0.01, 1.015)
+    )
     left.set_aspect("equal")
     left.grid()
     _auc_list(right, labels, curves, order, classes, mean_auc)
@@ -197,7 +221,8 @@ def roc_curves(labels, prob, classes, title="ROC curves, one class against the r
     ends = f", from {best[0]} (best) to {best[-1]} (worst)" if best else ""
     return style.described(
         figure,
-        f"ROC curve of each class against the rest with their weighted mean, and a list of classes by AUC{ends}",
+        "ROC curve of each class against the rest with their weighted mean, and a list of classes by "
+        f"AUC{ends}",
         "The classes are listed from the best to the worst AUC; the thick line is their weighted mean.",
     )
 
@@ -211,7 +236,13 @@ def _auc_list(axes, labels, curves, order, classes, mean_auc):
     for row, index in enumerate(order):
         clips = int(np.sum(labels == index))
         if curves[index]:
-            axes.plot([0, 0.13], [row, row], color=style.colour_of(index), linestyle=style.DASHES[index % 10], linewidth=2)
+            axes.plot(
+                [0, 0.13],
+                [row, row],
+                color=style.colour_of(index),
+                linestyle=style.DASHES[index % 10],
+                linewidth=2,
+            )
         axes.text(0.17, row, f"{style.spoken(classes[index])} ({clips})", va="center", fontsize=9)
         value = f"{100 * curves[index][2]:.1f}" if curves[index] else "\N{EN DASH}"
         axes.text(1.0, row, value, va="center", ha="right", fontsize=9)

@@ -11,17 +11,36 @@ COLUMNS = ("weak view", "y_u, eq. 1", "mask, eq. 2", "strong view", "loss, eq. 3
 
 @style.figure
 def fixmatch_step(
-    log_mels, weak, strong, prob, accepted, losses, tau, classes, title="One FixMatch step", hop_seconds=0.01, mel_hz=None
+    log_mels,
+    weak,
+    strong,
+    prob,
+    accepted,
+    losses,
+    tau,
+    classes,
+    title="One FixMatch step",
+    hop_seconds=0.01,
+    mel_hz=None,
 ):
-    """A row for each unlabelled clip: weak view, probabilities against tau, accepted or rejected, strong view, loss.
+    """A row for each unlabelled clip: weak view, probabilities against tau, accepted or rejected, strong
+    view, loss.
 
-    log_mels: (clips, frames, mels) dB; weak, strong: the same shape, True where a view masks; prob: (clips, classes) of the
-    weak views, eq. 1; accepted: (clips,) bool, eq. 2; losses: (clips,) mask CE of the strong views, eq. 3, in nats.
+    log_mels: (clips, frames, mels) dB; weak, strong: the same shape, True where a view masks; prob: (clips,
+    classes) of the weak views, eq. 1; accepted: (clips,) bool, eq. 2; losses: (clips,) mask CE of the strong
+    views, eq. 3, in nats.
     """
     log_mels, prob = np.asarray(log_mels, dtype=np.float32), np.asarray(prob, dtype=float)
     weak, strong = np.asarray(weak, dtype=bool), np.asarray(strong, dtype=bool)
     tall = 1.3 + 1.5 * len(log_mels)
-    margins = {"left": 0.095, "right": 0.985, "bottom": 0.55 / tall, "top": 1 - 0.75 / tall, "wspace": 0.12, "hspace": 0.16}
+    margins = {
+        "left": 0.095,
+        "right": 0.985,
+        "bottom": 0.55 / tall,
+        "top": 1 - 0.75 / tall,
+        "wspace": 0.12,
+        "hspace": 0.16,
+    }
     figure = style.new(7.0, tall, title, margins)
     grid = figure.add_gridspec(len(log_mels), 6, width_ratios=(1.4, 0.92, 1.2, 0.92, 1.4, 0.85))
     low, high = decibels(log_mels)
@@ -50,7 +69,8 @@ def fixmatch_step(
     ]
     return style.described(
         figure,
-        f"{len(log_mels)} unlabelled clips in rows: weak view, class probabilities against tau, mask, strong view, loss; "
+        f"{len(log_mels)} unlabelled clips in rows: weak view, class probabilities against tau, mask, strong "
+        "view, loss; "
         f"pseudo-labels: {'; '.join(said)}",
         f"Equations 1 to 3, tau = {tau:g}; grey-blue stripes are what a view hides.",
     )
@@ -76,8 +96,25 @@ def _verdict(axes, confidence, accepted, tau):
     sign = "\N{GREATER-THAN OR EQUAL TO}" if accepted else "<"
     digits = 3 if f"{confidence:.3f}" != f"{tau:.3f}" else 5  # else it would read as equal
     axes.text(0.5, 0.74, f"{confidence:.{digits}f} {sign} {tau:g}", ha="center", va="center", fontsize=8.5)
-    axes.text(0.5, 0.5, f"mask = {int(accepted)}", ha="center", va="center", fontsize=9, fontweight="bold", color=colour)
-    axes.text(0.5, 0.26, "accepted" if accepted else "rejected", ha="center", va="center", fontsize=8.5, color=colour)
+    axes.text(
+        0.5,
+        0.5,
+        f"mask = {int(accepted)}",
+        ha="center",
+        va="center",
+        fontsize=9,
+        fontweight="bold",
+        color=colour,
+    )
+    axes.text(
+        0.5,
+        0.26,
+        "accepted" if accepted else "rejected",
+        ha="center",
+        va="center",
+        fontsize=8.5,
+        color=colour,
+    )
 
 
 def _loss(axes, loss, accepted, label):
@@ -86,5 +123,6 @@ def _loss(axes, loss, accepted, label):
     words = "\n".join(["\N{MINUS SIGN}log P of", *label.split()])
     axes.text(0.5, 0.78, words if accepted else "no part in\nthe loss", ha="center", va="top",
               fontsize=8, color=style.INK if accepted else style.MUTED, linespacing=1.15)  # fmt: skip
-    axes.text(0.5, 0.2, f"{loss:.2f}" if accepted else "0", ha="center", va="center", fontsize=11, fontweight="bold",
+    axes.text(0.5, 0.2, f"{loss:.2f}" if accepted else "0", ha="center", va="center", fontsize=11,
+              fontweight="bold",
               color=style.RIGHT if accepted else style.MUTED)  # fmt: skip

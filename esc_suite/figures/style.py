@@ -1,27 +1,36 @@
-"""One look for every figure: colours and line styles of classes and methods, and the decorator that applies it."""
+"""One look for every figure: colours and line styles of classes and methods, and the decorator that applies
+it."""
 
 import functools
 import inspect
 
 import numpy as np
 
-# Ten hues that stay apart under the common colour-vision deficiencies; in grey, the dashes below tell them apart.
+# Ten hues that stay apart under the common colour-vision deficiencies; in grey, the dashes below tell them
+# apart.
 CLASS_COLOURS = (
     "#332288", "#E69F00", "#117733", "#882255", "#44AA99",
     "#999933", "#D55E00", "#56B4E9", "#CC79A7", "#4D4D4D",
 )  # fmt: skip
-DASHES = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 2, 2)), (0, (3, 3)),
+DASHES = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 2, 2)), (0,
+          (3, 3)),
           (0, (2, 1, 6, 1)))  # fmt: skip
 
 # States of a pseudo-label. Dark, middle, light and white in grey, too.
-STATES = {"accepted, right": "#0B4F8A", "accepted, wrong": "#E8702A", "rejected": "#D3D6DA", "not drawn": "#FFFFFF"}
+STATES = {
+    "accepted, right": "#0B4F8A",
+    "accepted, wrong": "#E8702A",
+    "rejected": "#D3D6DA",
+    "not drawn": "#FFFFFF",
+}
 RIGHT, WRONG, REJECTED, NOT_DRAWN = STATES.values()
 VERDICTS = {"supported": "#117733", "contradicted": "#B2182B", "undecided": "#6B6B6B", "blocked": "#8A5A00"}
 
 INK, MUTED, LINE = "#1A1A1A", "#595959", "#B8B8B8"
 TRAIN, VALID, ACCENT, MASK = "#8C8C8C", "#0072B2", "#D55E00", "#9FB4C4"
 
-# Experiment -> (colour, marker, dashes). Rows of one method keep a hue; variants differ in shade, marker and dashes.
+# Experiment -> (colour, marker, dashes). Rows of one method keep a hue; variants differ in shade, marker and
+# dashes.
 METHODS = {
     "cnn14_table2": ("#767676", "s", "--"),
     "cnn14_10": ("#767676", "s", "--"),
@@ -83,11 +92,13 @@ RC = {
 
 
 def figure(function):
-    """Decorator of every plotting function: the style as a context (no global state), what the figure is `of` (a run, in
-    words) on a second line of the title, the `synthesised` mark, and the caption, which begins with the title.
+    """Decorator of every plotting function: the style as a context (no global state), what the figure is `of`
+    (a run, in words) on a second line of the title, the `synthesised` mark, and the caption, which begins
+    with the title.
 
-    The function returns a `matplotlib.figure.Figure` that pyplot does not know: it is shown once, where a notebook
-    displays it, and is freed with its last reference. With `synthesised=True` its title ends in "synthesised audio".
+    The function returns a `matplotlib.figure.Figure` that pyplot does not know: it is shown once, where a
+    notebook displays it, and is freed with its last reference. With `synthesised=True` its title ends in
+    "synthesised audio".
     """
 
     @functools.wraps(function)
@@ -99,7 +110,9 @@ def figure(function):
             if synthesised:
                 mark_synthesised(made)
             _room_for(made)
-        made.caption = f"{made.get_suptitle().replace(chr(10), ': ', 1)}. {getattr(made, 'caption', '')}".rstrip()
+        made.caption = (
+            f"{made.get_suptitle().replace(chr(10), ': ', 1)}. {getattr(made, 'caption', '')}".rstrip()
+        )
         return made
 
     own = inspect.signature(function)
@@ -112,7 +125,8 @@ def figure(function):
 
 
 def _room_for(made):
-    """Lower the panels of a figure with fixed margins where its title has more than the two lines that these allow."""
+    """Lower the panels of a figure with fixed margins where its title has more than the two lines that these
+    allow."""
     more = made.get_suptitle().count("\n") - 1
     if more > 0 and not made.get_layout_engine():
         made.subplots_adjust(top=made.subplotpars.top - 0.2 * more / made.get_figheight())
@@ -125,8 +139,8 @@ def described(made, alt: str, caption: str = ""):
 
 
 def own_style():
-    """Context in which matplotlib has its defaults with RC over them, whatever a person's matplotlibrc or session has set:
-    for making a figure, and for drawing it, which makes the ticks."""
+    """Context in which matplotlib has its defaults with RC over them, whatever a person's matplotlibrc or
+    session has set: for making a figure, and for drawing it, which makes the ticks."""
     from matplotlib import style
 
     return style.context(RC, after_reset=True)
@@ -139,7 +153,8 @@ def retitle(made, text: str, synthesised: bool):
 
 
 def mark_synthesised(made):
-    """Write "synthesised audio" into the title of a Figure, on a line of its own where the title is long; the Text."""
+    """Write "synthesised audio" into the title of a Figure, on a line of its own where the title is long; the
+    Text."""
     title = made.get_suptitle()
     room = made.get_figwidth() * 10.2  # characters of the title's size that fit beside each other
     join = " \N{MIDDLE DOT} " if len(title.split("\n")[-1]) + 20 <= room else "\n"
@@ -154,8 +169,9 @@ def _head(made, text: str):
 
 
 def new(width: float = 7.0, height: float = 4.0, title: str = "", margins: dict | None = None):
-    """Empty Figure of width x height inches with a title at its left edge, and constrained layout; or fixed `margins`
-    (left, right, bottom, top, as shares), which draw in half the time, for figures that follow a slider."""
+    """Empty Figure of width x height inches with a title at its left edge, and constrained layout; or fixed
+    `margins` (left, right, bottom, top, as shares), which draw in half the time, for figures that follow a
+    slider."""
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(width, height), layout=None if margins else "constrained")
@@ -167,7 +183,8 @@ def new(width: float = 7.0, height: float = 4.0, title: str = "", margins: dict 
 
 
 def method(experiment: str) -> dict:
-    """Line keywords (color, marker, linestyle) of a trained row; unknown names get a steady one of their own."""
+    """Line keywords (color, marker, linestyle) of a trained row; unknown names get a steady one of their
+    own."""
     if experiment in METHODS:
         colour, marker, dashes = METHODS[experiment]
     else:
@@ -194,7 +211,12 @@ def epoch_axis(axes, epochs, most: int = 6) -> None:
 
 def colours() -> list[str]:
     """Every colour that this style names, white and black included."""
-    named = [*CLASS_COLOURS, *STATES.values(), *VERDICTS.values(), *(colour for colour, _, _ in METHODS.values())]
+    named = [
+        *CLASS_COLOURS,
+        *STATES.values(),
+        *VERDICTS.values(),
+        *(colour for colour, _, _ in METHODS.values()),
+    ]
     return list(dict.fromkeys([*named, INK, MUTED, LINE, TRAIN, VALID, ACCENT, MASK, "#000000"]))
 
 

@@ -13,8 +13,9 @@ METRICS = (("accuracy", "accuracy [%]"), ("auc", "ROC AUC, weighted [%]"))
 def fold_dots(folds, paper=None, title="Every fold, their mean and deviation"):
     """One dot per row and fold, mean and standard deviation as a bar, the paper's mean as an open diamond.
 
-    folds: DataFrame with row (label), experiment, fold, accuracy, auc (%). paper: {row: (accuracy, auc)}, None for a
-    number that was not printed. Rows appear in the order of their first line; each says how many folds it has.
+    folds: DataFrame with row (label), experiment, fold, accuracy, auc (%). paper: {row: (accuracy, auc)},
+    None for a number that was not printed. Rows appear in the order of their first line; each says how many
+    folds it has.
     """
     rows = list(dict.fromkeys(folds["row"]))
     figure = style.new(7.0, 1.5 + 0.62 * len(rows), title)
@@ -25,21 +26,33 @@ def fold_dots(folds, paper=None, title="Every fold, their mean and deviation"):
             look = style.method(own["experiment"].iloc[0])
             values = own[column].to_numpy(float)
             offset = np.interp(own["fold"], (1, 10), (-0.22, 0.22))
-            axes.scatter(values, at + offset, s=16, color=look["color"], alpha=0.6, linewidths=0, marker=look["marker"])
+            axes.scatter(
+                values, at + offset, s=16, color=look["color"], alpha=0.6, linewidths=0, marker=look["marker"]
+            )
             values = values[np.isfinite(values)]
             if values.size:
                 spread = values.std(ddof=1) if values.size > 1 else 0.0
-                axes.errorbar(values.mean(), at + 0.36, xerr=spread, color=look["color"], marker="|", markersize=9,
+                axes.errorbar(values.mean(), at + 0.36, xerr=spread, color=look["color"], marker="|",
+                              markersize=9,
                               markeredgewidth=2.4, elinewidth=2, capsize=0)  # fmt: skip
             printed = (paper or {}).get(row, (None, None))[metric]
             if printed is not None:
-                axes.plot(printed, at + 0.36, "D", markerfacecolor="white", markeredgecolor="black", markersize=6, zorder=4)
+                axes.plot(
+                    printed,
+                    at + 0.36,
+                    "D",
+                    markerfacecolor="white",
+                    markeredgecolor="black",
+                    markersize=6,
+                    zorder=4,
+                )
         axes.set_xlabel(unit)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     counts = [folds.loc[folds["row"] == row, "fold"].nunique() for row in rows]
     panels[0].set_yticks(
-        range(len(rows)), [f"{wrapped(short_name(row), 28)}\n{n} of 10 folds" for row, n in zip(rows, counts, strict=True)]
+        range(len(rows)),
+        [f"{wrapped(short_name(row), 28)}\n{n} of 10 folds" for row, n in zip(rows, counts, strict=True)],
     )
     panels[0].set_ylim(len(rows) - 0.4, -0.5)
     notes = ". ".join(daggers({"row": row} for row in rows))
@@ -67,9 +80,14 @@ def _paper_key(figure, paper: bool, dot: str, bar: str, notes: str):
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], color=style.MUTED, marker="o", linestyle="none", markersize=4, label=dot)]
-    keys.append(Line2D([], [], color=style.MUTED, marker="|", markersize=9, markeredgewidth=2.4, linewidth=2, label=bar))
+    keys.append(
+        Line2D(
+            [], [], color=style.MUTED, marker="|", markersize=9, markeredgewidth=2.4, linewidth=2, label=bar
+        )
+    )
     if paper:
-        keys.append(Line2D([], [], color="black", marker="D", markerfacecolor="white", linestyle="none", markersize=6,
+        keys.append(Line2D([], [], color="black", marker="D", markerfacecolor="white", linestyle="none",
+                    markersize=6,
                            label="the paper's number"))  # fmt: skip
     figure.legend(handles=keys, loc="outside lower center", ncols=3, title=notes or None, title_fontsize=8.5)
 
@@ -78,8 +96,9 @@ def _paper_key(figure, paper: bool, dot: str, bar: str, notes: str):
 def mean_roc(rows, class_index=None, class_name="", title=""):
     """Mean ROC of every row with a band of one standard deviation over its folds.
 
-    rows: list of (label, experiment, [(labels (clips,), prob (clips, classes)) of each fold]). class_index: that class
-    against the rest; None: classes averaged by their clips first [ledger 20]. Folds without the class are left out.
+    rows: list of (label, experiment, [(labels (clips,), prob (clips, classes)) of each fold]). class_index:
+    that class against the rest; None: classes averaged by their clips first [ledger 20]. Folds without the
+    class are left out.
     """
     drawn = [(label, experiment, *fold_curves(folds, class_index)) for label, experiment, folds in rows]
     figure = roc_frame(title or roc_title(class_index, class_name))
@@ -87,29 +106,39 @@ def mean_roc(rows, class_index=None, class_name="", title=""):
     areas = [f"{short_name(label)} {100 * found.mean():.1f} %" for label, _, _, found in drawn if len(found)]
     return style.described(
         figure,
-        f"Mean ROC curve of each row with a band of one standard deviation over folds; AUC: {'; '.join(areas) or 'none'}",
+        "Mean ROC curve of each row with a band of one standard deviation over folds; AUC: "
+        f"{'; '.join(areas) or 'none'}",
         "The band is one standard deviation over the folds.",
     )
 
 
 def roc_title(class_index, class_name="") -> str:
     """Title of `mean_roc`."""
-    chosen = "weighted mean of the classes" if class_index is None else style.spoken(class_name or f"class {class_index}")
+    chosen = (
+        "weighted mean of the classes"
+        if class_index is None
+        else style.spoken(class_name or f"class {class_index}")
+    )
     return f"Mean ROC over the folds: {chosen}"
 
 
 @style.figure
 def roc_frame(title=""):
     """`mean_roc` without its rows: the axes "roc" and, for their list, "rows"."""
-    figure = style.new(7.0, 4.3, title, {"left": 0.085, "right": 0.99, "bottom": 0.11, "top": 0.88, "wspace": 0.06})
+    figure = style.new(
+        7.0, 4.3, title, {"left": 0.085, "right": 0.99, "bottom": 0.11, "top": 0.88, "wspace": 0.06}
+    )
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
     left.set_label("roc")
     right.set_label("rows")
     left.plot([0, 1], [0, 1], color=style.LINE, linewidth=1, linestyle=(0, (2, 2)))
     right.axis("off")
-    right.text(0.17, 1.0, "AUC [%], mean \N{PLUS-MINUS SIGN} deviation", transform=right.transAxes, fontsize=8.5,
+    right.text(0.17, 1.0, "AUC [%], mean \N{PLUS-MINUS SIGN} "
+                          "deviation", transform=right.transAxes, fontsize=8.5,
                color=style.MUTED, va="top")  # fmt: skip
-    left.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.015, 1.01), ylim=(-0.01, 1.015))
+    left.set(
+        xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.015, 1.01), ylim=(-0.01, 1.015)
+    )
     left.set_aspect("equal")
     left.grid()
     return figure
@@ -118,11 +147,14 @@ def roc_frame(title=""):
 def roc_artists(figure, rows) -> list:
     """Draw rows into a `roc_frame`: the artists that were added, to be laid over it again and removed.
 
-    rows: (label, experiment, curves (folds, points), areas (folds,)) with the latter two from `fold_curves`."""
+    rows: (label, experiment, curves (folds, points), areas (folds,)) with the latter two from
+    `fold_curves`."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Polygon
 
-    left, right = (next(axes for axes in figure.axes if axes.get_label() == label) for label in ("roc", "rows"))
+    left, right = (
+        next(axes for axes in figure.axes if axes.get_label() == label) for label in ("roc", "rows")
+    )
     made, line_at = [], 1.8  # the list on the right counts in lines of text
     for label, experiment, curves, areas in rows:
         look = style.method(experiment)
@@ -133,7 +165,9 @@ def roc_artists(figure, rows) -> list:
             low, high = np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1)
             band = np.stack([np.r_[FPR_GRID, FPR_GRID[::-1]], np.r_[low, high[::-1]]], axis=1)
             made.append(left.add_artist(Polygon(band, facecolor=look["color"], alpha=0.16, linewidth=0)))
-            made.append(left.add_artist(Line2D(FPR_GRID, mean, **line)))  # `plot` would measure the limits, which stand
+            made.append(
+                left.add_artist(Line2D(FPR_GRID, mean, **line))
+            )  # `plot` would measure the limits, which stand
             deviation = 100 * areas.std(ddof=1) if len(areas) > 1 else 0.0
             area = f"{100 * areas.mean():.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}"
             words = f"{wrapped(short_name(label), 32)}\n{area}, n = {len(areas)} folds"

@@ -9,7 +9,8 @@ VIEWS = {"weak": (style.VALID, "-"), "strong": (style.ACCENT, "--")}
 
 
 def specaugment_table(weak, strong):
-    """Table 1 as a DataFrame, from (frequency width, frequency stripes, time width, time stripes) of either view.
+    """Table 1 as a DataFrame, from (frequency width, frequency stripes, time width, time stripes) of either
+    view.
 
     A "max drop of W x n" means n stripes, each of a width drawn evenly from 0 to W - 1 [ledger 23].
     """
@@ -18,7 +19,8 @@ def specaugment_table(weak, strong):
     rows = [
         {
             "view": name,
-            "frequency max drop [mel bands x stripes]": f"{freq_width} \N{MULTIPLICATION SIGN} {freq_stripes}",
+            "frequency max drop [mel bands x stripes]": f"{freq_width} \N{MULTIPLICATION SIGN} "
+            f"{freq_stripes}",
             "time max drop [frames x stripes]": f"{time_width} \N{MULTIPLICATION SIGN} {time_stripes}",
         }
         for name, (freq_width, freq_stripes, time_width, time_stripes) in (("weak", weak), ("strong", strong))
@@ -28,12 +30,21 @@ def specaugment_table(weak, strong):
 
 @style.figure
 def views(
-    log_mel, weak, strong, waveform=None, sample_rate=16000, title="Weak and strong views", hop_seconds=0.01, mel_hz=None
+    log_mel,
+    weak,
+    strong,
+    waveform=None,
+    sample_rate=16000,
+    title="Weak and strong views",
+    hop_seconds=0.01,
+    mel_hz=None,
 ):
-    """The clip as waveform and log-mel, then its weak and its strong views, one below the other over one axis of time.
+    """The clip as waveform and log-mel, then its weak and its strong views, one below the other over one axis
+    of time.
 
-    log_mel: (frames, mels) dB; weak, strong: (draws, frames, mels) bool, True where masked; waveform: (samples,) -1..1.
-    Masked cells are drawn in one flat colour; the network gets zero there after bn0, which is the band's mean.
+    log_mel: (frames, mels) dB; weak, strong: (draws, frames, mels) bool, True where masked; waveform:
+    (samples,) -1..1. Masked cells are drawn in one flat colour; the network gets zero there after bn0, which
+    is the band's mean.
     """
     log_mel = np.asarray(log_mel, dtype=np.float32)
     kinds = {"weak": np.asarray(weak, dtype=bool), "strong": np.asarray(strong, dtype=bool)}
@@ -64,7 +75,8 @@ def views(
     hidden = {kind: " and ".join(f"{mask.mean():.0%}" for mask in masks) for kind, masks in kinds.items()}
     return style.described(
         figure,
-        f"One clip over time: {'waveform, ' if waveform is not None else ''}log-mel, views with stripes masked; of "
+        f"One clip over time: {'waveform, ' if waveform is not None else ''}log-mel, views with stripes "
+        "masked; of "
         f"the weak views {hidden['weak']} is masked, of the strong ones {hidden['strong']}",
         "Every row has the same axis of time; grey-blue stripes are masked.",
     )
@@ -83,14 +95,17 @@ def overlay(axes, mask, hop_seconds):
 def masked_area(weak_shares, strong_shares, weak_expected=None, strong_expected=None, bins=40):
     """Histogram of the masked share over many draws, weak against strong, with drawn and theoretical mean.
 
-    weak_shares, strong_shares: (draws,) share 0..1. *_expected: theoretical mean from `masking.expected_share`.
+    weak_shares, strong_shares: (draws,) share 0..1. *_expected: theoretical mean from
+    `masking.expected_share`.
     """
     import pandas as pd
     import seaborn
 
     both = {"weak": (weak_shares, weak_expected), "strong": (strong_shares, strong_expected)}
     drawn = {name: 100 * np.asarray(shares, dtype=float) for name, (shares, _) in both.items()}
-    long = pd.DataFrame([(name, share) for name, shares in drawn.items() for share in shares], columns=["view", "share"])
+    long = pd.DataFrame(
+        [(name, share) for name, shares in drawn.items() for share in shares], columns=["view", "share"]
+    )
     figure = style.new(7.0, 3.4, "Masked share of the log-mel")
     axes = figure.add_subplot()
     palette = {name: colour for name, (colour, _) in VIEWS.items()}
@@ -106,12 +121,17 @@ def masked_area(weak_shares, strong_shares, weak_expected=None, strong_expected=
             axes.plot(100 * expected, 0, marker="^", markersize=10, color="white", markeredgecolor=colour,
                       markeredgewidth=1.8, linestyle="none", clip_on=False, zorder=5,
                       label=f"{name}: theoretical mean {100 * expected:.1f} %")  # fmt: skip
-    axes.set(xlabel="masked share of frames \N{MULTIPLICATION SIGN} mel bands [%]", ylabel="draws [%]", xlim=(0, None))
+    axes.set(
+        xlabel="masked share of frames \N{MULTIPLICATION SIGN} mel bands [%]",
+        ylabel="draws [%]",
+        xlim=(0, None),
+    )
     axes.grid(axis="y")
     axes.legend(loc="upper right")
     return style.described(
         figure,
-        f"Histograms of the masked share: weak views around {drawn['weak'].mean():.0f} %, strong ones spread around "
+        f"Histograms of the masked share: weak views around {drawn['weak'].mean():.0f} %, strong ones spread "
+        "around "
         f"{drawn['strong'].mean():.0f} %",
         f"{drawn['weak'].size:,} draws of either view; a line is their mean, a triangle the mean by theory.",
     )

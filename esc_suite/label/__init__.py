@@ -1,1 +1,2 @@
-"""Your own recordings: which labels to trust, labels for the clips that have none, and finished runs on new audio."""
+"""Your own recordings: which labels to trust, labels for the clips that have none, and finished runs on new
+audio."""

@@ -25,19 +25,25 @@ BATCH = 32  # windows scored at a time
 
 
 def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: bool) -> int:
-    """Label audio files and folders of them; returns 0. A file that cannot be used is an error, with `skip_bad` a line.
+    """Label audio files and folders of them; returns 0. A file that cannot be used is an error, with
+    `skip_bad` a line.
 
-    With `to` the rows are kept in a hidden file beside it, which the same command goes on from, and which becomes `to`
-    after the last."""
+    With `to` the rows are kept in a hidden file beside it, which the same command goes on from, and which
+    becomes `to` after the last."""
     if hop < 0:
-        raise UserError(f"--hop {hop:g} is negative: give seconds between windows, 0 for one window after the other")
+        raise UserError(
+            f"--hop {hop:g} is negative: give seconds between windows, 0 for one window after the other"
+        )
     paths = found(clips)
     window = networks.config.clip_seconds
     hop = hop or window
     prepare(features.torch.device("cpu"), networks.config.threads or limits.cores())
     if not to:
         for row in rows_of(networks, paths, window, hop, skip_bad):
-            print(f"{row[0]}  {row[1]:.2f}-{row[2]:.2f} s  {row[3]} {row[4]:.2f}  else {row[5]} {row[6]:.2f}", flush=True)
+            print(
+                f"{row[0]}  {row[1]:.2f}-{row[2]:.2f} s  {row[3]} {row[4]:.2f}  else {row[5]} {row[6]:.2f}",
+                flush=True,
+            )
         return 0
     target = Path(to).expanduser()
     key = digest([[str(path.resolve()), path.stat().st_mtime_ns] for path in networks.files] + [hop])
@@ -51,8 +57,12 @@ def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: b
         write_atomic(part, _as_csv(kept))
         with part.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            for row in rows_of(networks, [path for path in paths if str(path) not in done], window, hop, skip_bad):
-                kept.append([row[0], *(f"{v:.4f}" if isinstance(v, float) else v for v in row[1:]), states[row[0]]])
+            for row in rows_of(
+                networks, [path for path in paths if str(path) not in done], window, hop, skip_bad
+            ):
+                kept.append(
+                    [row[0], *(f"{v:.4f}" if isinstance(v, float) else v for v in row[1:]), states[row[0]]]
+                )
                 writer.writerow(kept[-1])
                 file.flush()
         places = {name: place for place, name in enumerate(states)}
@@ -60,12 +70,15 @@ def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: b
         write_atomic(target, _as_csv([COLUMNS, *(row[:-1] for row in kept)]))
         part.unlink()
     except OSError as error:
-        raise UserError(f"{target} cannot be written ({error.strerror}): give another --to, or free some space") from None
+        raise UserError(
+            f"{target} cannot be written ({error.strerror}): give another --to, or free some space"
+        ) from None
     return 0
 
 
 def found(clips: list[str]) -> list[Path]:
-    """The files of a command line, folders replaced by the audio files in them; UserError for one that is not there."""
+    """The files of a command line, folders replaced by the audio files in them; UserError for one that is not
+    there."""
     paths = []
     for name in clips:
         place = Path(name).expanduser()
@@ -86,8 +99,8 @@ def _state(path: Path) -> str:
 
 
 def _kept(part: Path, states: dict[str, str]) -> list[list[str]]:
-    """Rows, each with the state of its file at its end, of a run that was cut off: those of files that are finished and
-    unchanged. The last file may be half done."""
+    """Rows, each with the state of its file at its end, of a run that was cut off: those of files that are
+    finished and unchanged. The last file may be half done."""
     if not part.is_file():
         return []
     with part.open(newline="", encoding="utf-8") as file:
@@ -102,7 +115,8 @@ def _as_csv(rows: list) -> bytes:
 
 
 def rows_of(networks: Networks, paths: list[Path], window: float, hop: float, skip_bad: bool):
-    """Rows of COLUMNS, file by file. Long files are decoded window by window, short ones whole, all in parallel."""
+    """Rows of COLUMNS, file by file. Long files are decoded window by window, short ones whole, all in
+    parallel."""
     front = features.front_end(networks.config.network)
     names, samples = np.array(networks.classes), round(window * front.sample_rate)
     with (
@@ -113,12 +127,18 @@ def rows_of(networks: Networks, paths: list[Path], window: float, hop: float, sk
         batches = iter(lambda: list(itertools.islice(spans, BATCH)), [])
 
         def read(batch):
-            return [pool.submit(_decoded, path, front.sample_rate, start, seconds) for path, _, _, start, seconds in batch]
+            return [
+                pool.submit(_decoded, path, front.sample_rate, start, seconds)
+                for path, _, _, start, seconds in batch
+            ]
 
         ahead = ((batch, read(batch)) for batch in batches)
         waiting = next(ahead, None)
         while waiting:
-            (batch, jobs), waiting = waiting, next(ahead, None)  # the next batch is decoded while this one is scored
+            (batch, jobs), waiting = (
+                waiting,
+                next(ahead, None),
+            )  # the next batch is decoded while this one is scored
             audio, good = [], []
             for item, job in zip(batch, jobs, strict=True):
                 waveform = job.result()
@@ -134,7 +154,15 @@ def rows_of(networks: Networks, paths: list[Path], window: float, hop: float, sk
             prob = networks.scores(np.stack(audio))
             best = np.argsort(-prob, axis=1, kind="stable")[:, :2]
             for (path, begin, end, _, _), row, (first, second) in zip(good, prob, best, strict=True):
-                yield str(path), begin, end, names[first], float(row[first]), names[second], float(row[second])
+                yield (
+                    str(path),
+                    begin,
+                    end,
+                    names[first],
+                    float(row[first]),
+                    names[second],
+                    float(row[second]),
+                )
 
 
 def _spans(paths, window, hop, skip_bad, bar):
@@ -164,5 +192,7 @@ def _decoded(path: Path, rate: int, start: float, seconds: float):
 
 def _refused(problem: str, skip_bad: bool) -> None:
     if not skip_bad:
-        raise UserError(f"{problem.rstrip()}; what is labelled so far is kept; --skip-bad goes on without such files")
+        raise UserError(
+            f"{problem.rstrip()}; what is labelled so far is kept; --skip-bad goes on without such files"
+        )
     print(f"unusable: {problem.removeprefix('audio file ')}", file=sys.stderr, flush=True)

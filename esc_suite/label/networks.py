@@ -1,4 +1,5 @@
-"""A finished network as one file: weights as safetensors, and in its header all that is needed to use them again."""
+"""A finished network as one file: weights as safetensors, and in its header all that is needed to use them
+again."""
 
 import json
 from pathlib import Path
@@ -18,10 +19,15 @@ from esc_utils.standins.mn04 import Mn04
 from esc_utils.weights import read_safetensors
 
 FILE, SUMMARY = "weights.safetensors", "label.json"
-WHERE = "give a folder that `python -m esc_suite label DATA` wrote, or a run in it; or run label on the table again"
+WHERE = (
+    "give a folder that `python -m esc_suite label DATA` wrote, or a run in it; or run label on the "
+    "table again"
+)
 
 
-def save(path: Path, model: torch.nn.Module, config: RunConfig, classes: tuple[str, ...], identity: str) -> None:
+def save(
+    path: Path, model: torch.nn.Module, config: RunConfig, classes: tuple[str, ...], identity: str
+) -> None:
     """Write a network with its config, its class names and the identity of its run, whole or not at all."""
     from safetensors.torch import save as packed
 
@@ -42,7 +48,8 @@ def identity_of(path: Path) -> str:
 
 
 class Networks(NamedTuple):
-    """Networks of one method and their shared config and class names; their mean score is what they say together."""
+    """Networks of one method and their shared config and class names; their mean score is what they say
+    together."""
 
     models: list[torch.nn.Module]
     config: RunConfig
@@ -51,7 +58,8 @@ class Networks(NamedTuple):
 
     @torch.inference_mode()
     def scores(self, audio: np.ndarray) -> np.ndarray:
-        """Waveforms (B, samples) at the rate of `front_end` -> softmax scores (B, classes), as in training."""
+        """Waveforms (B, samples) at the rate of `front_end` -> softmax scores (B, classes), as in
+        training."""
         levels = features.front_end(self.config.network)(torch.from_numpy(audio))
         x = levels.half().float()  # the feature store keeps float16
         return torch.stack([model(x).softmax(dim=1) for model in self.models]).mean(dim=0).numpy()
@@ -62,7 +70,9 @@ def load(where: Path | str) -> Networks:
     at = place(str(where))
     if at.is_dir() and (at / SUMMARY).is_file():
         try:
-            files = [at / name / FILE for name in json.loads((at / SUMMARY).read_text(encoding="utf-8"))["runs"]]
+            files = [
+                at / name / FILE for name in json.loads((at / SUMMARY).read_text(encoding="utf-8"))["runs"]
+            ]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{at / SUMMARY} is damaged ({error}): run label on the table again") from None
     else:
@@ -73,7 +83,9 @@ def load(where: Path | str) -> Networks:
     _, config, classes = found[0]
     for path, (_, other, names) in zip(files, found, strict=True):
         if (names, other.network, other.clip_seconds) != (classes, config.network, config.clip_seconds):
-            raise UserError(f"{path} and {files[0]} differ in their classes or clip length: run label on the table again")
+            raise UserError(
+                f"{path} and {files[0]} differ in their classes or clip length: run label on the table again"
+            )
     return Networks([model for model, _, _ in found], config, classes, files)
 
 
@@ -89,5 +101,7 @@ def _load(path: Path) -> tuple[torch.nn.Module, RunConfig, tuple[str, ...]]:
         model.load_state_dict(tensors)
     except (KeyError, ValueError, RuntimeError, ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is not a network that `label` wrote ({reason}): run label on the table again") from None
+        raise UserError(
+            f"{path} is not a network that `label` wrote ({reason}): run label on the table again"
+        ) from None
     return lay_out(model, torch.device("cpu"), training=False).eval(), config, classes

@@ -1,4 +1,5 @@
-"""One HTML page to check labels by ear: the most and the least sure clips of every class, with players and log-mels."""
+"""One HTML page to check labels by ear: the most and the least sure clips of every class, with players and
+log-mels."""
 
 import base64
 import io
@@ -15,16 +16,22 @@ SHOWN = 3  # clips at each end, a class
 
 
 def write(path: Path, labels, dataset, store, said: list[str]) -> None:
-    """Write the page. labels: the table of labels.csv, doubtful clips first, indexed by row of the dataset."""
+    """Write the page. labels: the table of labels.csv, doubtful clips first, indexed by row of the
+    dataset."""
     classes = []
     for name in dataset.classes:
         own = labels.index[labels["label"] == name]
         doubtful = own[:SHOWN]
         sure = own[::-1][: min(SHOWN, len(own) - len(doubtful))]
         kinds = {"least sure": doubtful, "most sure": sure}
-        parts = {kind: [_clip(labels.loc[at], dataset, store, at) for at in chosen] for kind, chosen in kinds.items()}
+        parts = {
+            kind: [_clip(labels.loc[at], dataset, store, at) for at in chosen]
+            for kind, chosen in kinds.items()
+        }
         classes.append({"name": spoken(name), "count": len(own), "parts": parts})
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("esc_suite.label", "assets"), autoescape=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("esc_suite.label", "assets"), autoescape=True
+    )
     page = environment.get_template("page.html.j2").render(
         said=said, classes=classes, clips=len(labels), synthesised=dataset.synthesised
     )
@@ -35,7 +42,11 @@ def _clip(label, dataset, store, row: int) -> dict:
     clip = dataset.clips.iloc[row]
     waveform = decode(clip["path"], start=clip["start"], seconds=clip["duration"])
     words = f"{clip['file']}, {clip['start']:.1f} to {clip['end']:.1f} s"
-    return {"title": words, "sound": _sound(waveform), "picture": _picture(np.asarray(store[row]))} | label.to_dict()
+    return {
+        "title": words,
+        "sound": _sound(waveform),
+        "picture": _picture(np.asarray(store[row])),
+    } | label.to_dict()
 
 
 def _sound(waveform: np.ndarray) -> str:

@@ -41,7 +41,8 @@ def trained(config: RunConfig, quiet: bool = False) -> runs.Run:
                 raise
             reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"{config.device} failed ({reason}): if for memory, give --seconds a smaller value, or choose "
+                f"{config.device} failed ({reason}): if for memory, give --seconds a smaller value, or "
+                "choose "
                 "--profile quick; the same command goes on from what is kept"
             ) from error
         finally:
@@ -52,20 +53,23 @@ def every_fold(profile: str, method: str, folds: list[int], quiet: bool = False,
     """A run of one method for each fold, which validates on it and trains on all others."""
     pairs = [(folds[(at + 1) % len(folds)], fold) for at, fold in enumerate(folds)]
     return [
-        trained(knobs.for_run(profile, method, train_fold=other, valid_fold=fold, **own), quiet) for other, fold in pairs
+        trained(knobs.for_run(profile, method, train_fold=other, valid_fold=fold, **own), quiet)
+        for other, fold in pairs
     ]
 
 
 def sums(found: list[runs.Run]) -> intervals.Sums:
     """All labelled clips, each scored in the run that validates on it, added up by recording."""
     arrays = [run.predictions for run in found]
-    joined = (np.concatenate([one[f"valid_{name}"] for one in arrays]) for name in ("label", "prob", "recording"))
+    joined = (
+        np.concatenate([one[f"valid_{name}"] for one in arrays]) for name in ("label", "prob", "recording")
+    )
     return intervals.recording_sums(*joined)
 
 
 def unlabelled_scores(found: list[runs.Run], dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the clips without a label, and their mean softmax scores (rows, classes) over the networks of all folds; a
-    network does not score a clip of a recording that it was validated on."""
+    """Rows of the clips without a label, and their mean softmax scores (rows, classes) over the networks of
+    all folds; a network does not score a clip of a recording that it was validated on."""
     total, count = np.zeros((len(dataset.clips), len(dataset.classes))), np.zeros((len(dataset.clips), 1))
     for run in found:
         rows = split(RunConfig(**run.metrics["config"]), dataset).unlabelled
@@ -79,7 +83,8 @@ def unlabelled_scores(found: list[runs.Run], dataset: Dataset) -> tuple[np.ndarr
 def judged(by_method: dict[str, intervals.Sums]) -> dict:
     """Which method to trust, with the numbers behind it: the simplest one that no other beats beyond noise.
 
-    Returns trusted, accuracy (method -> interval), differences (pairs of methods -> paired interval by recording)."""
+    Returns trusted, accuracy (method -> interval), differences (pairs of methods -> paired interval by
+    recording)."""
     accuracy = {name: intervals.interval([found], "accuracy") for name, found in by_method.items()}
     trusted, differences = PROBE, {}
     for name in list(by_method)[1:]:
@@ -98,7 +103,8 @@ def sentences(found: dict) -> list[str]:
     one = next(iter(found["accuracy"].values()))
     scores = "; ".join(f"{METHODS[name]} {_score(value)}" for name, value in found["accuracy"].items())
     said = [
-        f"Of {one['clips']} labelled clips from {one['recordings']} recordings, each scored by a network that never heard "
+        f"Of {one['clips']} labelled clips from {one['recordings']} recordings, each scored by a network "
+        "that never heard "
         f"its recording, these are right (95% interval): {scores}."
     ]
     trusted = found["trusted"]

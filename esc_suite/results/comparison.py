@@ -34,7 +34,8 @@ class Results:
         return [run for fold in folds for _, run in sorted(self.found[experiment][fold].items())]
 
     def fold_sums(self, experiment: str, fold: int, seed: int | None = None) -> intervals.Sums:
-        """Sums over recordings of one run's validation clips (last epoch), or averaged over the seeds of its fold."""
+        """Sums over recordings of one run's validation clips (last epoch), or averaged over the seeds of its
+        fold."""
         key = experiment, fold, seed
         if key not in self.sums:
             if seed is None:
@@ -48,7 +49,8 @@ class Results:
 
 
 def load(outputs: Path | str, profile: str) -> Results:
-    """All finished runs of a profile; UserError where a record is damaged, or names another run than its folder does."""
+    """All finished runs of a profile; UserError where a record is damaged, or names another run than its
+    folder does."""
     results = Results()
     for path in runs.find(outputs, profile):
         add(results, runs.read(path))
@@ -58,18 +60,28 @@ def load(outputs: Path | str, profile: str) -> Results:
 def add(results: Results, run: runs.Run) -> None:
     """Take one run in."""
     metrics = run.metrics
-    if run.folder.name != f"fold{metrics['fold']}_seed{metrics['seed']}" or run.folder.parent.name != metrics["experiment"]:
-        raise UserError(f"run record {run.folder} was written for {run.name}: do not rename run folders, train again")
+    if (
+        run.folder.name != f"fold{metrics['fold']}_seed{metrics['seed']}"
+        or run.folder.parent.name != metrics["experiment"]
+    ):
+        raise UserError(
+            f"run record {run.folder} was written for {run.name}: do not rename run folders, train again"
+        )
     results.pairs.clear()
     results.found.setdefault(metrics["experiment"], {}).setdefault(metrics["fold"], {})[metrics["seed"]] = run
 
 
 def network_name(run: runs.Run) -> str:
-    """The network of a run in words, e.g. "CNN14 of width 8, random start" or "EfficientAT mn04 (AudioSet)"."""
+    """The network of a run in words, e.g. "CNN14 of width 8, random start" or "EfficientAT mn04
+    (AudioSet)"."""
     metrics, config = run.metrics, run.metrics["config"]
     name = metrics["backbone"]
     if name == "random start":
-        return f"CNN14 of width {config['width']}, random start" if config.get("width", 64) != 64 else "CNN14, random start"
+        return (
+            f"CNN14 of width {config['width']}, random start"
+            if config.get("width", 64) != 64
+            else "CNN14, random start"
+        )
     return name
 
 
@@ -84,41 +96,58 @@ def stands_in(run: runs.Run) -> bool:
 
 
 def as_the_paper(run: runs.Run) -> bool:
-    """Whether a run is what the paper is about: UrbanSound8K whole, and PANN's own weights or CNN14 at full width."""
+    """Whether a run is what the paper is about: UrbanSound8K whole, and PANN's own weights or CNN14 at full
+    width."""
     metrics = run.metrics
     theirs = metrics["config"].get("dataset", "urbansound8k") == "urbansound8k"
-    whole = theirs and not metrics["synthesised"] and not sum(metrics["provenance"].get("dataset_missing", {}).values())
+    whole = (
+        theirs
+        and not metrics["synthesised"]
+        and not sum(metrics["provenance"].get("dataset_missing", {}).values())
+    )
     return whole and not stands_in(run) and metrics["config"].get("width", 64) == 64
 
 
 def row_name(label: str, run: runs.Run) -> str:
-    """The printed label, with another network's name where PANN's weights or CNN14's full width were not used."""
+    """The printed label, with another network's name where PANN's weights or CNN14's full width were not
+    used."""
     if stands_in(run):
         # The note has the name in full.
         name = network_name(run).removesuffix(" pretrained on synthesised audio")
         return (
-            f"{label.replace('PANN', name)} [in place of PANN]" if "PANN" in label else f"{label} [{name} in place of PANN]"
+            f"{label.replace('PANN', name)} [in place of PANN]"
+            if "PANN" in label
+            else f"{label} [{name} in place of PANN]"
         )
     width = run.metrics["config"].get("width", 64)
     return f"{label} [width {width}, not 64]" if width != 64 else label
 
 
 def short_name(name: str) -> str:
-    """A row's name where there is little room: a dagger for what stands in PANN's place, a double one for a narrow CNN14.
+    """A row's name where there is little room: a dagger for what stands in PANN's place, a double one for a
+    narrow CNN14.
 
     `row_name`'s long form stays in the CSV files; `daggers` explains the marks."""
     mark = " \u2020" if "in place of PANN]" in name else " \u2021" if name.endswith(", not 64]") else ""
     name = re.sub(r" \[[^\]]*(in place of PANN|not 64)\]$", "", name).removesuffix(" (not in the paper)")
-    name = re.sub(r"\bEfficientAT (\w+) \(AudioSet\)", r"\1", name).replace(", control of FixMatch", ", control")
+    name = re.sub(r"\bEfficientAT (\w+) \(AudioSet\)", r"\1", name).replace(
+        ", control of FixMatch", ", control"
+    )
     return re.sub(r"^-- ", "\u2013 ", name) + mark
 
 
 def daggers(rows) -> list[str]:
     """What the daggers of these rows (dicts with row and, if known, network) stand for, in words."""
     rows = list(rows)
-    stand_ins = dict.fromkeys(row.get("network") or "" for row in rows if short_name(row["row"]).endswith("\u2020"))
+    stand_ins = dict.fromkeys(
+        row.get("network") or "" for row in rows if short_name(row["row"]).endswith("\u2020")
+    )
     narrow = dict.fromkeys(re.findall(r"\[(width \d+, not 64)\]", " ".join(row["row"] for row in rows)))
-    words = [f"\u2020 {'; '.join(filter(None, stand_ins)) or 'another network'} in place of PANN"] if stand_ins else []
+    words = (
+        [f"\u2020 {'; '.join(filter(None, stand_ins)) or 'another network'} in place of PANN"]
+        if stand_ins
+        else []
+    )
     return words + ([f"\u2021 CNN14 of {'; '.join(narrow)}"] if narrow else [])
 
 
@@ -147,10 +176,11 @@ def seed_scores(results: Results, experiment: str, folds, metric: str) -> list[f
 
 
 def compare(results: Results, left: str, right: str, folds, metric: str, margin: float = 0) -> dict:
-    """left - right in points on the folds that both have, out of `folds`: as `intervals.paired_interval` on one fold, as
-    `intervals.fold_test` on more, plus `fold_list`, `missing`, clips, recordings, `deviation` (of the folds'
-    differences), `by_recording` (the difference in accuracy by recording) and the interval over seeds (see
-    `seed_difference`). difference is None where they share no fold. `margin` is signed, in points.
+    """left - right in points on the folds that both have, out of `folds`: as `intervals.paired_interval` on
+    one fold, as `intervals.fold_test` on more, plus `fold_list`, `missing`, clips, recordings, `deviation`
+    (of the folds' differences), `by_recording` (the difference in accuracy by recording) and the interval
+    over seeds (see `seed_difference`). difference is None where they share no fold. `margin` is signed, in
+    points.
     """
     key = left, right, tuple(folds), metric, margin
     if key not in results.pairs:
@@ -178,8 +208,8 @@ def _compare(results: Results, left: str, right: str, folds, metric: str, margin
 
 
 def seed_difference(results: Results, left: str, right: str, folds, metric: str) -> dict:
-    """Difference of the means over seeds, from training noise alone: seeds (the smaller number of the two), seed_low and
-    seed_high (95%, Welch's t); None with fewer than two seeds on either side."""
+    """Difference of the means over seeds, from training noise alone: seeds (the smaller number of the two),
+    seed_low and seed_high (95%, Welch's t); None with fewer than two seeds on either side."""
     from scipy import stats
 
     both = [seed_scores(results, name, folds, metric) for name in (left, right)] if folds else [[], []]
@@ -197,9 +227,11 @@ def seed_difference(results: Results, left: str, right: str, folds, metric: str)
 
 
 def overlap_of(run: runs.Run) -> float:
-    """Validation clips / training clips of a run on all folds but one, whose training sets overlap; 0 for the others.
+    """Validation clips / training clips of a run on all folds but one, whose training sets overlap; 0 for the
+    others.
 
-    FixMatch rows share no labelled clip between folds; that their unlabelled pools overlap is not corrected for."""
+    FixMatch rows share no labelled clip between folds; that their unlabelled pools overlap is not corrected
+    for."""
     metrics = run.metrics
     if metrics["config"].get("labelled") != "all_but_one":
         return 0.0
@@ -210,10 +242,12 @@ def overlap_of(run: runs.Run) -> float:
 
 
 def verdict(result: dict, direction: str, margin: float, p: float) -> str:
-    """ "supported", "contradicted" or "undecided" for a difference that should exceed `margin` in `direction`.
+    """ "supported", "contradicted" or "undecided" for a difference that should exceed `margin` in
+    `direction`.
 
-    Decided where p (two-sided, against the margin, adjusted over the table's family) is below 5% and, with several seeds,
-    the interval over seeds lies on the same side of the margin: a difference that another seed could undo decides nothing.
+    Decided where p (two-sided, against the margin, adjusted over the table's family) is below 5% and, with
+    several seeds, the interval over seeds lies on the same side of the margin: a difference that another seed
+    could undo decides nothing.
     """
     sign = {"greater": 1, "less": -1}[direction]
     if result["difference"] is None or p >= 1 - intervals.LEVEL:
@@ -227,8 +261,8 @@ def verdict(result: dict, direction: str, margin: float, p: float) -> str:
 
 
 def needed(result: dict, printed: float | None, margin: float = 0) -> str:
-    """What it would take for the paper's own difference to show, beyond the (signed) margin, at 5% with 80% power, in
-    words, if its runs scattered like these; "" where that cannot be said."""
+    """What it would take for the paper's own difference to show, beyond the (signed) margin, at 5% with 80%
+    power, in words, if its runs scattered like these; "" where that cannot be said."""
     beyond = None if printed is None else printed - margin
     if not beyond or not result.get("se"):
         return ""

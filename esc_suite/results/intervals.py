@@ -1,7 +1,9 @@
-"""How far a score or a difference can be trusted: bootstrap over recordings, intervals and paired tests over folds.
+"""How far a score or a difference can be trusted: bootstrap over recordings, intervals and paired tests over
+folds.
 
-Clips cut from one recording succeed or fail together, so a fold of 888 clips from 134 recordings carries far less
-information than 888 independent clips. Everything here resamples recordings (fsID), never clips. All scores are percent.
+Clips cut from one recording succeed or fail together, so a fold of 888 clips from 134 recordings carries far
+less information than 888 independent clips. Everything here resamples recordings (fsID), never clips. All
+scores are percent.
 """
 
 import functools
@@ -19,15 +21,18 @@ LEAST_DF = 4.0  # set by simulation: fewer make intervals much wider, and hold t
 class Sums(NamedTuple):
     """One run on one fold, added up by recording (G recordings, C classes): all that a resample needs.
 
-    A resample draws recording g n_g times. Its accuracy is n.right / n.size; the wins of class c's one-vs-rest AUC (the
-    Mann-Whitney count, ties half) are n' wins[c] n. So 2,000 resamples are two matrix products, with no sorting.
+    A resample draws recording g n_g times. Its accuracy is n.right / n.size; the wins of class c's
+    one-vs-rest AUC (the Mann-Whitney count, ties half) are n' wins[c] n. So 2,000 resamples are two matrix
+    products, with no sorting.
     """
 
     recordings: np.ndarray  # (G,) fsID
     size: np.ndarray  # (G,) clips
     right: np.ndarray  # (G,) clips labelled right; a mean over seeds after `average`
     positives: np.ndarray  # (C, G) clips of each class
-    wins: np.ndarray  # (C, G, G) pairs (clip of class c in g, other clip in h) that the score of c ranks right
+    wins: (
+        np.ndarray
+    )  # (C, G, G) pairs (clip of class c in g, other clip in h) that the score of c ranks right
 
 
 @functools.cache
@@ -38,7 +43,8 @@ def _blas():
 
 
 def _one_thread(function):
-    """Hold NumPy's matrix library to one thread: for products this small, more of them only wait for each other."""
+    """Hold NumPy's matrix library to one thread: for products this small, more of them only wait for each
+    other."""
 
     @functools.wraps(function)
     def held(*args, **kwargs):
@@ -62,7 +68,9 @@ def recording_sums(labels, prob, recordings) -> Sums:
         order = rest.argsort()
         # below[k, h]: clips of recording h among the k lowest of the others; ties count half.
         below = np.concatenate([np.zeros((1, count), np.float32), member[labels != c][order].cumsum(0)])
-        beaten = below[rest[order].searchsorted(mine, "left")] + below[rest[order].searchsorted(mine, "right")]
+        beaten = (
+            below[rest[order].searchsorted(mine, "left")] + below[rest[order].searchsorted(mine, "right")]
+        )
         wins[c] = member[labels == c].T @ beaten / 2
     right = np.bincount(group, prob.argmax(1) == labels, minlength=count)
     return Sums(names, np.bincount(group, minlength=count).astype(float), right, positives, wins)
@@ -72,16 +80,21 @@ def average(seeds: list[Sums]) -> Sums:
     """Mean over runs of several seeds on the same clips: both scores are linear in `right` and `wins`."""
     first = seeds[0]
     if any(not _same_clips(first, other) for other in seeds[1:]):
-        raise UserError("runs of one fold were validated on different clips: train them again on the same dataset")
-    return first._replace(right=np.mean([s.right for s in seeds], 0), wins=np.mean([s.wins for s in seeds], 0))
+        raise UserError(
+            "runs of one fold were validated on different clips: train them again on the same dataset"
+        )
+    return first._replace(
+        right=np.mean([s.right for s in seeds], 0), wins=np.mean([s.wins for s in seeds], 0)
+    )
 
 
 def scores(sums: Sums, metric: str, counts: np.ndarray | None = None) -> np.ndarray:
-    """Accuracy or weighted AUC (percent) of each resample: counts (R, G) -> (R,); without counts, of the run itself (1,).
+    """Accuracy or weighted AUC (percent) of each resample: counts (R, G) -> (R,); without counts, of the run
+    itself (1,).
 
-    `metric`: "accuracy", "accuracy_by_recording" (each recording weighs the same, as in `evaluation.metrics`) or "auc".
-    The AUC is ledger 20's; classes that a resample lacks drop out of it, as in `evaluation.metrics`; NaN where fewer than
-    two classes are left.
+    `metric`: "accuracy", "accuracy_by_recording" (each recording weighs the same, as in `evaluation.metrics`)
+    or "auc". The AUC is ledger 20's; classes that a resample lacks drop out of it, as in
+    `evaluation.metrics`; NaN where fewer than two classes are left.
     """
     counts = np.ones((1, len(sums.size))) if counts is None else counts
     if metric == "accuracy_by_recording":
@@ -103,12 +116,13 @@ def scores(sums: Sums, metric: str, counts: np.ndarray | None = None) -> np.ndar
 def interval(folds: list[Sums], metric: str, resamples: int = RESAMPLES, seed: int = 0) -> dict:
     """95% interval for a score on one fold, or for its mean over several, by bootstrap over recordings.
 
-    Returns estimate, low, high, se (points), df, clips, recordings, folds. Method: standard error over resamples, carried
-    to the logit scale by the delta method (so the interval stays within 0 to 100), times Student's t. Its degrees of
-    freedom are Satterthwaite's, from the jackknife values of the recordings (in the spirit of Bell and McCaffrey 2002 for
-    few and unequal clusters) and at least LEAST_DF: a handful of large recordings leaves few. How often it holds the true
-    value: tools/bench/interval_coverage.py. A score without any spread has low = high = None, except that an accuracy of 0
-    or 100 gets Clopper and Pearson's bound for as many trials as the recordings are worth by Kish's formula.
+    Returns estimate, low, high, se (points), df, clips, recordings, folds. Method: standard error over
+    resamples, carried to the logit scale by the delta method (so the interval stays within 0 to 100), times
+    Student's t. Its degrees of freedom are Satterthwaite's, from the jackknife values of the recordings (in
+    the spirit of Bell and McCaffrey 2002 for few and unequal clusters) and at least LEAST_DF: a handful of
+    large recordings leaves few. How often it holds the true value: tools/bench/interval_coverage.py. A score
+    without any spread has low = high = None, except that an accuracy of 0 or 100 gets Clopper and Pearson's
+    bound for as many trials as the recordings are worth by Kish's formula.
     """
     from scipy import stats
 
@@ -130,18 +144,25 @@ def interval(folds: list[Sums], metric: str, resamples: int = RESAMPLES, seed: i
 
 
 def paired_interval(
-    left: list[Sums], right: list[Sums], metric: str, margin: float = 0, resamples: int = RESAMPLES, seed: int = 0
+    left: list[Sums],
+    right: list[Sums],
+    metric: str,
+    margin: float = 0,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict:
     """95% interval for left - right on the same clips, each resample drawing the same recordings for both.
 
-    Returns difference, low, high, p (two-sided, against `margin`), se, df, clips, recordings, folds, test. Standard error
-    from the bootstrap, Satterthwaite's t as in `interval`. UserError where the two were validated on other clips.
-    Says nothing about how much another training seed would change either run.
+    Returns difference, low, high, p (two-sided, against `margin`), se, df, clips, recordings, folds, test.
+    Standard error from the bootstrap, Satterthwaite's t as in `interval`. UserError where the two were
+    validated on other clips. Says nothing about how much another training seed would change either run.
     """
     from scipy import stats
 
     if len(left) != len(right) or any(not _same_clips(a, b) for a, b in zip(left, right, strict=True)):
-        raise UserError("the two rows were validated on different clips, so they cannot be paired: train both again")
+        raise UserError(
+            "the two rows were validated on different clips, so they cannot be paired: train both again"
+        )
     estimate, boot, df = _resampled([left, right], metric, resamples, seed)
     se = float(np.nanstd(boot, ddof=1))
     half = stats.t.ppf((1 + LEVEL) / 2, df) * se
@@ -177,19 +198,30 @@ def fold_interval(values) -> tuple[float | None, float | None]:
 def fold_test(differences, margin: float = 0, overlap: float = 0) -> dict:
     """Paired t test over folds: differences (n,) in points, each of two rows on one fold, against `margin`.
 
-    Returns difference, low, high, p, se, df, folds, test, effect_size (Cohen's d_z = (mean - margin) / deviation) and
-    wilcoxon_p (signed ranks, Wilcoxon 1945; exact for n up to 50 without ties). `overlap` > 0 takes the corrected
-    variance (1/n + overlap) s^2 of Nadeau and Bengio 2003, "Inference for the Generalization Error", with overlap =
-    validation clips / training clips: folds that share training clips are not independent (1/9 for nine folds against
-    one). p and the interval are None for fewer than two folds.
+    Returns difference, low, high, p, se, df, folds, test, effect_size (Cohen's d_z = (mean - margin) /
+    deviation) and wilcoxon_p (signed ranks, Wilcoxon 1945; exact for n up to 50 without ties). `overlap` > 0
+    takes the corrected variance (1/n + overlap) s^2 of Nadeau and Bengio 2003, "Inference for the
+    Generalization Error", with overlap = validation clips / training clips: folds that share training clips
+    are not independent (1/9 for nine folds against one). p and the interval are None for fewer than two
+    folds.
     """
     from scipy import stats
 
     values = np.asarray(differences, dtype=float)
     count, mean = len(values), float(np.mean(values))
-    result = {"difference": mean, "low": None, "high": None, "p": None, "se": None, "df": count - 1, "folds": count}
+    result = {
+        "difference": mean,
+        "low": None,
+        "high": None,
+        "p": None,
+        "se": None,
+        "df": count - 1,
+        "folds": count,
+    }
     result |= {"effect_size": None, "wilcoxon_p": None}
-    result["test"] = "paired t over folds" + (", variance corrected for shared training clips" if overlap else "")
+    result["test"] = "paired t over folds" + (
+        ", variance corrected for shared training clips" if overlap else ""
+    )
     if count < 2:
         return result
     deviation = float(values.std(ddof=1))
@@ -206,7 +238,8 @@ def fold_test(differences, margin: float = 0, overlap: float = 0) -> dict:
 
 
 def holm(p_values) -> list[float | None]:
-    """Adjusted p values of several comparisons in one table (Holm 1979); None stays None and is not counted."""
+    """Adjusted p values of several comparisons in one table (Holm 1979); None stays None and is not
+    counted."""
     known = [(p, i) for i, p in enumerate(p_values) if p is not None]
     adjusted: list[float | None] = [None] * len(p_values)
     worst = 0.0
@@ -217,8 +250,11 @@ def holm(p_values) -> list[float | None]:
 
 
 @_one_thread
-def _resampled(rows: list[list[Sums]], metric: str, resamples: int, seed: int) -> tuple[float, np.ndarray, float]:
-    """Score of one row, or first minus second, averaged over folds: (estimate, resamples (R,), degrees of freedom)."""
+def _resampled(
+    rows: list[list[Sums]], metric: str, resamples: int, seed: int
+) -> tuple[float, np.ndarray, float]:
+    """Score of one row, or first minus second, averaged over folds: (estimate, resamples (R,), degrees of
+    freedom)."""
     signs = (1, -1)[: len(rows)]
     rng = np.random.default_rng(seed)
     estimate, boot, values = 0.0, np.zeros(resamples), []

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 def expected_share(freq_width, freq_stripes, time_width, time_stripes, frames=501, mels=64) -> float:
     """Mean share (0..1) of the log-mel that SpecAugment masks, exactly, from its law [ledger 23].
 
-    Width w is even over 0..W-1 and start even over the size - w places, so bin b lies in one stripe with
-    p(b) = mean over w of #{starts that cover b} / (size - w), and outside n stripes with (1 - p(b))^n. Frequency and
-    time stripes are independent, so the shares left over multiply.
+    Width w is even over 0..W-1 and start even over the size - w places, so bin b lies in one stripe with p(b)
+    = mean over w of #{starts that cover b} / (size - w), and outside n stripes with (1 - p(b))^n. Frequency
+    and time stripes are independent, so the shares left over multiply.
     """
     kept_bands = 1 - _covered(freq_width, freq_stripes, mels)
     kept_frames = 1 - _covered(time_width, time_stripes, frames)
@@ -29,8 +29,11 @@ def _covered(width: int, stripes: int, size: int) -> float:
     return float(np.mean(1 - (1 - inside / width) ** stripes))
 
 
-def drawn_shares(view: "SpecAugment", count: int, frames: int = 501, mels: int = 64, generator=None) -> np.ndarray:
-    """Share (0..1) of the log-mel that each of `count` draws of `view` masks, (count,); no spectrogram is needed."""
+def drawn_shares(
+    view: "SpecAugment", count: int, frames: int = 501, mels: int = 64, generator=None
+) -> np.ndarray:
+    """Share (0..1) of the log-mel that each of `count` draws of `view` masks, (count,); no spectrogram is
+    needed."""
     import torch
 
     from esc_utils.augment import SpecMasks, apply

@@ -2,7 +2,11 @@
 
 from esc_suite.results.spec import read_spec
 
-NETWORKS = {"pann": "PANN", "mn04": "mn04", "synthesised": "narrow CNN14"}  # by what their weights were pretrained on
+NETWORKS = {
+    "pann": "PANN",
+    "mn04": "mn04",
+    "synthesised": "narrow CNN14",
+}  # by what their weights were pretrained on
 OPTIMIZERS = {"sgd": "SGD", "ranger": "Ranger"}
 
 

@@ -1,7 +1,9 @@
-"""What a paired comparison can find at all: least detectable difference, and the recordings or folds that another takes.
+"""What a paired comparison can find at all: least detectable difference, and the recordings or folds that
+another takes.
 
-Everywhere: a two-sided t test at 5%, unadjusted, whose power comes from the noncentral t distribution (Cohen 1988,
-"Statistical Power Analysis for the Behavioral Sciences", section 2.5). Differences and standard errors are in points.
+Everywhere: a two-sided t test at 5%, unadjusted, whose power comes from the noncentral t distribution (Cohen
+1988, "Statistical Power Analysis for the Behavioral Sciences", section 2.5). Differences and standard errors
+are in points.
 """
 
 import numpy as np
@@ -12,7 +14,8 @@ POWER = 0.8
 
 
 def least_detectable(se: float | None, df: float | None, power: float = POWER) -> float | None:
-    """Smallest true difference that a test with this standard error and these degrees of freedom finds with `power`.
+    """Smallest true difference that a test with this standard error and these degrees of freedom finds with
+    `power`.
 
     None where there is no standard error, or none above 0: then nothing is known of the noise."""
     from scipy import optimize, stats
@@ -30,8 +33,9 @@ def least_detectable(se: float | None, df: float | None, power: float = POWER) -
 def recordings_needed(
     difference: float, se: float, recordings: int, df: float, power: float = POWER, most: int = 1_000_000
 ) -> int | None:
-    """Recordings at which a paired `difference` would be significant with `power`, when `recordings` of them gave the
-    standard error `se` with `df` degrees of freedom: variance falls, and degrees of freedom grow, in proportion.
+    """Recordings at which a paired `difference` would be significant with `power`, when `recordings` of them
+    gave the standard error `se` with `df` degrees of freedom: variance falls, and degrees of freedom grow, in
+    proportion.
 
     None for a difference of 0, and for more than `most`. Within half a percent."""
     if difference == 0:
@@ -41,9 +45,12 @@ def recordings_needed(
     return _first(counts, np.maximum(1.0, df * counts / recordings), effect, power)
 
 
-def folds_needed(difference: float, deviation: float, power: float = POWER, most: int = 100_000) -> int | None:
-    """Folds at which a paired t test over folds would find `difference` with `power`, when the per-fold differences have
-    standard deviation `deviation` (independent folds). None for a difference of 0, and for more than `most`."""
+def folds_needed(
+    difference: float, deviation: float, power: float = POWER, most: int = 100_000
+) -> int | None:
+    """Folds at which a paired t test over folds would find `difference` with `power`, when the per-fold
+    differences have standard deviation `deviation` (independent folds). None for a difference of 0, and for
+    more than `most`."""
     if difference == 0:
         return None
     if deviation == 0:

@@ -1,7 +1,7 @@
 """Counting stored pseudo-labels: what was accepted, when, and whether it was right. Arrays in, arrays out.
 
-Everywhere: confidence (epochs, clips), NaN where a clip was not drawn; pseudo (epochs, clips), -1 where not drawn;
-labels (clips,) hidden from training; tau the threshold. Tables of the same audit are made in `audit`.
+Everywhere: confidence (epochs, clips), NaN where a clip was not drawn; pseudo (epochs, clips), -1 where not
+drawn; labels (clips,) hidden from training; tau the threshold. Tables of the same audit are made in `audit`.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ def states(confidence, pseudo, labels, tau) -> np.ndarray:
 
 
 def shares(state, axis=1) -> dict[str, np.ndarray]:
-    """Shares (0..1) along `axis` of `states`: of the drawn clips `accepted` (the mask rate) and accepted and `right`,
-    and `accuracy` of the accepted ones (NaN where none is)."""
+    """Shares (0..1) along `axis` of `states`: of the drawn clips `accepted` (the mask rate) and accepted and
+    `right`, and `accuracy` of the accepted ones (NaN where none is)."""
     state = np.asarray(state)
     right, wrong = np.sum(state == RIGHT, axis=axis), np.sum(state == WRONG, axis=axis)
     drawn = np.sum(state != NOT_DRAWN, axis=axis)
@@ -48,17 +48,19 @@ def last_drawn(confidence, pseudo) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recordings_of_accepted(state, labels, recordings, classes: int) -> list[tuple[int, int]]:
-    """Per class: recordings that at least one accepted pseudo-label ever came from, and recordings there are."""
+    """Per class: recordings that at least one accepted pseudo-label ever came from, and recordings there
+    are."""
     labels, recordings = np.asarray(labels), np.asarray(recordings)
     ever = np.any((state == RIGHT) | (state == WRONG), axis=0)
     return [
-        (len(np.unique(recordings[ever & (labels == c)])), len(np.unique(recordings[labels == c]))) for c in range(classes)
+        (len(np.unique(recordings[ever & (labels == c)])), len(np.unique(recordings[labels == c])))
+        for c in range(classes)
     ]
 
 
 def both_kinds(confidence, tau: float, count: int = 4) -> np.ndarray:
-    """Positions of `count` clips, accepted and rejected by turns, evenly spaced in their order of confidence; where one kind
-    is too few, more of the other. confidence: (clips,)."""
+    """Positions of `count` clips, accepted and rejected by turns, evenly spaced in their order of confidence;
+    where one kind is too few, more of the other. confidence: (clips,)."""
     confidence = np.asarray(confidence, dtype=float)
     order = np.argsort(-confidence, kind="stable")
     kinds = [order[accepted(confidence[order], tau)], order[~accepted(confidence[order], tau)]]

@@ -1,7 +1,8 @@
-"""One rule of a claim, or one mark of a table, on the runs: the difference that it is about, and what blocks it.
+"""One rule of a claim, or one mark of a table, on the runs: the difference that it is about, and what blocks
+it.
 
-A rule is a dict of params/tables.yaml: kind, left and right ("table2.pann"), metric, direction, margin, and what it asks
-for (`equal_budget`, `needs_share`, `at_most`). Percentage points throughout.
+A rule is a dict of params/tables.yaml: kind, left and right ("table2.pann"), metric, direction, margin, and
+what it asks for (`equal_budget`, `needs_share`, `at_most`). Percentage points throughout.
 """
 
 import numpy as np
@@ -12,8 +13,9 @@ EPOCHS = 8  # evaluated epochs of the second half of training, at least, to spea
 
 
 def find(spec: dict, results: comparison.Results, rule: dict) -> dict:
-    """What one rule finds: names, the printed difference, ours with low, high, p and se, the data it is about, what is
-    missing (`lacking`), and `blocked`, the reasons why it decides nothing. `difference` is None where runs are missing."""
+    """What one rule finds: names, the printed difference, ours with low, high, p and se, the data it is
+    about, what is missing (`lacking`), and `blocked`, the reasons why it decides nothing. `difference` is
+    None where runs are missing."""
     found = _KINDS[rule["kind"]](spec, results, rule)
     found["blocked"] = "; ".join(found["reasons"])
     found["decidable"] = found["difference"] is not None and found["p"] is not None and not found["blocked"]
@@ -26,7 +28,8 @@ def sign(rule: dict) -> int:
 
 
 def equal_budget(rule: dict) -> list[str]:
-    """Which of `validity.BUDGET` a rule wants equal: all of them for `equal_budget: true`, or those it names."""
+    """Which of `validity.BUDGET` a rule wants equal: all of them for `equal_budget: true`, or those it
+    names."""
     asked = rule.get("equal_budget", [])
     return list(validity.BUDGET) if asked is True else list(asked)
 
@@ -43,7 +46,8 @@ def of_control(spec: dict, rule: dict) -> bool:
 
 
 def _frame(spec: dict, results: comparison.Results, rule: dict) -> dict:
-    """What every kind of rule reports: names, the printed difference, the data it is about, and what is missing."""
+    """What every kind of rule reports: names, the printed difference, the data it is about, and what is
+    missing."""
     sides = {side: row_of(spec, rule[side]) for side in ("left", "right")}
     wanted = spec["tables"][rule["left"].split(".")[0]]["folds"]
     metric = rule.get("metric", "accuracy")
@@ -124,13 +128,16 @@ def _difference(spec: dict, results: comparison.Results, rule: dict) -> dict:
     frame |= found
     if found["difference"] is None:
         return frame
-    frame["right_level"] = float(np.mean(comparison.means(results, names[1], found["fold_list"], frame["metric"])))
+    frame["right_level"] = float(
+        np.mean(comparison.means(results, names[1], found["fold_list"], frame["metric"]))
+    )
     _check(spec, results, rule, frame, found["fold_list"])
     return frame | _power(rule, frame)
 
 
 def _printed(spec: dict, results: comparison.Results, rule: dict) -> dict:
-    """One of our rows against another paper's printed mean: a one-sample test over folds, that number taken as exact."""
+    """One of our rows against another paper's printed mean: a one-sample test over folds, that number taken
+    as exact."""
     frame = _frame(spec, results, rule)
     left, right = row_of(spec, rule["left"]), row_of(spec, rule["right"])
     folds = results.folds(left["experiment"], frame["folds_wanted"])
@@ -138,12 +145,17 @@ def _printed(spec: dict, results: comparison.Results, rule: dict) -> dict:
     if not folds:
         return frame
     runs = results.runs(left["experiment"], folds)
-    values = np.array(comparison.means(results, left["experiment"], folds, frame["metric"])) - right["paper_accuracy"]
+    values = (
+        np.array(comparison.means(results, left["experiment"], folds, frame["metric"]))
+        - right["paper_accuracy"]
+    )
     found = intervals.fold_test(values, sign(rule) * frame["margin"], comparison.overlap_of(runs[0]))
     deviation = float(values.std(ddof=1)) if len(values) > 1 else None
     frame |= found | {"test": found["test"].replace("paired", "one-sample"), "deviation": deviation}
     settings = runs[0].metrics["config"]
-    over = [f"{key} is {settings[key]}" for key, most in rule.get("at_most", {}).items() if settings[key] > most]
+    over = [
+        f"{key} is {settings[key]}" for key, most in rule.get("at_most", {}).items() if settings[key] > most
+    ]
     if frame["scope"]:
         about = frame["scope"].split(":")[0]
         frame["reasons"].append(f"a printed number on UrbanSound8K cannot be compared with runs {about}")
@@ -156,7 +168,8 @@ def _printed(spec: dict, results: comparison.Results, rule: dict) -> dict:
 
 
 def _power(rule: dict, frame: dict) -> dict:
-    """`least_detectable` (points beyond the margin) and `what_it_would_take` for the printed difference beyond it."""
+    """`least_detectable` (points beyond the margin) and `what_it_would_take` for the printed difference
+    beyond it."""
     beyond = 0 if frame["paper"] is None else sign(rule) * frame["paper"] - frame["margin"]
     signed = sign(rule) * frame["margin"]
     return {
@@ -166,9 +179,10 @@ def _power(rule: dict, frame: dict) -> dict:
 
 
 def _unsteady(spec: dict, results: comparison.Results, rule: dict) -> dict:
-    """Whether left's validation accuracy jumps more from epoch to epoch than right's, over the second half of training:
-    Brown and Forsythe's test (1974) on the epoch-to-epoch changes. Epochs of one run depend on each other, and it is one
-    run a side and seed: weak evidence, and said so. Epoch 0, before any training, takes no part."""
+    """Whether left's validation accuracy jumps more from epoch to epoch than right's, over the second half of
+    training: Brown and Forsythe's test (1974) on the epoch-to-epoch changes. Epochs of one run depend on each
+    other, and it is one run a side and seed: weak evidence, and said so. Epoch 0, before any training, takes
+    no part."""
     from scipy import stats
 
     frame = _frame(spec, results, rule | {"direction": "greater", "margin": 0}) | {"paper": None}
@@ -188,7 +202,12 @@ def _unsteady(spec: dict, results: comparison.Results, rule: dict) -> dict:
     jumps = [float(np.median(np.abs(values - np.median(values)))) for values in changes]
     p = float(stats.levene(*changes, center="median").pvalue) if np.ptp(np.concatenate(changes)) else 1.0
     deviations = [float(values.std(ddof=1)) for values in changes]
-    frame |= {"difference": deviations[0] - deviations[1], "p": p, "deviations": deviations, "median_jumps": jumps}
+    frame |= {
+        "difference": deviations[0] - deviations[1],
+        "p": p,
+        "deviations": deviations,
+        "median_jumps": jumps,
+    }
     return frame | {"epochs": [len(v) for v in changes], "test": "Brown-Forsythe on epoch-to-epoch changes"}
 
 

@@ -1,4 +1,5 @@
-"""params/tables.yaml: the paper's tables with the numbers it prints, its claims and the rules that decide them."""
+"""params/tables.yaml: the paper's tables with the numbers it prints, its claims and the rules that decide
+them."""
 
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from esc_utils.errors import UserError
 
 
 def read_spec(path: Path | None = None) -> dict:
-    """The file as a dict, checked: every baseline, control and row that a claim names exists. UserError otherwise."""
+    """The file as a dict, checked: every baseline, control and row that a claim names exists. UserError
+    otherwise."""
     path = path or config.project_root() / "params" / "tables.yaml"
     try:
         spec = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -28,11 +30,16 @@ def read_spec(path: Path | None = None) -> dict:
             for name in (name for rule in claim["rules"] for name in rules.equal_budget(rule)):
                 if name not in validity.BUDGET:
                     raise UserError(
-                        f"{path}: claim {claim['id']} wants '{name}' equal, not one of {', '.join(validity.BUDGET)}"
+                        f"{path}: claim {claim['id']} wants '{name}' equal, not one of "
+                        f"{', '.join(validity.BUDGET)}"
                     )
-        for number in {n for part in [*rows.values(), *spec["tables"].values()] for n in part.get("footnotes", [])}:
+        for number in {
+            n for part in [*rows.values(), *spec["tables"].values()] for n in part.get("footnotes", [])
+        }:
             if number not in spec["ledger_notes"]:
                 raise UserError(f"{path}: footnote {number} has no text in ledger_notes")
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be used ({' '.join(str(error).split())}): restore it from the repository") from None
+        raise UserError(
+            f"{path} cannot be used ({' '.join(str(error).split())}): restore it from the repository"
+        ) from None
     return spec

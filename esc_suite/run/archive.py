@@ -11,24 +11,31 @@ if not hasattr(tarfile, "data_filter"):  # before Python 3.11.4, as Debian 12 ha
     from backports import tarfile
 
 
-def unpack_tar(archive: Path, folder: Path, limit: float, step: Callable[[int], None] = lambda count: None) -> None:
+def unpack_tar(
+    archive: Path, folder: Path, limit: float, step: Callable[[int], None] = lambda count: None
+) -> None:
     """Unpack `archive` into the existing `folder`; `step` is called with the bytes of each member.
 
-    Raises UserError for a member that is a link or a device or whose name leads elsewhere, for more than `limit`
-    bytes, and for a damaged archive. What was unpacked until then stays: give a folder that can be thrown away.
+    Raises UserError for a member that is a link or a device or whose name leads elsewhere, for more than
+    `limit` bytes, and for a damaged archive. What was unpacked until then stays: give a folder that can be
+    thrown away.
     """
     total = 0
 
     def guard(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
-        # Stricter than the standard data filter, which allows links and silently makes absolute names relative:
-        # a dataset is plain files and folders, so anything else means that this is not the dataset.
+        # Stricter than the standard data filter, which allows links and silently makes absolute names
+        # relative: a dataset is plain files and folders, so anything else means that this is not the dataset.
         nonlocal total
         name = PureWindowsPath(member.name)  # knows both kinds of slash, and drive letters
         if name.anchor or ".." in name.parts or not (member.isfile() or member.isdir()):
-            raise UserError(f"{archive} is not safe to unpack (member {member.name!r}): delete it and run again")
+            raise UserError(
+                f"{archive} is not safe to unpack (member {member.name!r}): delete it and run again"
+            )
         total += member.size
         if total > limit:
-            raise UserError(f"{archive} unpacks to over {limit / 1e9:.0f} GB, so it is not the dataset: delete it")
+            raise UserError(
+                f"{archive} unpacks to over {limit / 1e9:.0f} GB, so it is not the dataset: delete it"
+            )
         step(member.size)
         return tarfile.data_filter(member, path)
 

@@ -1,7 +1,9 @@
-"""Is this machine ready? `python -m esc_suite check [--profile quick] [--data DIR] [--outputs DIR] [--quick]`.
+"""Is this machine ready? `python -m esc_suite check [--profile quick] [--data DIR] [--outputs DIR]
+[--quick]`.
 
-One line a check: ok, warn (it will run, but look at this) or fail (it will not run), each with its remedy. Exit status 1
-if anything fails. `--quick` leaves out what takes seconds: importing torch, decoding clips, checksums of weights.
+One line a check: ok, warn (it will run, but look at this) or fail (it will not run), each with its remedy.
+Exit status 1 if anything fails. `--quick` leaves out what takes seconds: importing torch, decoding clips,
+checksums of weights.
 """
 
 import argparse
@@ -31,7 +33,8 @@ GB = 1e9
 
 
 def setup_of(profile: str = "quick", quick: bool = False, **overrides) -> Setup:
-    """The profile with knobs (data_dir, outputs, ...) laid over it. UserError where a parameter is at fault."""
+    """The profile with knobs (data_dir, outputs, ...) laid over it. UserError where a parameter is at
+    fault."""
     settings = configuration.load(configuration.layers_of(profile, ""), {"profile": profile} | overrides)
     return Setup(settings, configuration.project_root(), quick)
 
@@ -51,14 +54,16 @@ def _lines(check: Callable[[Setup], Iterator[Line]], setup: Setup) -> Iterator[L
         yield Line("fail", check.__name__, text)
 
 
-# --- the checks: each yields lines, or raises UserError for a failure -------------------------------------------------
+# --- the checks: each yields lines, or raises UserError for a failure -----------------------------
 
 
 def python(setup: Setup) -> Iterator[Line]:
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {limits.cores()} cores"
     wanted = project(setup.root)["requires-python"]
     if not Requirement(f"python{wanted}").specifier.contains(platform.python_version()):
-        yield Line("fail", "python", f"{text}: this suite needs {wanted}, make the environment with such a Python")
+        yield Line(
+            "fail", "python", f"{text}: this suite needs {wanted}, make the environment with such a Python"
+        )
     else:
         yield Line("ok", "python", text)
 
@@ -67,7 +72,9 @@ def lock(setup: Setup) -> Iterator[Line]:
     """pyproject.toml against requirements.lock."""
     problems = lock_problems(setup.root)
     if problems:
-        raise UserError(f"requirements.lock does not fit pyproject.toml ({'; '.join(problems)}): make the lock anew")
+        raise UserError(
+            f"requirements.lock does not fit pyproject.toml ({'; '.join(problems)}): make the lock anew"
+        )
     yield Line("ok", "lock", "requirements.lock satisfies pyproject.toml")
 
 
@@ -79,7 +86,11 @@ def packages(setup: Setup) -> Iterator[Line]:
     missing = [need.name for need in direct if _installed(need.name) is None]
     if missing:
         raise UserError(f"missing: {', '.join(missing)}; {remedy}")
-    unfit = [f"{n.name} {_installed(n.name)} (needs {n.specifier})" for n in direct if _installed(n.name) not in n.specifier]
+    unfit = [
+        f"{n.name} {_installed(n.name)} (needs {n.specifier})"
+        for n in direct
+        if _installed(n.name) not in n.specifier
+    ]
     other = [
         f"{need.name} {found} (lock: {need.specifier})"
         for need in locked
@@ -103,13 +114,19 @@ def torch(setup: Setup) -> Iterator[Line]:
     if Version(build["version"]).release[:2] != Version(audio["version"]).release[:2]:
         raise UserError(f"{text}: they must be of the same release; {remedy}")
     flavours = [Version(found["version"]).local or "" for found in (build, audio)]
-    if sys.platform == "linux" and flavours[0] != flavours[1] and (build["cuda"] is None or "cpu" in flavours[1]):
+    if (
+        sys.platform == "linux"
+        and flavours[0] != flavours[1]
+        and (build["cuda"] is None or "cpu" in flavours[1])
+    ):
         raise UserError(f"{text}: torchaudio needs the same build (CPU or CUDA) as torch; {remedy}")
     if not setup.quick:
         try:
             import torchaudio  # noqa: F401
         except (ImportError, OSError) as problem:
-            raise UserError(f"{text}: cannot be imported ({' '.join(str(problem).split())}); {remedy}") from None
+            raise UserError(
+                f"{text}: cannot be imported ({' '.join(str(problem).split())}); {remedy}"
+            ) from None
     yield Line("ok", "torch", text)
 
 
@@ -118,7 +135,9 @@ def engine(setup: Setup) -> Iterator[Line]:
         yield Line("ok", "engine", "papermill knows --engine esc")
     else:
         remedy = "install the project itself: `uv pip install --no-deps -e .`"
-        yield Line("warn", "engine", f"papermill does not know --engine esc (make and Snakemake use it); {remedy}")
+        yield Line(
+            "warn", "engine", f"papermill does not know --engine esc (make and Snakemake use it); {remedy}"
+        )
 
 
 def place(setup: Setup) -> Iterator[Line]:
@@ -140,13 +159,18 @@ def device(setup: Setup) -> Iterator[Line]:
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         count = torch.cuda.device_count()
-        text = f"CUDA: {card.name}, {card.total_memory / GB:.0f} GB" + (f", and {count - 1} more" if count > 1 else "")
+        text = f"CUDA: {card.name}, {card.total_memory / GB:.0f} GB" + (
+            f", and {count - 1} more" if count > 1 else ""
+        )
         if setup.config.profile == "paper" and card.total_memory < 15 * GB:
             yield Line("warn", "device", f"{text}: the paper profile is planned for 16 GB")
         else:
             yield Line("ok", "device", text)
     elif wanted.startswith("cuda"):
-        raise UserError(f"device: {wanted}, but torch sees no CUDA device{_driver()}: set device: auto, or mend the driver")
+        raise UserError(
+            f"device: {wanted}, but torch sees no CUDA device{_driver()}: set device: auto, or mend the "
+            "driver"
+        )
     elif setup.config.profile == "paper":
         yield Line("warn", "device", f"CPU: the paper profile takes weeks without a CUDA device{_driver()}")
     else:
@@ -165,25 +189,34 @@ def memory(setup: Setup) -> Iterator[Line]:
 
     free, need = free_bytes(torch.device("cpu")) / GB, RUN_MB / 1000
     text = f"{free:.1f} GB free, a run is given {need:g} GB"
-    yield Line("ok" if free >= need else "warn", "memory", text + ("" if free >= need else ": close what is not needed"))
+    yield Line(
+        "ok" if free >= need else "warn",
+        "memory",
+        text + ("" if free >= need else ": close what is not needed"),
+    )
 
 
 def outputs(setup: Setup) -> Iterator[Line]:
     folder = configuration.outputs_folder(setup.config)
     require_writable(folder, "set outputs (OUTPUTS= for make) to a folder of yours")
-    require_writable(configuration.cache_folder(setup.config), "set outputs or cache_dir to a folder of yours")
+    require_writable(
+        configuration.cache_folder(setup.config), "set outputs or cache_dir to a folder of yours"
+    )
     need = FREE_GB.get(setup.config.profile, 1)
     free = shutil.disk_usage(existing(folder)).free / GB
     text = f"{folder} is writable, {free:.0f} GB free"
     if free < need:
-        raise UserError(f"{text}, profile {setup.config.profile} needs about {need} GB: free some, or set outputs elsewhere")
+        raise UserError(
+            f"{text}, profile {setup.config.profile} needs about {need} GB: free some, or set outputs "
+            "elsewhere"
+        )
     yield Line("ok", "outputs", text)
 
 
 CHECKS = (python, lock, packages, torch, engine, place, device, memory, dataset, weights, outputs)
 
 
-# --- what the checks stand on -----------------------------------------------------------------------------------------
+# --- what the checks stand on ---------------------------------------------------------------------
 
 
 def _installed(name: str) -> str | None:
@@ -197,7 +230,11 @@ def _driver(remedy: str = "") -> str:
     """What to add where torch sees no GPU, but the machine has some."""
     from esc_suite.run.gpus import DRIVER
 
-    hidden = f" (CUDA_VISIBLE_DEVICES is '{given}')" if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None else ""
+    hidden = (
+        f" (CUDA_VISIBLE_DEVICES is '{given}')"
+        if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None
+        else ""
+    )
     count = len(list(DRIVER.glob("*")))
     return f", though the driver lists {count} GPUs{hidden}{remedy}" if count else ""
 

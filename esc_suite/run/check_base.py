@@ -27,7 +27,8 @@ def existing(folder: Path) -> Path:
 
 
 def require_writable(folder: Path, remedy: str) -> None:
-    """Try it, for real: permission bits say little on network disks and for root. Leaves no new folder behind."""
+    """Try it, for real: permission bits say little on network disks and for root. Leaves no new folder
+    behind."""
     nearest = existing(folder)
     probe = nearest / f".esc-check-{os.getpid()}"
     try:

@@ -23,11 +23,17 @@ def dataset(setup: Setup) -> Iterator[Line]:
     layout = "official" if (found.root / "metadata").is_dir() else "Kaggle's"
     text = f"{found.root}: {layout} layout, {len(found.clips)} clips in {len(sizes)} folds"
     if found.synthesised:
-        yield Line("warn", "dataset", f"{text}: synthesised, not UrbanSound8K; give another folder with --data")
+        yield Line(
+            "warn", "dataset", f"{text}: synthesised, not UrbanSound8K; give another folder with --data"
+        )
     elif odd := [
-        f"fold {k} has {sizes.get(k, 0)}, not {n}" for k, n in urbansound.FOLD_SIZES.items() if sizes.get(k, 0) != n
+        f"fold {k} has {sizes.get(k, 0)}, not {n}"
+        for k, n in urbansound.FOLD_SIZES.items()
+        if sizes.get(k, 0) != n
     ]:
-        yield Line("warn", "dataset", f"{text}: not the whole UrbanSound8K ({some(odd)}); `make data` gets it")
+        yield Line(
+            "warn", "dataset", f"{text}: not the whole UrbanSound8K ({some(odd)}); `make data` gets it"
+        )
     else:
         yield Line("ok", "dataset", f"{text}, as published")
     if not setup.quick:
@@ -46,11 +52,18 @@ def official(found) -> Line:
 
     published = dict(line.split("\t")[1:3] for line in OFFICIAL.read_text().splitlines()[2:])
     names = list(found.clips["file"])
-    other = [n for n, path in zip(names, found.clips["path"], strict=True) if sha256(Path(path)) != published.get(n)]
+    other = [
+        n
+        for n, path in zip(names, found.clips["path"], strict=True)
+        if sha256(Path(path)) != published.get(n)
+    ]
     lacking = len(published) - len(set(published) & set(names))
     text = f"{len(names) - len(other):,} of {len(names):,} clips that are there are official"
     if other:
-        text += f"; {len(other):,} differ from the published files, after a conversion, an edit or damage ({some(other)})"
+        text += (
+            f"; {len(other):,} differ from the published files, after a conversion, an edit or damage "
+            f"({some(other)})"
+        )
     if lacking:
         text += f"; {lacking:,} of {len(published):,} are not there"
     if not other and not lacking:
@@ -79,7 +92,11 @@ def weights(setup: Setup) -> Iterator[Line]:
         if pooch.file_hash(str(path), alg=kind) == expected:
             yield Line("ok", "weights", f"{path}, {kind} as published")
         else:
-            yield Line("warn", "weights", f"{path} is not the published file ({kind} differs): rows will say PANN for it")
+            yield Line(
+                "warn",
+                "weights",
+                f"{path} is not the published file ({kind} differs): rows will say PANN for it",
+            )
     elif settings.backbone == "synthesised":
         path = given or ASSETS / "backbone.safetensors"
         if not path.is_file():
@@ -95,10 +112,16 @@ def _mn04(given: Path | None, quick: bool) -> Iterator[Line]:
 
     path, source = given or mn04_file(), SOURCES["mn04"]
     if given and not given.is_file():
-        raise UserError(f"no mn04 weights at {given}: mend weights_path, or leave it empty to have them fetched")
+        raise UserError(
+            f"no mn04 weights at {given}: mend weights_path, or leave it empty to have them fetched"
+        )
     if not path.is_file():
-        require_writable(path.parent, f"put {source.name} somewhere and name it in weights_path ({source.url()})")
-        text = f"no {path} yet: `make data PROFILE=lite` or the first run fetches it (4 MB, from {source.url()})"
+        require_writable(
+            path.parent, f"put {source.name} somewhere and name it in weights_path ({source.url()})"
+        )
+        text = (
+            f"no {path} yet: `make data PROFILE=lite` or the first run fetches it (4 MB, from {source.url()})"
+        )
         yield Line("warn", "weights", text)
     elif quick:
         yield Line("ok", "weights", f"{path} is there")
@@ -109,5 +132,7 @@ def _mn04(given: Path | None, quick: bool) -> Iterator[Line]:
 
         load_mn04(Mn04(10), path)
         published = pooch.file_hash(str(path)) == source.checksum.split(":")[1]
-        text = f"{path} loads, " + ("sha256 as known" if published else "but is another file than the known one (sha256)")
+        text = f"{path} loads, " + (
+            "sha256 as known" if published else "but is another file than the known one (sha256)"
+        )
         yield Line("ok" if published else "warn", "weights", text)

@@ -1,9 +1,10 @@
-"""The paper's scale, on any machine: the plan of the whole `paper` profile, and one real optimizer step of it.
+"""The paper's scale, on any machine: the plan of the whole `paper` profile, and one real optimizer step of
+it.
 
 python -m esc_suite check-paper [--plan-only] [--teraflops 20 100]
 
-The step is FixMatch's at full width: CNN14 of 64 channels from random start, random log-mels of 5 s, the labelled and
-unlabelled batch of the profile, mixup, AdamW. It needs no dataset and no weights.
+The step is FixMatch's at full width: CNN14 of 64 channels from random start, random log-mels of 5 s, the
+labelled and unlabelled batch of the profile, mixup, AdamW. It needs no dataset and no weights.
 """
 
 import argparse
@@ -22,7 +23,10 @@ from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS
 EXPERIMENT = "fixmatch_tau075"
 FRAMES, MELS = 501, 64  # of a clip of 5 s
 GB = 1e9
-CARD_GB, MACHINE_GB = 16, 24  # what the paper's step must fit: a card, and the memory of a machine without one
+CARD_GB, MACHINE_GB = (
+    16,
+    24,
+)  # what the paper's step must fit: a card, and the memory of a machine without one
 RESERVE = 1.25  # workspace of the convolutions, fragmentation
 REMEDY = "lower fixmatch_batch_size or mu in params/profiles/paper.yaml"
 
@@ -50,7 +54,8 @@ def forward_operations(width: int = 64, frames: int = FRAMES) -> int:
 
 
 def step_operations(knobs: config.RunConfig, forward: int) -> int:
-    """Operations of one step: three forward passes' worth for what is differentiated, one for pseudo-labels."""
+    """Operations of one step: three forward passes' worth for what is differentiated, one for
+    pseudo-labels."""
     pseudo = unlabelled_batch(knobs) if knobs.method == "fixmatch" and knobs.forward == "separate" else 0
     return (3 * memory.gradient_clips(knobs) + pseudo) * forward
 
@@ -62,7 +67,8 @@ def pools(knobs: config.RunConfig) -> tuple[int, int]:
 
 
 def validated_clips(knobs: config.RunConfig, steps: int) -> int:
-    """Clips that a run scores without training on them: validation while it trains, and all pools at the end."""
+    """Clips that a run scores without training on them: validation while it trains, and all pools at the
+    end."""
     held_out, (labelled, unlabelled) = FOLD_SIZES[knobs.validation_fold], pools(knobs)
     epochs = budget(knobs, labelled, unlabelled).epochs
     return held_out * (epochs // knobs.evaluate_every + 1) + unlabelled
@@ -72,7 +78,9 @@ def whole_plan(profile: str = "paper") -> list[Row]:
     """Every run of Tables 2 to 5, each once, in the order of the tables."""
     forward = forward_operations()
     seeds = config.for_run(profile, "").seeds
-    jobs = dict.fromkeys(job for _, table in sorted(plan.tables().items()) for job in plan.jobs(table, list(FOLDS), seeds))
+    jobs = dict.fromkeys(
+        job for _, table in sorted(plan.tables().items()) for job in plan.jobs(table, list(FOLDS), seeds)
+    )
     runs, steps, operations = Counter(), Counter(), Counter()
     for job in jobs:
         knobs = config.for_run(profile, job.experiment, train_fold=job.fold, seed=job.seed)
@@ -85,8 +93,8 @@ def whole_plan(profile: str = "paper") -> list[Row]:
 
 
 def one_step(knobs: config.RunConfig) -> dict:
-    """Take one optimizer step with random log-mels; returns seconds, loss, peak memory of the process in bytes,
-    and clips. ValueError where a gradient is missing or not finite."""
+    """Take one optimizer step with random log-mels; returns seconds, loss, peak memory of the process in
+    bytes, and clips. ValueError where a gradient is missing or not finite."""
     import torch
 
     from esc_utils.fast import lay_out
@@ -97,7 +105,9 @@ def one_step(knobs: config.RunConfig) -> dict:
     torch.manual_seed(0)
     cpu = torch.device("cpu")
     model = lay_out(Cnn14(len(CLASSES), width=knobs.width), cpu).train()
-    chosen = optimizer(knobs, [{"params": [p for p in model.parameters() if p.requires_grad], "lr": knobs.learning_rate}])
+    chosen = optimizer(
+        knobs, [{"params": [p for p in model.parameters() if p.requires_grad], "lr": knobs.learning_rate}]
+    )
     own, others = labelled_batch(knobs), unlabelled_batch(knobs)
     draw = draw_epoch(knobs, Budget(1, 1, 1.0), 0, own, others, (FRAMES, MELS))[0]
     x, u = (torch.randn(count, 1, FRAMES, MELS) * 15 - 40 for count in (own, others))
@@ -115,7 +125,9 @@ def one_step(knobs: config.RunConfig) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m esc_suite check-paper", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m esc_suite check-paper", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--plan-only", action="store_true", help="leave out the step (minutes on a CPU)")
     parser.add_argument(
         "--teraflops",
@@ -136,7 +148,9 @@ def report(options) -> None:
     print(f"{'experiment':28} {'runs':>5} {'steps':>9} {'PFLOP':>9}")
     for row in rows:
         print(f"{row.experiment:28} {row.runs:5} {row.steps:9,} {row.operations / 1e15:9,.0f}")
-    runs, steps, operations = (sum(getattr(row, key) for row in rows) for key in ("runs", "steps", "operations"))
+    runs, steps, operations = (
+        sum(getattr(row, key) for row in rows) for key in ("runs", "steps", "operations")
+    )
     print(f"{'in all':28} {runs:5} {steps:9,} {operations / 1e15:9,.0f}\n")
     print("GPU hours, if it keeps up (assumed rates: nothing was measured on a GPU):")
     for rate in options.teraflops:
@@ -146,19 +160,22 @@ def report(options) -> None:
     need = {bits: memory.step_bytes(knobs, FRAMES, value_bytes=bits // 8) / GB for bits in (16, 32)}
     enough = "enough" if RESERVE * need[16] + store < CARD_GB else f"too little: {REMEDY}"
     print(
-        f"Memory of a FixMatch step: {need[16]:.1f} GB in 16 bits, {need[32]:.1f} GB in float32; and {store:.2f} GB of "
+        f"Memory of a FixMatch step: {need[16]:.1f} GB in 16 bits, {need[32]:.1f} GB in float32; and "
+        f"{store:.2f} GB of "
         f"log-mels. In 16 bits a card of {CARD_GB} GB is {enough}."
     )
     weights = sum(p.numel() for p in _parameters()) * 4 / GB
     print(
-        f"Disk: {store:.2f} GB feature store, {2 * 4 * weights:.1f} GB of checkpoints while a run lasts, some MB a record."
+        f"Disk: {store:.2f} GB feature store, {2 * 4 * weights:.1f} GB of checkpoints while a run lasts, "
+        "some MB a record."
     )
     if options.plan_only:
         return
     print("\nOne step of full width on this CPU ...", flush=True)
     found = one_step(knobs)
     print(
-        f"{found['clips']} clips in {found['seconds']:.0f} s ({found['clips'] / found['seconds']:.2f} clips/s), loss "
+        f"{found['clips']} clips in {found['seconds']:.0f} s ({found['clips'] / found['seconds']:.2f} "
+        "clips/s), loss "
         f"{found['loss']:.3f}, every gradient finite, peak memory {found['peak'] / GB:.1f} GB"
     )
     if found["peak"] > MACHINE_GB * GB:

@@ -1,4 +1,5 @@
-"""Whether the place is one that `make tables` can work in: the checkout, its environment, locks, home, user, sockets."""
+"""Whether the place is one that `make tables` can work in: the checkout, its environment, locks, home, user,
+sockets."""
 
 import os
 import sys
@@ -15,14 +16,21 @@ def place(root: Path) -> Iterator[tuple[str, str, str]]:
     """(status, name, text) of each; `root`: the checkout."""
     own = Path(sys.executable).parent
     if elsewhere := moved(own):
-        raise UserError(f"{own.parent} was made in {elsewhere}, whose programs it still starts: run `make install`")
+        raise UserError(
+            f"{own.parent} was made in {elsewhere}, whose programs it still starts: run `make install`"
+        )
     if not writable(root):
         raise UserError(
-            f"cannot write to {root}, where the workflow keeps its state: copy the checkout to a folder of yours"
+            f"cannot write to {root}, where the workflow keeps its state: copy the checkout to a folder of "
+            "yours"
         )
     with locks.hold(root / f".snakemake-check-{os.getpid()}.lock", "another check is running") as where:
         where.unlink()
-    yield "ok", "checkout", f"{root} can be written and locked" + ("" if where.parent == root else f" (by {where})")
+    yield (
+        "ok",
+        "checkout",
+        f"{root} can be written and locked" + ("" if where.parent == root else f" (by {where})"),
+    )
     try:
         home = Path("~").expanduser()
         good = home.is_absolute() and writable(Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache"))

@@ -1,7 +1,9 @@
-"""UrbanSound8K, PANN's weights, mn04's: `python -m esc_suite download [dataset|weights|mn04|all] [--profile P] [--to DIR]`.
+"""UrbanSound8K, PANN's weights, mn04's:
+`python -m esc_suite download [dataset|weights|mn04|all] [--profile P] [--to DIR]`.
 
-A broken download goes on where it stopped, every file is checked against its published checksum, the archive is
-unpacked beside its place and renamed into it, and what is already there is neither downloaded nor unpacked again.
+A broken download goes on where it stopped, every file is checked against its published checksum, the archive
+is unpacked beside its place and renamed into it, and what is already there is neither downloaded nor unpacked
+again.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ ZENODO, GITHUB = "https://zenodo.org", "https://github.com"
 
 @dataclass(frozen=True)
 class Source:
-    """One published file, as its publisher states it. Sizes (bytes) serve the free-space check, so rough is enough."""
+    """One published file, as its publisher states it. Sizes (bytes) serve the free-space check, so rough is
+    enough."""
 
     name: str
     host: str
@@ -73,16 +76,22 @@ PATIENCE = 120  # s that a run waits for another one's download
 CLASSES = slice(None, None, 75)
 LOGITS = (-4.13095, -7.58189, -8.51640, -9.44413, -5.93257, -10.58547, -7.96782, -6.59785)
 TOLERANCE = 0.01  # rounding of another machine is some .00003
-OF_PROFILE = {"lite": ("dataset", "mn04"), "paper": ("dataset", "weights")}  # what a profile needs; of others: everything
+OF_PROFILE = {
+    "lite": ("dataset", "mn04"),
+    "paper": ("dataset", "weights"),
+}  # what a profile needs; of others: everything
 
 
-def fetch(names: list[str], folder: Path, base_url: str = "", wait: float = 2.0, patience: float = 0.0) -> dict[str, Path]:
-    """Make the named sources present under `folder`; returns where each lies (the unpacked folder for the dataset).
+def fetch(
+    names: list[str], folder: Path, base_url: str = "", wait: float = 2.0, patience: float = 0.0
+) -> dict[str, Path]:
+    """Make the named sources present under `folder`; returns where each lies (the unpacked folder for the
+    dataset).
 
-    base_url: a mirror, in place of each publisher's host. wait: seconds before the first new try after a cut connection
-    (doubled each time). patience: seconds to wait for another download into the same folder.
-    Raises UserError: no space, no connection, not found, wrong checksum, an archive that must not be unpacked,
-    a second download into the same folder at the same time.
+    base_url: a mirror, in place of each publisher's host. wait: seconds before the first new try after a cut
+    connection (doubled each time). patience: seconds to wait for another download into the same folder.
+    Raises UserError: no space, no connection, not found, wrong checksum, an archive that must not be
+    unpacked, a second download into the same folder at the same time.
     """
     folder = Path(folder)
     try:
@@ -90,11 +99,14 @@ def fetch(names: list[str], folder: Path, base_url: str = "", wait: float = 2.0,
         with filelock.FileLock(folder / ".download.lock", timeout=patience):
             return _fetch_all([SOURCES[name] for name in names], names, folder, base_url.rstrip("/"), wait)
     except filelock.Timeout:
-        raise UserError(f"another download into {folder} is running: wait for it, or choose another folder") from None
+        raise UserError(
+            f"another download into {folder} is running: wait for it, or choose another folder"
+        ) from None
     except OSError as problem:
         if problem.errno == errno.ENOSPC:
             raise UserError(
-                f"the disk of {folder} is full: free space and run the same command again, it goes on where it stopped"
+                f"the disk of {folder} is full: free space and run the same command again, it goes on where "
+                "it stopped"
             ) from None
         raise UserError(
             f"cannot write into {folder} ({problem.strerror or problem}): choose another folder with --to"
@@ -102,14 +114,17 @@ def fetch(names: list[str], folder: Path, base_url: str = "", wait: float = 2.0,
 
 
 def ready(config: RunConfig) -> RunConfig:
-    """Fetch what a run needs and is small, mn04's weights, where nobody has put them; parallel runs fetch once. Returns the
-    config. UserError where they cannot be fetched, with their address and the folder to put them into."""
+    """Fetch what a run needs and is small, mn04's weights, where nobody has put them; parallel runs fetch
+    once. Returns the config. UserError where they cannot be fetched, with their address and the folder to put
+    them into."""
     if config.network == "mn04" and not config.weights_path and not mn04_file().is_file():
         fetch(["mn04"], mn04_file().parent, patience=PATIENCE)
     return config
 
 
-def _fetch_all(sources: list[Source], names: list[str], folder: Path, base: str, wait: float) -> dict[str, Path]:
+def _fetch_all(
+    sources: list[Source], names: list[str], folder: Path, base: str, wait: float
+) -> dict[str, Path]:
     missing = [source for source in sources if not _ready(source, folder)]
     _require_space(missing, folder)
     for source in list(missing):
@@ -126,7 +141,9 @@ def _fetch_all(sources: list[Source], names: list[str], folder: Path, base: str,
             _unpack(source, archive)
             print(f"{archive}: no longer needed, delete it to free {archive.stat().st_size / GB:.1f} GB")
         missing.remove(source)
-    places = {name: folder / (source.folder or source.name) for name, source in zip(names, sources, strict=True)}
+    places = {
+        name: folder / (source.folder or source.name) for name, source in zip(names, sources, strict=True)
+    }
     for name, place in places.items():
         print(f"{name}: ready in {place}")
     return places
@@ -152,7 +169,9 @@ def _ready(source: Source, folder: Path) -> bool:
 
 def missing_clips(root: Path) -> list[str] | None:
     """Names in the dataset's CSV for which no WAV file exists (both layouts); None where no CSV names any."""
-    tables = [path for path in (root / "metadata" / "UrbanSound8K.csv", root / "UrbanSound8K.csv") if path.is_file()]
+    tables = [
+        path for path in (root / "metadata" / "UrbanSound8K.csv", root / "UrbanSound8K.csv") if path.is_file()
+    ]
     if not tables:
         return None
     lines = tables[0].read_text(encoding="utf-8-sig", errors="replace").splitlines()
@@ -166,7 +185,9 @@ def missing_clips(root: Path) -> list[str] | None:
 
 def _by_hand(missing: list[Source], folder: Path, base: str) -> str:
     """What to do without a connection, for every file that is still missing."""
-    files = "; ".join(f"{item.name} from {item.url(base)} ({item.checksum.replace(':', ' ')})" for item in missing)
+    files = "; ".join(
+        f"{item.name} from {item.url(base)} ({item.checksum.replace(':', ' ')})" for item in missing
+    )
     return f"by hand: put into {folder.resolve()} what is missing, then run the same command again: {files}"
 
 
@@ -191,11 +212,13 @@ def _require_checksum(path: Path, source: Source, keep: bool) -> None:
         return
     if keep:
         raise UserError(
-            f"{path} is not {source.name} ({kind} {found}, must be {expected}; cut short?): delete it and run again"
+            f"{path} is not {source.name} ({kind} {found}, must be {expected}; cut short?): delete it and "
+            "run again"
         )
     path.unlink()
     raise UserError(
-        f"{source.name} arrived damaged ({kind} {found}, must be {expected}) and was deleted: run the same command again"
+        f"{source.name} arrived damaged ({kind} {found}, must be {expected}) and was deleted: run the same "
+        "command again"
     )
 
 
@@ -208,18 +231,22 @@ def _download(source: Source, target: Path, base: str, wait: float) -> None:
 
 
 def _is_other_copy(path: Path, source: Source, sums: str) -> bool:
-    """Whether a file with another checksum is mn04 all the same: what its release says of the file could not be seen, so
-    the tensors decide."""
+    """Whether a file with another checksum is mn04 all the same: what its release says of the file could not
+    be seen, so the tensors decide."""
     if source.name != MN04_FILE:
         return False
     if not is_mn04(path):
         return False
-    print(f"warning: {source.name} has another checksum than the known copy ({sums}), but holds mn04's weights: accepted")
+    print(
+        f"warning: {source.name} has another checksum than the known copy ({sums}), but holds mn04's "
+        "weights: accepted"
+    )
     return True
 
 
 def is_mn04(path: Path) -> bool:
-    """Whether a file, whatever its checksum, loads strictly and gives the published weights' logits for a known sound."""
+    """Whether a file, whatever its checksum, loads strictly and gives the published weights' logits for a
+    known sound."""
     import torch
 
     from esc_utils.logmel import Mn04LogMel
@@ -242,12 +269,14 @@ def _chirp():
     return (0.5 * torch.sin(2 * torch.pi * (200 * t + 3000 * t * t))).float()
 
 
-# --- unpacking --------------------------------------------------------------------------------------------------------
-# pooch.Untar extracts in place: a kill would leave half a dataset that looks whole. Here the rename is the last step.
+# --- unpacking ------------------------------------------------------------------------------------
+# pooch.Untar extracts in place: a kill would leave half a dataset that looks whole. Here the rename is the
+# last step.
 
 
 def _unpack(source: Source, archive: Path) -> None:
-    """Unpack into a folder beside the target, look whether it is whole, rename. Nothing is left behind on failure."""
+    """Unpack into a folder beside the target, look whether it is whole, rename. Nothing is left behind on
+    failure."""
     target = archive.parent / source.folder
     work = archive.parent / f".unpacking-{source.folder}"
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed; the lock keeps others out
@@ -258,7 +287,11 @@ def _unpack(source: Source, archive: Path) -> None:
         top = work / source.folder
         lacking = missing_clips(top) if top.is_dir() else None
         if lacking is None or lacking:
-            what = "no UrbanSound8K.csv with clips in it" if lacking is None else f"{len(lacking)} clips are missing"
+            what = (
+                "no UrbanSound8K.csv with clips in it"
+                if lacking is None
+                else f"{len(lacking)} clips are missing"
+            )
             raise UserError(f"{archive} does not hold the whole dataset ({what}): delete it and run again")
         top.rename(target)
     finally:
@@ -268,7 +301,9 @@ def _unpack(source: Source, archive: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m esc_suite download", description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="?", choices=[*SOURCES, "all"], help="default: what the profile needs")
-    parser.add_argument("--profile", default="quick", help="lite or paper; of any other, everything is downloaded")
+    parser.add_argument(
+        "--profile", default="quick", help="lite or paper; of any other, everything is downloaded"
+    )
     parser.add_argument("--to", type=Path, metavar="DIR", help="default: data/ in the project")
     parser.add_argument("--base-url", default="", help="a mirror with the publishers' paths")
     args = parser.parse_args(argv)

@@ -1,6 +1,6 @@
-"""Papermill engine `esc`: an unknown or mistyped parameter is an error before anything runs, what a user can mend is one
-line, kernels are this environment's own whatever a person has set up, and they talk over Unix sockets where there is a
-place for those, so that parallel runs never race for ports."""
+"""Papermill engine `esc`: an unknown or mistyped parameter is an error before anything runs, what a user can
+mend is one line, kernels are this environment's own whatever a person has set up, and they talk over Unix
+sockets where there is a place for those, so that parallel runs never race for ports."""
 
 import ast
 import base64
@@ -20,13 +20,16 @@ from esc_suite.run.sockets import short_folder
 from esc_utils.config import RunConfig, from_notebook, parse_parameters, read_parameters
 from esc_utils.errors import UserError
 
-IOPUB_TIMEOUT = 60  # seconds from a cell's reply to the last of its output: papermill's 4 end a run where others are busy
-WARM = {"kernel_provisioner": {"provisioner_name": "esc-warm", "config": {}}}  # run/warm.py; without a server as usual
+# Seconds from a cell's reply to the last of its output: papermill's 4 end a run where others are busy
+IOPUB_TIMEOUT = 60
+WARM = {
+    "kernel_provisioner": {"provisioner_name": "esc-warm", "config": {}}
+}  # run/warm.py; without a server as usual
 
 
 class OwnKernelManager(AsyncKernelManager):
-    """A manager of `python3` kernels of this environment, in a folder of their own: their five channels as Unix sockets
-    (TCP where the folder can hold none), connection file, IPython's settings."""
+    """A manager of `python3` kernels of this environment, in a folder of their own: their five channels as
+    Unix sockets (TCP where the folder can hold none), connection file, IPython's settings."""
 
     def __init__(self, **kwargs):
         self.places = ExitStack()
@@ -66,13 +69,15 @@ class EscEngine(NBClientEngine):
         kwargs.setdefault("kernel_manager_class", "esc_suite.run.engine.OwnKernelManager")
         kwargs.setdefault("iopub_timeout", IOPUB_TIMEOUT)
         debug = bool(_passed(nb_man.nb).get("debug"))
-        # Every kernel is interrupted before it is told to end, and one that is not yet at rest would log that as an error.
+        # Every kernel is interrupted before it is told to end, and one that is not yet at rest would log that
+        # as an error.
         kwargs.setdefault("extra_arguments", [] if debug else ["--log-level=CRITICAL"])
         try:
             result = super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
         except DeadKernelError:
             raise click.ClickException(
-                "the kernel died (killed, or out of memory): give it more memory, or lower batch_size, fixmatch_batch_size "
+                "the kernel died (killed, or out of memory): give it more memory, or lower batch_size, "
+                "fixmatch_batch_size "
                 "or mu; the same command goes on from its last checkpoint"
             ) from None
         _one_line_errors(nb_man.nb, debug)
@@ -99,8 +104,8 @@ def command_line() -> dict:
 
 
 def check_sources(options: dict) -> None:
-    """UserError where a parameter file or YAML on the command line is at fault: papermill itself takes the later of two
-    equal keys, and shows a traceback for what is not flat YAML."""
+    """UserError where a parameter file or YAML on the command line is at fault: papermill itself takes the
+    later of two equal keys, and shows a traceback for what is not flat YAML."""
     for file in options.get("parameters_file") or ():
         if "://" not in file and file != "-":
             read_parameters(file)
@@ -120,12 +125,14 @@ def _check_kernel(name: str) -> None:
     try:
         get_kernel_spec(name)
     except NoSuchKernel:
-        raise UserError(f"no kernel '{name}' here: leave out -k, or take one of `jupyter kernelspec list`") from None
+        raise UserError(
+            f"no kernel '{name}' here: leave out -k, or take one of `jupyter kernelspec list`"
+        ) from None
 
 
 def _declared(nb) -> set[str]:
-    """Names that the notebook's own parameters cell sets; typed names, magics and shell lines are let stand, as Jupyter
-    does. UserError where the cell is no Python."""
+    """Names that the notebook's own parameters cell sets; typed names, magics and shell lines are let stand,
+    as Jupyter does. UserError where the cell is no Python."""
     names = set()
     for cell in nb.cells:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
@@ -136,7 +143,8 @@ def _declared(nb) -> set[str]:
 
 
 def _plain_python(source: str) -> str:
-    """A cell as IPython hands it to Python; of a cell magic such as %%time the lines under it, where they are Python."""
+    """A cell as IPython hands it to Python; of a cell magic such as %%time the lines under it, where they are
+    Python."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     first, _, rest = source.lstrip().partition("\n")
@@ -148,7 +156,9 @@ def _plain_python(source: str) -> str:
         if magic:
             return ""
         line = (error.text or "").strip()
-        raise UserError(f"the parameters cell is no Python ({error.msg}, line {error.lineno}: {line}): mend it") from None
+        raise UserError(
+            f"the parameters cell is no Python ({error.msg}, line {error.lineno}: {line}): mend it"
+        ) from None
     return code
 
 

@@ -1,5 +1,5 @@
-"""The environment variables of what the suite starts: a person's own settings change neither results nor looks, and what
-wants a home, a name or a cache finds one."""
+"""The environment variables of what the suite starts: a person's own settings change neither results nor
+looks, and what wants a home, a name or a cache finds one."""
 
 import os
 import pwd
@@ -8,21 +8,22 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-# Settings of other programs that ours would obey. PYTHONPATH stays (the suite's own folder stands before it), and so do
-# proxies, certificates, and whatever names devices.
+# Settings of other programs that ours would obey. PYTHONPATH stays (the suite's own folder stands before it),
+# and so do proxies, certificates, and whatever names devices.
 PERSONAL = re.compile(
     "GIT_.*"  # another repository than the one that the code lies in
     "|SNAKEMAKE_.*|PAPERMILL.*|JUPYTER_.*|JPY_.*|IPYTHON.*"
     "|PYTHON(HOME|STARTUP|OPTIMIZE|WARNINGS|INSPECT|IOENCODING|USERBASE|DEBUG|VERBOSE|SAFEPATH|LEGACY.*|CASEOK|PLATLIBDIR)"
-    "|MPL.*|MATPLOTLIB.*|BASH_ENV|BASH_FUNC_.*|BASHOPTS|SHELLOPTS|CDPATH"  # Snakemake's shell reads the latter
+    # Snakemake's shell reads the latter
+    "|MPL.*|MATPLOTLIB.*|BASH_ENV|BASH_FUNC_.*|BASHOPTS|SHELLOPTS|CDPATH"
     "|NVIDIA_TF32_OVERRIDE|TORCH_ALLOW_TF32.*"  # the precision of float32
 )
 INLINE = "module://matplotlib_inline.backend_inline"
 
 
 def settled(folder: Path, given: Mapping[str, str] | None = None, backend: str = "Agg") -> dict[str, str]:
-    """Variables for a process: `given` (this process's own) without what is personal. `folder`: where caches go if the
-    home is none that can be written; nothing is made in it here. `backend`: matplotlib's."""
+    """Variables for a process: `given` (this process's own) without what is personal. `folder`: where caches
+    go if the home is none that can be written; nothing is made in it here. `backend`: matplotlib's."""
     given = os.environ if given is None else given
     found = {name: value for name, value in given.items() if not PERSONAL.fullmatch(name)}
     found |= {"PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1", "MPLBACKEND": backend, "MATPLOTLIBRC": os.devnull}
@@ -53,8 +54,8 @@ def named(given: Mapping[str, str]) -> bool:
 
 
 def writable(folder: Path) -> bool:
-    """Whether a folder, or the nearest one above it that is there, can be written: tried, since permission bits say little
-    on network disks and for root. Leaves nothing behind."""
+    """Whether a folder, or the nearest one above it that is there, can be written: tried, since permission
+    bits say little on network disks and for root. Leaves nothing behind."""
     try:
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(dir=nearest):

@@ -16,7 +16,8 @@ INJECTED = "injected-parameters"  # papermill's tag of the cell that it adds
 
 
 class Finished:
-    """Asks the outputs of one profile; opens each dataset once, and only where a record is compared with it."""
+    """Asks the outputs of one profile; opens each dataset once, and only where a record is compared with
+    it."""
 
     def __init__(self, folder: Path):
         self.folder, self.datasets = folder, {}
@@ -24,7 +25,9 @@ class Finished:
     def run(self, name: str, knobs: config.RunConfig) -> bool:
         """Whether this run, "<experiment>/fold<k>_seed<s>", is finished."""
         folder = self.folder / "runs" / name
-        if not (runs.complete(folder) and rendered(f"{NOTEBOOKS[knobs.method]}.ipynb", folder / "notebook.ipynb")):
+        if not (
+            runs.complete(folder) and rendered(f"{NOTEBOOKS[knobs.method]}.ipynb", folder / "notebook.ipynb")
+        ):
             return False
         try:
             made = runs.read_metrics(folder)["provenance"]["identity"]
@@ -54,7 +57,11 @@ def rendered(name: str, made: Path) -> bool:
 def _cells(notebook: Path) -> list[str] | None:
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        code = [cell for cell in cells if cell["cell_type"] == "code" and INJECTED not in cell["metadata"].get("tags", [])]
+        code = [
+            cell
+            for cell in cells
+            if cell["cell_type"] == "code" and INJECTED not in cell["metadata"].get("tags", [])
+        ]
         return ["".join(cell["source"]) for cell in code]
     except (OSError, ValueError, TypeError, KeyError):
         return None

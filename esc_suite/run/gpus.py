@@ -1,8 +1,8 @@
 """One GPU a command, where there are several: `python -m esc_suite.run.gpus COMMAND ...`.
 
-Waits for a GPU that no such command holds, takes it, and becomes the command, which sees that GPU alone. The hold is a
-lock on an open file: it ends with the command, however that ends. Where there is no GPU, and where CUDA_VISIBLE_DEVICES
-names one or none (as in a Slurm job of one run), the command runs as it is.
+Waits for a GPU that no such command holds, takes it, and becomes the command, which sees that GPU alone. The
+hold is a lock on an open file: it ends with the command, however that ends. Where there is no GPU, and where
+CUDA_VISIBLE_DEVICES names one or none (as in a Slurm job of one run), the command runs as it is.
 """
 
 import itertools
@@ -18,12 +18,15 @@ PAUSE = 0.5  # s between two looks at GPUs that are all taken
 
 
 def devices() -> list[str]:
-    """Names that CUDA knows the usable GPUs by: those of CUDA_VISIBLE_DEVICES, else all; without importing torch."""
+    """Names that CUDA knows the usable GPUs by: those of CUDA_VISIBLE_DEVICES, else all; without importing
+    torch."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is None:
         return [str(number) for number, _ in enumerate(DRIVER.glob("*"))]
     names = (name.strip() for name in given.split(","))
-    read = itertools.takewhile(lambda name: name and not name.startswith("-"), names)  # where CUDA stops reading, too
+    read = itertools.takewhile(
+        lambda name: name and not name.startswith("-"), names
+    )  # where CUDA stops reading, too
     return list(dict.fromkeys(read))
 
 
@@ -34,7 +37,8 @@ def to_choose_from() -> list[str]:
 
 
 def take(names: list[str]) -> tuple[str, int]:
-    """(name, descriptor) of the first GPU that is free, once there is one; it is held until the descriptor is closed."""
+    """(name, descriptor) of the first GPU that is free, once there is one; it is held until the descriptor is
+    closed."""
     told = False
     while True:
         for name in names:
@@ -55,7 +59,9 @@ def _hold(name: str) -> int | None:
     path = Path(tempfile.gettempdir()) / f"esc-gpu-{quote(f'{job}-{name}' if job else name, safe='')}.lock"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    except PermissionError:  # another user's file in a shared /tmp: it can be locked, but not opened to create it
+    except (
+        PermissionError
+    ):  # another user's file in a shared /tmp: it can be locked, but not opened to create it
         descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,7 +84,9 @@ def main(command: list[str]) -> int:
             name, descriptor = take(names)
         except OSError as error:
             where = f"{tempfile.gettempdir()} ({error.strerror})"
-            print(f"error: no GPU can be held by a lock in {where}: set TMPDIR to a local disk", file=sys.stderr)
+            print(
+                f"error: no GPU can be held by a lock in {where}: set TMPDIR to a local disk", file=sys.stderr
+            )
             return 1
         os.set_inheritable(descriptor, True)  # the command holds it from now on
         os.environ["CUDA_VISIBLE_DEVICES"] = name

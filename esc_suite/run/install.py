@@ -1,4 +1,5 @@
-"""`make install`: everything into .venv, made anew where it was moved, copied or is broken. Standard library alone, for it
+"""`make install`: everything into .venv, made anew where it was moved, copied or is broken. Standard library
+alone, for it
 runs before anything is installed:    python3 esc_suite/run/install.py"""
 
 import ast
@@ -13,12 +14,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 VENV, STAMP = ROOT / ".venv", ROOT / ".venv" / "installed"
 PYTHON = VENV / "bin" / "python"
 MADE_FROM = (ROOT / "requirements.lock", ROOT / "pyproject.toml", Path(__file__))
-# What a person's pip is told about the network is kept; where and what it installs (user, target, ...) is not ours.
+# What a person's pip is told about the network is kept; where and what it installs (user, target, ...) is not
+# ours.
 NETWORK = {
-    "index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert", "proxy", "timeout",
+    "index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert", "proxy",
+    "timeout",
     "default-timeout", "retries", "cache-dir", "no-cache-dir", "keyring-provider", "constraint",
 }  # fmt: skip
-UV_NETWORK = re.compile("UV_.*(INDEX|FIND_LINKS|HOST|TLS|CERT|CACHE|HTTP|OFFLINE|KEYRING|NETRC|LINK_MODE|CONCURRENT).*")
+UV_NETWORK = re.compile(
+    "UV_.*(INDEX|FIND_LINKS|HOST|TLS|CERT|CACHE|HTTP|OFFLINE|KEYRING|NETRC|LINK_MODE|CONCURRENT).*"
+)
 
 
 class Failed(Exception):
@@ -26,9 +31,12 @@ class Failed(Exception):
 
 
 def moved(bin_folder: Path) -> str:
-    """Where an environment was made, if that is another place than it is in now; "" else. Its scripts name their Python."""
+    """Where an environment was made, if that is another place than it is in now; "" else. Its scripts name
+    their Python."""
     try:
-        head = "".join((bin_folder / "papermill").read_text(encoding="utf-8", errors="replace").splitlines(True)[:2])
+        head = "".join(
+            (bin_folder / "papermill").read_text(encoding="utf-8", errors="replace").splitlines(True)[:2]
+        )
     except OSError:
         return ""
     named = re.search(r"/[^'\"\n]*/bin/python[0-9.]*", head)
@@ -46,7 +54,12 @@ def fault() -> str:
     if elsewhere := moved(VENV / "bin"):
         return f"belongs to {elsewhere}"
     try:
-        works = subprocess.run([PYTHON, "-c", "import pip"], capture_output=True, env=plain_environment()).returncode == 0
+        works = (
+            subprocess.run(
+                [PYTHON, "-c", "import pip"], capture_output=True, env=plain_environment()
+            ).returncode
+            == 0
+        )
     except OSError:
         works = False
     return "" if works else "is broken (its Python or pip does not start)"
@@ -62,10 +75,13 @@ def plain_environment() -> dict:
 
 
 def network_environment() -> dict:
-    """The same, with what pip's files and variables say of the network; uv, which reads none of them, gets the index."""
+    """The same, with what pip's files and variables say of the network; uv, which reads none of them, gets
+    the index."""
     kept, words = {}, [PYTHON, "-m", "pip", "config", "list"]
     own = {name: value for name, value in os.environ.items() if not re.match("PYTHON.", name)}
-    own |= dict.fromkeys(("PIP_USER", "PIP_GLOBAL", "PIP_SITE"), "0")  # they choose one file for `pip config`, too
+    own |= dict.fromkeys(
+        ("PIP_USER", "PIP_GLOBAL", "PIP_SITE"), "0"
+    )  # they choose one file for `pip config`, too
     lines = subprocess.run(words, capture_output=True, text=True, env=own).stdout.splitlines()
     for scope in ("global.", "install.", ":env:."):  # later ones win
         for line in lines:
@@ -91,14 +107,21 @@ def make(why: str) -> None:
     """A new .venv, in place of one that can't be used."""
     if why:
         if VENV.is_symlink():
-            raise Failed(f".venv is a link, and what it leads to {why}: delete .venv, then run make install again")
+            raise Failed(
+                f".venv is a link, and what it leads to {why}: delete .venv, then run make install again"
+            )
         print(f".venv {why}: it is made anew", flush=True)
         try:
             shutil.rmtree(VENV) if VENV.is_dir() else VENV.unlink()
         except OSError as error:
-            raise Failed(f".venv {why} and cannot be removed ({error.strerror}): delete {VENV} by hand") from None
+            raise Failed(
+                f".venv {why} and cannot be removed ({error.strerror}): delete {VENV} by hand"
+            ) from None
     python = getattr(sys, "_base_executable", sys.executable)  # .venv's own may be the one that was removed
-    remedy = "install Python with venv and pip (Debian, Ubuntu: apt install python3-venv), then run make install again"
+    remedy = (
+        "install Python with venv and pip (Debian, Ubuntu: apt install python3-venv), then run make "
+        "install again"
+    )
     try:
         step("making .venv", remedy, python, "-m", "venv", VENV, env=plain_environment())
     except Failed:
@@ -111,7 +134,11 @@ def install() -> None:
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         raise Failed(f"{sys.executable} is not Python 3.11 to 3.13: set PYTHON=/path/to/python3.11")
     why = fault()
-    if not why and STAMP.is_file() and all(STAMP.stat().st_mtime >= file.stat().st_mtime for file in MADE_FROM):
+    if (
+        not why
+        and STAMP.is_file()
+        and all(STAMP.stat().st_mtime >= file.stat().st_mtime for file in MADE_FROM)
+    ):
         return
     print("Installing into .venv (a minute or two) ...", flush=True)
     if why or not VENV.is_dir():
@@ -125,7 +152,9 @@ def install() -> None:
     step("installing the packages", again, uv, "pip", "sync", *packages, env=environment)
     step("installing the project", again, uv, "pip", "install", *project, env=environment)
     for link in VENV.glob("lib/python3*/site-packages/__editable__*esc_utils*.pth"):
-        link.write_text("../../../..\n")  # by a relative path: a copied or moved checkout never runs the original's code
+        link.write_text(
+            "../../../..\n"
+        )  # by a relative path: a copied or moved checkout never runs the original's code
     STAMP.touch()
 
 
@@ -138,4 +167,7 @@ if __name__ == "__main__":
         sys.exit("error: interrupted: run make install again, it goes on")
     except OSError as problem:
         where = problem.filename or VENV
-        sys.exit(f"error: {where} cannot be written ({problem.strerror}): free some space, or check its permissions")
+        sys.exit(
+            f"error: {where} cannot be written ({problem.strerror}): free some space, or check its "
+            "permissions"
+        )

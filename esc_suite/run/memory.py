@@ -10,9 +10,9 @@ OPTIMIZER_BYTES = 20  # a parameter: weight, gradient and AdamW's three states, 
 def step_bytes(config: RunConfig, frames: int, mels: int = 64, value_bytes: int = 4) -> int:
     """Bytes of activations, weights, gradients and optimizer that one step of Cnn14 holds at its peak.
 
-    frames, mels: size of a log-mel; value_bytes: 4 in float32, 2 in bfloat16. An activation counts where the backward
-    pass needs it: of every block the input, two convolutions and two ReLUs (their batch norms work in place).
-    Pseudo-labels keep nothing."""
+    frames, mels: size of a log-mel; value_bytes: 4 in float32, 2 in bfloat16. An activation counts where the
+    backward pass needs it: of every block the input, two convolutions and two ReLUs (their batch norms work
+    in place). Pseudo-labels keep nothing."""
     activations, parameters, channels = 0, 0, 1
     for block in range(BLOCKS):
         out = config.width * 2**block
@@ -28,5 +28,7 @@ def gradient_clips(config: RunConfig) -> int:
     """Inputs of a step that are differentiated, after blending: labelled, and with FixMatch strong views."""
     if config.method != "fixmatch":
         return config.batch_size if config.method == "supervised" else config.fixmatch_batch_size
-    weak = unlabelled_batch(config) if config.forward == "joint" else 0  # one pass: the weak views lie in its graph
+    weak = (
+        unlabelled_batch(config) if config.forward == "joint" else 0
+    )  # one pass: the weak views lie in its graph
     return config.fixmatch_batch_size * (1 + config.mu) + weak

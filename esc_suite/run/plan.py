@@ -8,7 +8,8 @@ from esc_utils import config
 from esc_utils.errors import UserError
 from esc_utils.urbansound import FOLDS, open_dataset
 
-# The notebooks: that which papermill runs for a row, by its method; and those that are rendered once, with what they read.
+# The notebooks: that which papermill runs for a row, by its method; and those that are rendered once, with
+# what they read.
 NOTEBOOKS = {
     "supervised": "03_supervised_pann_baseline", "control": "03_supervised_pann_baseline",
     "probe": "03_supervised_pann_baseline", "fixmatch": "04_fixmatch_ablations",
@@ -41,39 +42,55 @@ def tables() -> dict[int, dict]:
 
 
 def sensitivity_jobs(folds: list[int], seeds: list[int]) -> list[Job]:
-    """Runs of params/tables.yaml's `sensitivity`: every alternative and the default that it is compared with."""
+    """Runs of params/tables.yaml's `sensitivity`: every alternative and the default that it is compared
+    with."""
     spec = read_spec()["sensitivity"]
     names = dict.fromkeys(row[key] for row in spec["rows"] for key in ("experiment", "baseline"))
     return jobs({"folds": spec["folds"], "rows": [{"experiment": name} for name in names]}, folds, seeds)
 
 
 def whole_folds(base: config.RunConfig) -> dict[int, int]:
-    """Training fold -> validation fold, for the folds that are whole on disk: (k mod 10) + 1 where all ten are there, the
-    next whole fold otherwise [ledger 16]."""
+    """Training fold -> validation fold, for the folds that are whole on disk: (k mod 10) + 1 where all ten
+    are there, the next whole fold otherwise [ledger 16]."""
     whole = list(FOLDS)
     if base.dataset == "urbansound8k":
         dataset = open_dataset(base)
         there = set(dataset.clips["fold"])
         whole = [fold for fold in FOLDS if fold in there and not dataset.missing.get(fold)]
     if len(whole) < 2:
-        raise UserError(f"only {len(whole)} of ten folds is whole: a run needs one to train on and one to validate on")
+        raise UserError(
+            f"only {len(whole)} of ten folds is whole: a run needs one to train on and one to validate on"
+        )
     return {fold: whole[(i + 1) % len(whole)] for i, fold in enumerate(whole)}
 
 
 def jobs(table: dict, folds: list[int], seeds: list[int]) -> list[Job]:
-    """Runs of one table of params/tables.yaml, and the probes that its rows are checked against, on those of its folds that
-    are there."""
-    experiments = dict.fromkeys(row[key] for row in table["rows"] for key in ("experiment", "probe") if row.get(key))
-    return [Job(e, fold, seed) for e in experiments for fold in table.get("folds", [1]) if fold in folds for seed in seeds]
+    """Runs of one table of params/tables.yaml, and the probes that its rows are checked against, on those of
+    its folds that are there."""
+    experiments = dict.fromkeys(
+        row[key] for row in table["rows"] for key in ("experiment", "probe") if row.get(key)
+    )
+    return [
+        Job(e, fold, seed)
+        for e in experiments
+        for fold in table.get("folds", [1])
+        if fold in folds
+        for seed in seeds
+    ]
 
 
 def configs(profile: str, wanted: list[Job], valid: dict[int, int], **places) -> dict[Job, config.RunConfig]:
     """The config of each run; valid: training fold -> validation fold, as of `whole_folds`."""
-    of = {name: config.for_run(profile, name, **places).model_dump() for name in {job.experiment for job in wanted}}
+    of = {
+        name: config.for_run(profile, name, **places).model_dump()
+        for name in {job.experiment for job in wanted}
+    }
     found = {}
     for job in wanted:
         own = {"train_fold": job.fold, "valid_fold": valid[job.fold], "seed": job.seed}
-        found[job] = config.merge([(f"experiment {job.experiment}", of[job.experiment]), ("the workflow", own)])
+        found[job] = config.merge(
+            [(f"experiment {job.experiment}", of[job.experiment]), ("the workflow", own)]
+        )
     return found
 
 
@@ -86,7 +103,10 @@ def parameter_files(profile: str, experiment: str) -> list[str]:
 def command(config, notebook: str, of_run: bool = False) -> str:
     """The papermill command that renders this notebook again, with the parameter files by name."""
     files = parameter_files(config.profile, config.experiment if of_run else "")
-    words = [f"papermill notebooks/{notebook}.ipynb OUT.ipynb --engine esc", *(f"-f {file}" for file in files)]
+    words = [
+        f"papermill notebooks/{notebook}.ipynb OUT.ipynb --engine esc",
+        *(f"-f {file}" for file in files),
+    ]
     if config.data_dir:
         words.append("-r data_dir DIR")  # the reader's own folder
     if of_run:

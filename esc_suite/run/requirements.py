@@ -39,7 +39,9 @@ def read_lock(path: Path) -> list[Requirement]:
         except InvalidRequirement:
             pin = None
         if pin is None or pin.url or [part.operator for part in pin.specifier] != ["=="]:
-            raise UserError(f"{path}, line {number}: '{line}' is not name==version: take the file as checked in")
+            raise UserError(
+                f"{path}, line {number}: '{line}' is not name==version: take the file as checked in"
+            )
         if pin.marker is None or pin.marker.evaluate():
             pins.append(pin)
     return pins
@@ -56,9 +58,13 @@ def plain(name: str) -> str:
 
 
 def lock_problems(root: Path) -> list[str]:
-    """Each dependency of pyproject.toml (the tests' too) that requirements.lock lacks, or has at an excluded version."""
+    """Each dependency of pyproject.toml (the tests' too) that requirements.lock lacks, or has at an excluded
+    version."""
     table = project(root)
-    wanted = [*table["dependencies"], *(need for extra in table["optional-dependencies"].values() for need in extra)]
+    wanted = [
+        *table["dependencies"],
+        *(need for extra in table["optional-dependencies"].values() for need in extra),
+    ]
     locked = {plain(pin.name): version_of(pin) for pin in read_lock(root / "requirements.lock")}
     problems = []
     for need in needs(wanted):

@@ -8,13 +8,19 @@ import sys
 import tempfile
 
 MOST = 107 if sys.platform == "linux" else 103  # bytes of a path
-PLACES = (os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/dev/shm", "/var/tmp")  # after the usual temporary folder
+PLACES = (
+    os.environ.get("XDG_RUNTIME_DIR"),
+    "/tmp",
+    "/dev/shm",
+    "/var/tmp",
+)  # after the usual temporary folder
 LONGEST = 8  # bytes of a socket's name
 
 
 @contextlib.contextmanager
 def short_folder():
-    """An empty folder whose path leaves room for a socket in it, removed in the end; None where there is no such place."""
+    """An empty folder whose path leaves room for a socket in it, removed in the end; None where there is no
+    such place."""
     folder = next(filter(None, map(_made, (tempfile.gettempdir(), *PLACES))), None)
     try:
         yield folder

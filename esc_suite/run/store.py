@@ -1,4 +1,5 @@
-"""The log-mels of a dataset, computed once for all runs: python -m esc_suite features --profile lite --network mn04"""
+"""The log-mels of a dataset, computed once for all runs: python -m esc_suite features --profile lite
+--network mn04"""
 
 import argparse
 
@@ -23,7 +24,10 @@ def main() -> None:
         config = for_run(options.profile, "", **knobs, pretrained=options.network == "mn04")
         dataset = open_dataset(config)
         store = open_store(config, dataset, progress=tqdm)
-        print(f"{len(store)} clips, {store.shape[1]} frames x {store.shape[2]} mels: {store_path(config, dataset)}")
+        print(
+            f"{len(store)} clips, {store.shape[1]} frames x {store.shape[2]} mels: "
+            f"{store_path(config, dataset)}"
+        )
 
 
 if __name__ == "__main__":

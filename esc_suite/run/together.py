@@ -1,8 +1,8 @@
 """Processes that end together: what the driver starts ends when the driver does, however that ends.
 
-The driver starts a guard in a session of its own, which no Ctrl-C and no closed terminal reaches; the guard starts the
-command, and ends it with all that it started once its standard input closes. Only the driver holds the other end of that
-pipe, so it closes even where the driver is killed outright.
+The driver starts a guard in a session of its own, which no Ctrl-C and no closed terminal reaches; the guard
+starts the command, and ends it with all that it started once its standard input closes. Only the driver holds
+the other end of that pipe, so it closes even where the driver is killed outright.
 
     python -m esc_suite.run.together SECONDS COMMAND ...      the guard (SECONDS: see `run`)
 """
@@ -25,8 +25,8 @@ class Ended(KeyboardInterrupt):
 
 @contextmanager
 def one_line():
-    """For command lines: such a signal is one line and exit status 128 + its number; ignored (nohup), it stays so. The
-    end of a `make` that started this process is such a signal, too."""
+    """For command lines: such a signal is one line and exit status 128 + its number; ignored (nohup), it
+    stays so. The end of a `make` that started this process is such a signal, too."""
     heard = []
 
     def end(number, _):
@@ -44,7 +44,11 @@ def one_line():
         yield
     except Ended as why:
         with suppress(OSError):  # a closed terminal
-            print(f"error: {why}: what is finished is kept, the same command goes on", file=sys.stderr, flush=True)
+            print(
+                f"error: {why}: what is finished is kept, the same command goes on",
+                file=sys.stderr,
+                flush=True,
+            )
         sys.exit(128 + heard[0])
     finally:
         if not heard:
@@ -53,8 +57,8 @@ def one_line():
 
 
 def _watch(parent: int, terminal: bool) -> None:
-    """Signal what nobody else does: a `make` that was killed, and a closed terminal, of which the system tells make alone,
-    which then waits for us."""
+    """Signal what nobody else does: a `make` that was killed, and a closed terminal, of which the system
+    tells make alone, which then waits for us."""
     while not (parent and os.getppid() != parent) and not (terminal and not _terminal()):
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM if parent and os.getppid() != parent else signal.SIGHUP)
@@ -70,8 +74,9 @@ def _terminal() -> bool:
 
 
 def run(words: list[str], seconds: float = 0, **options) -> int:
-    """Exit status of a command (the workflow) that ends with this process. seconds: where this process ends first, how long
-    the command has after Ctrl-C to end by itself; 0: it is ended at once. options: of subprocess.Popen."""
+    """Exit status of a command (the workflow) that ends with this process. seconds: where this process ends
+    first, how long the command has after Ctrl-C to end by itself; 0: it is ended at once. options: of
+    subprocess.Popen."""
     guard = [sys.executable, "-m", "esc_suite.run.together", str(seconds), *words]
     with subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True, **options) as process:
         try:
@@ -81,7 +86,8 @@ def run(words: list[str], seconds: float = 0, **options) -> int:
             process.wait()
     status = status if status >= 0 else 128 - status
     if status > 128:
-        print(f"error: the workflow was killed (signal {status - 128}; 9 is mostly want of memory: give JOBS=1): "
+        print(f"error: the workflow was killed (signal {status - 128}; 9 is mostly want of memory: give "
+              "JOBS=1): "
               "what is finished is kept, the same command goes on", file=sys.stderr)  # fmt: skip
     return status
 

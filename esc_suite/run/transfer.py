@@ -1,4 +1,5 @@
-"""One file over HTTP: goes on where a connection was cut, tries again while anything comes, shows how far it is.
+"""One file over HTTP: goes on where a connection was cut, tries again while anything comes, shows how far it
+is.
 
 pooch has no resume: a cut connection costs the whole file, here 6 GB. So the stream is our own.
 """
@@ -27,8 +28,9 @@ class _CutError(Exception):
 
 
 def transfer(url: str, part: Path, label: str, wait: float) -> None:
-    """Bring what `part` still lacks of the file at `url`; a cut connection is tried again after `wait` seconds (doubled
-    each time) as long as some try brings something. NotReachedError where the server does not give the file."""
+    """Bring what `part` still lacks of the file at `url`; a cut connection is tried again after `wait`
+    seconds (doubled each time) as long as some try brings something. NotReachedError where the server does
+    not give the file."""
     best, idle = size(part), 0
     while True:
         try:
@@ -36,7 +38,9 @@ def transfer(url: str, part: Path, label: str, wait: float) -> None:
             break
         except _CutError as problem:
             here = size(part)
-            idle = 0 if here > best else idle + 1  # a connection that still brings something is never given up
+            idle = (
+                0 if here > best else idle + 1
+            )  # a connection that still brings something is never given up
             best = max(best, here)
             if idle == TRIES:
                 kept = f"; {amount(here)} are kept for the next run" if here else ""
@@ -52,7 +56,8 @@ def size(path: Path) -> int:
 
 
 def _stream(url: str, part: Path, label: str) -> None:
-    """Append what is missing to `part`. A server that ignores the range sends everything, so the file starts anew."""
+    """Append what is missing to `part`. A server that ignores the range sends everything, so the file starts
+    anew."""
     have = size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
@@ -65,8 +70,12 @@ def _stream(url: str, part: Path, label: str) -> None:
             if reply.status_code in (408, 425, 429) or reply.status_code >= 500:
                 raise _CutError(f"{url} answers {reply.status_code} {reply.reason}")
             if reply.status_code not in (200, 206):
-                raise NotReachedError(f"cannot download {label}: {url} answers {reply.status_code} {reply.reason}")
-            resumed = reply.status_code == 206 and reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+                raise NotReachedError(
+                    f"cannot download {label}: {url} answers {reply.status_code} {reply.reason}"
+                )
+            resumed = reply.status_code == 206 and reply.headers.get("Content-Range", "").startswith(
+                f"bytes {have}-"
+            )
             if have and reply.status_code == 206 and not resumed:
                 part.unlink()
                 raise _CutError("the server sent another range, starting anew")

@@ -1,11 +1,13 @@
-"""Warm kernels: one process imports torch and the rest once, and every run's kernel is a fork of it, seconds earlier.
+"""Warm kernels: one process imports torch and the rest once, and every run's kernel is a fork of it, seconds
+earlier.
 
     python -m esc_suite.run.warm SOCKET      the server: until its standard input closes
 
 `kernels` starts it for the workflow's driver. Papermill's side is `WarmProvisioner`, chosen by
-JUPYTER_DEFAULT_PROVISIONER_NAME=esc-warm and $ESC_WARM=SOCKET. Where no server answers, kernels start in the usual way.
-A connection lasts as long as its kernel: the server reports the exit over it, and ends the kernel when papermill's end
-of it closes. The kernels hold a pipe to the server, and end when it does, however that ends.
+JUPYTER_DEFAULT_PROVISIONER_NAME=esc-warm and $ESC_WARM=SOCKET. Where no server answers, kernels start in the
+usual way. A connection lasts as long as its kernel: the server reports the exit over it, and ends the kernel
+when papermill's end of it closes. The kernels hold a pipe to the server, and end when it does, however that
+ends.
 """
 
 import contextlib
@@ -26,15 +28,18 @@ from esc_suite.run.sockets import short_folder
 
 PRELOADED = (
     "torch", "torch._dynamo", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "seaborn",
-    "matplotlib.figure", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "IPython.display", "ipykernel.kernelapp",
-    "ipykernel.ipkernel", "esc_utils.training", "esc_suite.figures", "esc_suite.results.audit", "esc_suite.notebook",
+    "matplotlib.figure", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "IPython.display",
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel", "esc_utils.training", "esc_suite.figures", "esc_suite.results.audit",
+    "esc_suite.notebook",
 )  # fmt: skip
 
 
 @contextlib.contextmanager
 def kernels(**options):
-    """A server that kernels are forked from; yields the variables that lead papermill to it, none where it can't serve: no
-    place for its socket, or macOS, whose frameworks do not survive a fork. options: of subprocess.Popen."""
+    """A server that kernels are forked from; yields the variables that lead papermill to it, none where it
+    can't serve: no place for its socket, or macOS, whose frameworks do not survive a fork. options: of
+    subprocess.Popen."""
     with short_folder() as folder:
         if folder is None or sys.platform != "linux":
             yield {}
@@ -75,7 +80,11 @@ def _ask(path: str, cmd: list[str], kwargs: dict) -> "Forked | None":
             connection.connect(path)
             connection.sendall(json.dumps(request).encode() + b"\n")
             pid = int(_line(connection))
-        except (OSError, ValueError, AttributeError):  # no server, a dying one, no Unix sockets in this Python
+        except (
+            OSError,
+            ValueError,
+            AttributeError,
+        ):  # no server, a dying one, no Unix sockets in this Python
             return None
         unless_served.pop_all()
         return Forked(connection, pid)
@@ -133,7 +142,8 @@ class Forked:
 
 
 def serve(path: str) -> None:
-    """Import, then fork a kernel a request until SIGTERM or the end of standard input; kernels end with the server."""
+    """Import, then fork a kernel a request until SIGTERM or the end of standard input; kernels end with the
+    server."""
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()
@@ -165,7 +175,9 @@ def serve(path: str) -> None:
                 connection, _ = listener.accept()
                 with contextlib.suppress(OSError, ValueError):  # a papermill that was ended as it asked
                     request = json.loads(_line(connection))
-                    pid = _fork(request, [listener, connection, *kernels.values()], (wake, waker, held), alive)
+                    pid = _fork(
+                        request, [listener, connection, *kernels.values()], (wake, waker, held), alive
+                    )
                     kernels[pid] = connection
                     connection.sendall(f"{pid}\n".encode())
     finally:
@@ -189,8 +201,8 @@ def _end(pid: int) -> None:
 
 
 def _end_with(pipe: int) -> None:
-    """In a kernel: end it and what it started once the pipe's other end closes. (ipykernel watches its parent only where a
-    variable names it when ipykernel is imported, long before the fork.)"""
+    """In a kernel: end it and what it started once the pipe's other end closes. (ipykernel watches its parent
+    only where a variable names it when ipykernel is imported, long before the fork.)"""
     os.read(pipe, 1)
     os.killpg(0, signal.SIGKILL)
 
@@ -209,7 +221,9 @@ def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, ...], a
             one.close()
         for pipe in pipes:
             os.close(pipe)
-        quiet = os.open(os.devnull, os.O_RDWR)  # what the kernel itself prints; cells speak over their sockets
+        quiet = os.open(
+            os.devnull, os.O_RDWR
+        )  # what the kernel itself prints; cells speak over their sockets
         for stream in (0, 1, 2):
             os.dup2(quiet, stream)
         threading.Thread(target=_end_with, args=(alive,), daemon=True).start()

@@ -1,4 +1,5 @@
-"""The paper's claims, each decided by its rules in params/tables.yaml from the runs: `python -m esc_suite claims`."""
+"""The paper's claims, each decided by its rules in params/tables.yaml from the runs: `python -m esc_suite
+claims`."""
 
 import collections
 import re
@@ -7,19 +8,26 @@ from esc_suite.results import comparison, family, intervals, rules
 from esc_suite.results.rules import sign
 
 OPEN = "open"
-VERDICTS = {"supported": "\u2713", "contradicted": "\u2717", "undecided": "?", "blocked": "\u2013"}  # and a glyph for each
+VERDICTS = {
+    "supported": "\u2713",
+    "contradicted": "\u2717",
+    "undecided": "?",
+    "blocked": "\u2013",
+}  # and a glyph for each
 
 
 def decide(spec: dict, results: comparison.Results) -> list[dict]:
     """One dict a claim, in the order of the file.
 
-    id, claim (its words), evidence (words), note, data, scope; the first rule's difference, low, high and paper (points);
-    p and p_holm (of the rule that decides, adjusted over the family of its table, see `family`); `rules`, of each its
-    evidence, `pair` (what is compared) and `why` (see there); and the verdict, which has two parts:
-    - `on_this_network`: what these runs say of the networks and the audio that they used: supported if all rules are,
-      contradicted if one is, blocked (with the reason) where a comparison would not mean what it says, else undecided.
-      `verdict` is the same in one word.
-    - `of_the_paper`: that verdict where PANN's own weights have run on UrbanSound8K whole, on all folds; else "open".
+    id, claim (its words), evidence (words), note, data, scope; the first rule's difference, low, high and
+    paper (points); p and p_holm (of the rule that decides, adjusted over the family of its table, see
+    `family`); `rules`, of each its evidence, `pair` (what is compared) and `why` (see there); and the
+    verdict, which has two parts:
+    - `on_this_network`: what these runs say of the networks and the audio that they used: supported if all
+      rules are, contradicted if one is, blocked (with the reason) where a comparison would not mean what it
+      says, else undecided. `verdict` is the same in one word.
+    - `of_the_paper`: that verdict where PANN's own weights have run on UrbanSound8K whole, on all folds; else
+      "open".
     `least_detectable` (points) and `could_be_decided`: see `_power`."""
     found: dict[str, list[dict]] = {}
     for name in spec["tables"]:
@@ -29,22 +37,27 @@ def decide(spec: dict, results: comparison.Results) -> list[dict]:
 
 
 def summary(verdicts: list[dict]) -> str:
-    """How many claims these runs could decide at all, in one sentence; "" where no run tells how noisy they are."""
+    """How many claims these runs could decide at all, in one sentence; "" where no run tells how noisy they
+    are."""
     if all(claim["least_detectable"] is None for claim in verdicts):
         return ""
     count = sum(claim["could_be_decided"] for claim in verdicts)
     return (
-        f"{count} of {len(verdicts)} claims could be decided here: the least detectable difference (80% power, two-sided "
+        f"{count} of {len(verdicts)} claims could be decided here: the least detectable difference (80% "
+        "power, two-sided "
         "5%, from the measured standard error) is below the printed one, and nothing blocks the comparison."
     )
 
 
 def outcome(results: comparison.Results, built: dict[str, list[dict]], verdicts: list[dict]) -> list[str]:
-    """The outcome of a profile in three sentences: what ran, what FixMatch adds to its control, what becomes of the claims.
+    """The outcome of a profile in three sentences: what ran, what FixMatch adds to its control, what becomes
+    of the claims.
 
     built: rows of the tables by name, of `rows.build`."""
     every = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
-    rows = [row for name in reversed(built) for row in built[name] if row.get("control_difference") is not None]
+    rows = [
+        row for name in reversed(built) for row in built[name] if row.get("control_difference") is not None
+    ]
     networks = "; ".join(dict.fromkeys(map(comparison.network_name, filter(comparison.stands_in, every))))
     count = collections.Counter(claim["verdict"] for claim in verdicts)
     still = sum(claim["of_the_paper"] == OPEN for claim in verdicts)
@@ -52,16 +65,22 @@ def outcome(results: comparison.Results, built: dict[str, list[dict]], verdicts:
     sentences = [f"{ran}{f', with {networks} in place of PANN' if networks else ''}."]
     if pretrained := [row for row in rows if "cnn14" not in row["experiment"]] or rows:
         row = pretrained[0]
-        interval = "" if row["control_low"] is None else f" [{row['control_low']:.1f}, {row['control_high']:.1f}]"
+        interval = (
+            "" if row["control_low"] is None else f" [{row['control_low']:.1f}, {row['control_high']:.1f}]"
+        )
         printed = row["paper_accuracy_difference"]
-        told = f", where the paper prints {printed:+.2f} over its supervised row" if printed is not None else ""
+        told = (
+            f", where the paper prints {printed:+.2f} over its supervised row" if printed is not None else ""
+        )
         sentences.append(
-            f"FixMatch changes the accuracy of its control, which sees the same labelled clips and nothing unlabelled, by "
+            "FixMatch changes the accuracy of its control, which sees the same labelled clips and nothing "
+            "unlabelled, by "
             f"{row['control_difference']:+.1f}{interval} points over {row['folds']} folds{told}."
         )
     words = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS)
     sentences.append(
-        f"Of the paper's {len(verdicts)} claims these runs leave {words}; of the paper itself {still} stay open."
+        f"Of the paper's {len(verdicts)} claims these runs leave {words}; of the paper itself {still} stay "
+        "open."
     )
     return sentences
 
@@ -96,8 +115,8 @@ def _claim(claim: dict, found: list[dict]) -> dict:
 
 
 def _verdict(found: list[dict]) -> tuple[str, str]:
-    """(verdict in a word, reason of a blocked one). A row that is not trained out blocks the whole claim; any other block
-    only keeps it from being supported, since one rule that is contradicted is enough."""
+    """(verdict in a word, reason of a blocked one). A row that is not trained out blocks the whole claim; any
+    other block only keeps it from being supported, since one rule that is contradicted is enough."""
     verdicts = [rule["verdict"] for rule in found]
     blocked = list(dict.fromkeys(reason for rule in found for reason in rule["reasons"]))
     if "contradicted" in verdicts and not any(rule["untrained"] for rule in found):
@@ -108,7 +127,8 @@ def _verdict(found: list[dict]) -> tuple[str, str]:
 
 
 def _decisive(found: list[dict], verdict: str) -> dict | None:
-    """The rule whose p is the claim's: the clearest contradiction, else the weakest support; None where one has none."""
+    """The rule whose p is the claim's: the clearest contradiction, else the weakest support; None where one
+    has none."""
     if verdict == "contradicted":
         return min((rule for rule in found if rule["verdict"] == verdict), key=lambda rule: rule["p_holm"])
     if any(rule["p_holm"] is None for rule in found):
@@ -117,7 +137,8 @@ def _decisive(found: list[dict], verdict: str) -> dict | None:
 
 
 def _parts(found: list[dict]) -> str:
-    """Which of several rules hold, in a sentence: of a FixMatch row, against its baseline and against its control."""
+    """Which of several rules hold, in a sentence: of a FixMatch row, against its baseline and against its
+    control."""
     if len(found) == 1:
         return ""
     both = any(rule["control"] for rule in found)
@@ -133,17 +154,23 @@ def _parts(found: list[dict]) -> str:
 
 
 def _power(found: list[dict]) -> dict:
-    """`least_detectable`: points beyond its margin that the rule furthest from being decidable can find with 80% power;
-    `could_be_decided`: whether that is below the printed difference for every rule, and none is blocked or missing.
+    """`least_detectable`: points beyond its margin that the rule furthest from being decidable can find with
+    80% power; `could_be_decided`: whether that is below the printed difference for every rule, and none is
+    blocked or missing.
 
-    A control is not printed: its difference is expected to be the one printed against the baseline. Unsteadiness has no
-    size in points and takes no part."""
+    A control is not printed: its difference is expected to be the one printed against the baseline.
+    Unsteadiness has no size in points and takes no part."""
     expected = next((abs(rule["paper"]) for rule in found if rule["paper"] is not None), None)
     worst, enough = None, True
     for rule in (rule for rule in found if rule["kind"] != "unsteady"):
         printed = expected if rule["paper"] is None else rules.sign(rule) * rule["paper"]
         least = rule.get("least_detectable")
-        enough &= rule["decidable"] and least is not None and printed is not None and least <= printed - rule["margin"]
+        enough &= (
+            rule["decidable"]
+            and least is not None
+            and printed is not None
+            and least <= printed - rule["margin"]
+        )
         if least is not None and (worst is None or least > worst):
             worst = least
     return {"least_detectable": worst, "could_be_decided": bool(enough)}
@@ -170,7 +197,9 @@ def _evidence(found: dict) -> str:
         words.append(f"{ours:+.1f}% relative, the text says about {found['stated_relative']:+g}%")
     if found.get("what_it_would_take"):
         beyond = " beyond the margin" if found["margin"] else ""
-        words.append(f"the printed difference would take {found['what_it_would_take']} to show{beyond} with 80% power")
+        words.append(
+            f"the printed difference would take {found['what_it_would_take']} to show{beyond} with 80% power"
+        )
     return "; ".join(words) + "."
 
 
@@ -179,7 +208,9 @@ def why(found: dict) -> str:
     if found["verdict"] in ("supported", "contradicted"):
         return ""
     if found["blocked"]:
-        about = {"trained out": "not trained out", "differ in": "another budget", "of the loss": "small share of the loss",
+        about = {"trained out": "not trained "
+                                "out", "differ in": "another budget", "of the loss": "small share of the "
+                                                                                     "loss",
                  "printed": "not comparable", "exceed": "above the claimed budget"}  # fmt: skip
         return next((words for part, words in about.items() if part in found["blocked"]), "blocked")
     if found["difference"] is None:
@@ -189,14 +220,20 @@ def why(found: dict) -> str:
     if found["p_holm"] >= 1 - intervals.LEVEL:
         limit = sign(found) * found["margin"]
         if found.get("low") is None or found["low"] <= limit <= found["high"]:
-            return f"interval reaches {limit:g}" if found.get("low") is not None else comparison.p_words(found["p_holm"])
+            return (
+                f"interval reaches {limit:g}"
+                if found.get("low") is not None
+                else comparison.p_words(found["p_holm"])
+            )
         return f"{comparison.p_words(found['p_holm'])} by Holm"
     return "another seed could undo it"
 
 
 def _pair(found: dict) -> str:
     """The rows of a rule, with short names."""
-    left, right = (re.sub(r" \([^()]* \d{4}\)$", "", comparison.short_name(found[side])) for side in ("left", "right"))
+    left, right = (
+        re.sub(r" \([^()]* \d{4}\)$", "", comparison.short_name(found[side])) for side in ("left", "right")
+    )
     return f"{left} {'less steady than' if found['kind'] == 'unsteady' else 'against'} {right}" + (
         ", AUC" if found["metric"] == "auc" else ""
     )
@@ -208,7 +245,10 @@ def _measured(found: dict) -> str:
     if found["kind"] == "unsteady":
         a, b = found["deviations"]
         chances = _chances(found)
-        return f"{pair}: epoch-to-epoch changes deviate by {a:.2f} and {b:.2f} points ({chances}, one run a seed)"
+        return (
+            f"{pair}: epoch-to-epoch changes deviate by {a:.2f} and {b:.2f} points ({chances}, one run a "
+            "seed)"
+        )
     text = f"{pair}, {what} {found['difference']:+.2f} points"
     if found.get("low") is not None:
         text += f" [{found['low']:.2f}, {found['high']:.2f}], {_chances(found)}"

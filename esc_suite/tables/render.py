@@ -20,31 +20,41 @@ EXTRAS = (
     "auc_recordings_low", "auc_recordings_high", "accuracy_by_recording", "accuracy_by_recording_low",
     "accuracy_by_recording_high", "accuracy_minus_paper", "auc_minus_paper", "baseline",
     "paper_accuracy_difference", "accuracy_difference", "accuracy_difference_low", "accuracy_difference_high",
-    "auc_difference", "auc_difference_low", "auc_difference_high", "accuracy_by_recording_difference", "test", "p", "p_holm",
-    "effect_size", "wilcoxon_p", "seed_difference_low", "seed_difference_high", "mark", "blocked", "least_detectable",
-    "what_it_would_take", "control", "control_difference", "control_low", "control_high", "control_p", "control_p_holm",
+    "auc_difference", "auc_difference_low", "auc_difference_high", "accuracy_by_recording_difference",
+    "test", "p", "p_holm",
+    "effect_size", "wilcoxon_p", "seed_difference_low", "seed_difference_high", "mark", "blocked",
+    "least_detectable",
+    "what_it_would_take", "control", "control_difference", "control_low", "control_high", "control_p",
+    "control_p_holm",
     "control_mark", "control_blocked", "steps", "epochs", "labelled_passes", "unlabelled_share", "checkpoint",
     "best_epoch_accuracy", "transductive_accuracy", "validation_folds", "network", "paper_row", "group",
     "data", "footnotes", "note",
 )  # fmt: skip
 COLUMNS = (
-    "row", "experiment", "paper_accuracy", "paper_auc", "accuracy", "accuracy_low", "accuracy_high", "auc", "auc_low",
+    "row", "experiment", "paper_accuracy", "paper_auc", "accuracy", "accuracy_low", "accuracy_high", "auc",
+    "auc_low",
     "auc_high", "folds", *EXTRAS,
 )  # fmt: skip
 
 
 def write(outputs: Path, profile: str, names=tables.NAMES, with_claims: bool = True) -> list[Path]:
-    """Build tables, and claims.json over all of them, from the runs under outputs/<profile>/runs; returns the paths
-    written. UserError where the profile is unknown, has no finished run, or a record is damaged."""
+    """Build tables, and claims.json over all of them, from the runs under outputs/<profile>/runs; returns the
+    paths written. UserError where the profile is unknown, has no finished run, or a record is damaged."""
     config.layers_of(profile, "")
     spec, results = read_spec(), comparison.load(outputs, profile)
     if not results.found:
-        raise UserError(f"no finished run under {outputs / profile / 'runs'}: run `make tables PROFILE={profile}` first")
+        raise UserError(
+            f"no finished run under {outputs / profile / 'runs'}: run `make tables PROFILE={profile}` first"
+        )
     texts = {}
     for name in names:
         rows = tables.build(spec, results, name, profile)
         view = readable(spec, name, rows, profile)
-        texts |= {f"{name}.csv": as_csv(name, rows), f"{name}.md": as_markdown(view), f"{name}.html": as_html(view)}
+        texts |= {
+            f"{name}.csv": as_csv(name, rows),
+            f"{name}.md": as_markdown(view),
+            f"{name}.html": as_html(view),
+        }
     if with_claims:
         texts["claims.json"] = json.dumps(claims.decide(spec, results), indent=1, ensure_ascii=False) + "\n"
     return save(outputs / profile / "tables", texts)
@@ -57,7 +67,9 @@ def save(folder: Path, texts: dict[str, str]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}): set outputs to a folder of yours") from None
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}): set outputs to a folder of yours"
+        ) from None
     for name, text in texts.items():
         write_atomic(folder / name, text.encode())
     return [folder / name for name in texts]
@@ -65,7 +77,9 @@ def save(folder: Path, texts: dict[str, str]) -> list[Path]:
 
 def as_csv(name: str, rows: list[dict]) -> str:
     """Every column, percent and points with four decimals at most; empty where there is nothing."""
-    return csv_text(list(dict.fromkeys(key for row in rows for key in row)) if name == "table1" else COLUMNS, rows)
+    return csv_text(
+        list(dict.fromkeys(key for row in rows for key in row)) if name == "table1" else COLUMNS, rows
+    )
 
 
 def csv_text(columns, rows: list[dict]) -> str:

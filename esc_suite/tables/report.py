@@ -1,4 +1,5 @@
-"""One offline page with the outcome, tables, claims, figures and runs of a profile: `python -m esc_suite report`.
+"""One offline page with the outcome, tables, claims, figures and runs of a profile: `python -m esc_suite
+report`.
 
 The page is small, for it holds the figures as thumbnails and links to those that lie beside it."""
 
@@ -27,12 +28,16 @@ WIDE, NARROW = 760, 480  # of that picture and of the other figures as they stan
 
 
 def stale_reasons(
-    run: runs.Run, current_code_hash: str, current_config_hash: str | None, current_fingerprint: str | None = None
+    run: runs.Run,
+    current_code_hash: str,
+    current_config_hash: str | None,
+    current_fingerprint: str | None = None,
 ) -> list[str]:
-    """Why a run no longer is what the parameters, the code and the dataset of today would give; [] if it still is.
+    """Why a run no longer is what the parameters, the code and the dataset of today would give; [] if it
+    still is.
 
-    current_config_hash None: the experiment is no longer there; current_fingerprint None: the dataset is not at hand, so
-    it is not checked."""
+    current_config_hash None: the experiment is no longer there; current_fingerprint None: the dataset is not
+    at hand, so it is not checked."""
     made = run.metrics["provenance"]
     reasons = []
     if current_config_hash is None:
@@ -57,8 +62,8 @@ def current_config(run: runs.Run) -> config.RunConfig | None:
 
 
 def current_fingerprint(found: config.RunConfig | None, known: dict) -> str | None:
-    """Fingerprint of the dataset on disk; None where it is not at hand, and for the synthesised one, which code and
-    parameters determine. `known` keeps what has been looked up, by place."""
+    """Fingerprint of the dataset on disk; None where it is not at hand, and for the synthesised one, which
+    code and parameters determine. `known` keeps what has been looked up, by place."""
     from esc_utils.urbansound import open_dataset
 
     if found is None or found.dataset == "synthetic":
@@ -81,8 +86,8 @@ def changed_knobs(run: runs.Run, now: config.RunConfig | None) -> str:
 
 
 def collect(outputs: Path, profile: str) -> dict:
-    """Everything the page shows. Tables and claims are computed from the run records, so they cannot be older than those.
-    UserError for an unknown profile, no finished run, a damaged record or a damaged figure."""
+    """Everything the page shows. Tables and claims are computed from the run records, so they cannot be older
+    than those. UserError for an unknown profile, no finished run, a damaged record or a damaged figure."""
     config.layers_of(profile, "")
     root = outputs / profile
     spec, results = read_spec(), comparison.load(outputs, profile)
@@ -136,7 +141,9 @@ def _few(names: list[str], most: int = 4) -> str:
 
 def _there(folder: Path, name: str) -> list[str]:
     """Links to the files of one table that lie beside the report."""
-    return [f"../tables/{name}.{end}" for end in ("csv", "md", "html") if (folder / f"{name}.{end}").is_file()]
+    return [
+        f"../tables/{name}.{end}" for end in ("csv", "md", "html") if (folder / f"{name}.{end}").is_file()
+    ]
 
 
 def _notebooks(folder: Path, link: str) -> list[tuple[str, list[str]]]:
@@ -144,7 +151,10 @@ def _notebooks(folder: Path, link: str) -> list[tuple[str, list[str]]]:
     names = sorted({path.stem for end in ("ipynb", "html") for path in folder.glob(f"[!.]*.{end}")})
     names = [name for name in names if not name.endswith(".running")]
     ends = ("html", "ipynb")
-    return [(name, [f"{link}/{name}.{end}" for end in ends if (folder / f"{name}.{end}").is_file()]) for name in names]
+    return [
+        (name, [f"{link}/{name}.{end}" for end in ends if (folder / f"{name}.{end}").is_file()])
+        for name in names
+    ]
 
 
 def _run_view(run: runs.Run, root: Path) -> dict:
@@ -155,7 +165,9 @@ def _run_view(run: runs.Run, root: Path) -> dict:
     paths = visible(folder, "*.png")
     links = [link for _, found in _notebooks(run.folder, f"../runs/{place}") for link in found]
     links += [
-        f"../runs/{place}/{name}" for name in ("metrics.json", "history.csv", "log.txt") if (run.folder / name).is_file()
+        f"../runs/{place}/{name}"
+        for name in ("metrics.json", "history.csv", "log.txt")
+        if (run.folder / name).is_file()
     ]
     try:
         how = plan.command(settings, plan.NOTEBOOKS[settings.method], of_run=True)
@@ -164,7 +176,8 @@ def _run_view(run: runs.Run, root: Path) -> dict:
     return {
         "metrics": metrics,
         "name": run.name,
-        "network": comparison.network_name(run) + (" (in place of PANN)" if comparison.stands_in(run) else ""),
+        "network": comparison.network_name(run)
+        + (" (in place of PANN)" if comparison.stands_in(run) else ""),
         "links": links,
         "command": how,
         "provenance": provenance_words(metrics["provenance"]),
@@ -188,8 +201,9 @@ def provenance_words(made: dict) -> dict[str, str]:
 
 
 def figure(path: Path, folder: Path) -> dict:
-    """A PNG with its description from <name>.json beside it: name, link, thumbnail (as a data address), width, height, alt,
-    caption, command, provenance. Without a description the alt text is the name. UserError where either is damaged."""
+    """A PNG with its description from <name>.json beside it: name, link, thumbnail (as a data address),
+    width, height, alt, caption, command, provenance. Without a description the alt text is the name.
+    UserError where either is damaged."""
     name = path.relative_to(folder).with_suffix("").as_posix()
     try:
         sidecar = path.with_suffix(".json")
@@ -198,7 +212,9 @@ def figure(path: Path, folder: Path) -> dict:
             raise ValueError("no description")
         data, width, height = thumbnail(path, WIDE if name == PICTURE else NARROW)
     except (OSError, ValueError) as error:
-        raise UserError(f"figure {path} is damaged ({error}): delete it and render its notebook again") from None
+        raise UserError(
+            f"figure {path} is damaged ({error}): delete it and render its notebook again"
+        ) from None
     return {
         "name": name,
         "link": f"../figures/{name}.png",
@@ -234,7 +250,9 @@ def write(outputs: Path, profile: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write to {path.parent} ({error.strerror}): set outputs to a folder of yours") from None
+        raise UserError(
+            f"cannot write to {path.parent} ({error.strerror}): set outputs to a folder of yours"
+        ) from None
     write_atomic(path, page.encode())
     return path
 

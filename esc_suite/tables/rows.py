@@ -1,4 +1,5 @@
-"""Tables 1 to 5, the paper's numbers beside ours, from run records: `python -m esc_suite tables --profile quick`."""
+"""Tables 1 to 5, the paper's numbers beside ours, from run records: `python -m esc_suite tables --profile
+quick`."""
 
 import numpy as np
 
@@ -11,8 +12,12 @@ NAMES = ("table1", "table2", "table3", "table4", "table5")
 METRICS = ("accuracy", "auc")
 SCORES = ("accuracy", "auc", comparison.BY_RECORDING)
 ENDS = {"difference": "", "low": "_low", "high": "_high"}
-ABOVE = {"supported": "above", "contradicted": "below"}  # a control is not printed: FixMatch above it, or below
-# Knobs that a profile may change although they are method: what its network or budget cannot bear. Tables print them.
+ABOVE = {
+    "supported": "above",
+    "contradicted": "below",
+}  # a control is not printed: FixMatch above it, or below
+# Knobs that a profile may change although they are method: what its network or budget cannot bear. Tables
+# print them.
 METHOD_KNOBS = (
     "labels_per_class", "batch_size", "fixmatch_batch_size", "mu",
     "head_start", "norm_statistics", "dropout_block", "dropout_head", "learning_rate", "schedule", "warmup",
@@ -20,7 +25,8 @@ METHOD_KNOBS = (
 
 
 def build(spec: dict, results: comparison.Results, name: str, profile: str) -> list[dict]:
-    """Rows of one table as dicts, in the printed order, rows without runs included. Percent and points throughout."""
+    """Rows of one table as dicts, in the printed order, rows without runs included. Percent and points
+    throughout."""
     table = spec["tables"][name]
     if name == "table1":
         return table1_rows(table, results, profile)
@@ -79,7 +85,9 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
         notes.append(f"{comparison.network_name(first)} stands in place of PANN")
     if (knobs := config.RunConfig.model_construct(**first.metrics["config"])).bands != config.TABLE1_BANDS:
         widths = " and ".join(str(knobs.stripes(view)["freq_width"]) for view in ("weak", "strong"))
-        notes.append(f"SpecAugment's frequency widths are {widths} of {knobs.bands} bands: Table 1's of 64, to scale")
+        notes.append(
+            f"SpecAugment's frequency widths are {widths} of {knobs.bands} bands: Table 1's of 64, to scale"
+        )
     made, own = first.metrics["config"], config.exceptions(first.metrics["profile"], experiment)
     notes += [f"{key} {value} in this row alone" for key, value in own.items() if made.get(key) == value]
     return answer | _remarks(*notes)
@@ -91,9 +99,11 @@ def _remarks(*notes: str) -> dict:
 
 
 def changed_method(profile: str) -> str:
-    """What a profile changes beyond scale against the paper's values, e.g. "mu 3 (paper: 7)"; "" for nothing."""
+    """What a profile changes beyond scale against the paper's values, e.g. "mu 3 (paper: 7)"; "" for
+    nothing."""
     paper, ours = (
-        config.load(layers).model_dump() for layers in (config.layers_of("paper", ""), config.layers_of(profile, ""))
+        config.load(layers).model_dump()
+        for layers in (config.layers_of("paper", ""), config.layers_of(profile, ""))
     )
     changed = [key for key in METHOD_KNOBS if ours[key] != paper[key]]
     for knobs in (ours, paper):
@@ -106,9 +116,13 @@ def _footnotes(row: dict) -> dict:
 
 
 def _levels(results: comparison.Results, experiment: str, folds: list[int]) -> dict:
-    """Scores with intervals: over recordings on one fold; over folds on several, and over their recordings beside it."""
+    """Scores with intervals: over recordings on one fold; over folds on several, and over their recordings
+    beside it."""
     sums = [results.fold_sums(experiment, fold) for fold in folds]
-    answer: dict = {"clips": int(sum(s.size.sum() for s in sums)), "recordings": sum(len(s.size) for s in sums)}
+    answer: dict = {
+        "clips": int(sum(s.size.sum() for s in sums)),
+        "recordings": sum(len(s.size) for s in sums),
+    }
     for metric in SCORES:
         over_recordings = intervals.interval(sums, metric)
         level = over_recordings["estimate"]
@@ -124,12 +138,17 @@ def _levels(results: comparison.Results, experiment: str, folds: list[int]) -> d
                 f"{metric}_high": min(100.0, high),
                 f"{metric}_fold_deviation": float(np.std(values, ddof=1)),
             }
-    over = f"t over {len(folds)} folds" if len(folds) > 1 else f"bootstrap over {answer['recordings']} recordings"
+    over = (
+        f"t over {len(folds)} folds"
+        if len(folds) > 1
+        else f"bootstrap over {answer['recordings']} recordings"
+    )
     return answer | {"interval": f"95%, {over}"}
 
 
 def _seeds(results: comparison.Results, experiment: str, folds: list[int]) -> dict:
-    """Spread over training seeds, apart from sampling error: deviation of the seeds' scores around their fold's mean."""
+    """Spread over training seeds, apart from sampling error: deviation of the seeds' scores around their
+    fold's mean."""
     seeds_of = {fold: list(results.found[experiment][fold]) for fold in folds}
     answer: dict = {"seeds": _one_or_range(map(len, seeds_of.values()))}
     for metric in METRICS:
@@ -145,8 +164,9 @@ def _seeds(results: comparison.Results, experiment: str, folds: list[int]) -> di
 
 
 def _compare(spec: dict, results: comparison.Results, name: str, rows: list[dict]) -> None:
-    """Add to each row its differences to its baseline and to its control: interval, p (as it is, and by Holm over the
-    table's family), and the mark; what blocks a comparison stands in `blocked` and `control_blocked`."""
+    """Add to each row its differences to its baseline and to its control: interval, p (as it is, and by Holm
+    over the table's family), and the mark; what blocks a comparison stands in `blocked` and
+    `control_blocked`."""
     table = spec["tables"][name]
     by_id = {row["id"]: (row, answer["row"]) for row, answer in zip(table["rows"], rows, strict=True)}
     marks = family.of_table(spec, results, name)["marks"]
@@ -154,7 +174,10 @@ def _compare(spec: dict, results: comparison.Results, name: str, rows: list[dict
         if row.get("control"):
             other, answer["control"] = by_id[row["control"]]
             result = marks[row["id"], "control"]
-            answer |= {f"control_{key}": result.get(key) for key in ("difference", "low", "high", "p", "p_holm", "blocked")}
+            answer |= {
+                f"control_{key}": result.get(key)
+                for key in ("difference", "low", "high", "p", "p_holm", "blocked")
+            }
             answer["control_mark"] = ABOVE.get(result["verdict"], result["verdict"])
         if not row.get("baseline"):
             continue

@@ -1,7 +1,7 @@
 """What the ledger's open questions change: each alternative against its default, and the leak of ledger 19.
 
-`python -m esc_suite sensitivity --profile quick` writes tables/sensitivity.csv, .md and .html from finished runs;
-`make sensitivity` trains what is missing first.
+`python -m esc_suite sensitivity --profile quick` writes tables/sensitivity.csv, .md and .html from finished
+runs; `make sensitivity` trains what is missing first.
 """
 
 import argparse
@@ -21,14 +21,18 @@ from esc_utils.errors import UserError, exit_with
 METRICS = ("accuracy", "auc")
 COLUMNS = (
     "ledger", "row", "experiment", "baseline", "folds",
-    *(f"{m}{end}" for m in METRICS for end in ("", "_default", "_difference", "_low", "_high", "_p", "_p_holm")),
+    *(f"{m}{end}" for m in METRICS for end in ("", "_default", "_difference", "_low", "_high", "_p",
+    "_p_holm")),
     "test", "validation_recordings_trained_on", "steps", "network", "data", "note",
 )  # fmt: skip
-LEAK_NOTE = "what not to do: validation clips share recordings with training clips; other clips than the default's"
+LEAK_NOTE = (
+    "what not to do: validation clips share recordings with training clips; other clips than the default's"
+)
 
 
 def build(spec: dict, results: comparison.Results) -> list[dict]:
-    """Rows of the table in the order of the spec, in percent and points; rows without runs have empty scores."""
+    """Rows of the table in the order of the spec, in percent and points; rows without runs have empty
+    scores."""
     rows = [_row(row, spec["sensitivity"]["folds"], results) for row in spec["sensitivity"]["rows"]]
     for metric in METRICS:
         for row, p in zip(rows, intervals.holm([row[f"{metric}_p"] for row in rows]), strict=True):
@@ -39,7 +43,12 @@ def build(spec: dict, results: comparison.Results) -> list[dict]:
 def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
     left, right = row["experiment"], row["baseline"]
     shared = [fold for fold in results.folds(left, wanted) if fold in results.folds(right, wanted)]
-    answer = dict.fromkeys(COLUMNS) | {"ledger": row["ledger"], "row": row["label"], "experiment": left, "baseline": right}
+    answer = dict.fromkeys(COLUMNS) | {
+        "ledger": row["ledger"],
+        "row": row["label"],
+        "experiment": left,
+        "baseline": right,
+    }
     answer |= {"folds": f"{len(shared)} of {len(wanted)}", "data": "", "note": ""}
     if not shared:
         return answer | {"note": "no run yet"}
@@ -66,7 +75,11 @@ def _row(row: dict, wanted: list[int], results: comparison.Results) -> dict:
 def _cannot_act(run, default) -> list[str]:
     """Where a profile leaves a knob nothing to change, the row says so instead of passing for an answer."""
     made, notes = run.metrics["config"], []
-    if all(default.metrics["config"].get(key, value) == value for key, value in made.items() if key not in config.PLACES):
+    if all(
+        default.metrics["config"].get(key, value) == value
+        for key, value in made.items()
+        if key not in config.PLACES
+    ):
         notes.append("no answer here: this profile has the alternative as its own default")
     left = made["ema"] ** run.metrics["steps"] if made["ema"] else 0
     if left > 0.05:
@@ -75,15 +88,24 @@ def _cannot_act(run, default) -> list[str]:
 
 
 def unpaired(results: comparison.Results, left: str, right: str, folds: list[int], metric: str) -> dict:
-    """left - right where the two were validated on different clips: standard errors over recordings added in squares,
-    Welch's degrees of freedom. Keys as of `intervals.paired_interval`."""
+    """left - right where the two were validated on different clips: standard errors over recordings added in
+    squares, Welch's degrees of freedom. Keys as of `intervals.paired_interval`."""
     from scipy import stats
 
-    sides = [intervals.interval([results.fold_sums(name, fold) for fold in folds], metric) for name in (left, right)]
+    sides = [
+        intervals.interval([results.fold_sums(name, fold) for fold in folds], metric)
+        for name in (left, right)
+    ]
     difference = sides[0]["estimate"] - sides[1]["estimate"]
     squares = [side["se"] ** 2 for side in sides]
     se = float(np.sqrt(sum(squares)))
-    answer = {"difference": difference, "low": None, "high": None, "p": None, "test": "unpaired, over recordings"}
+    answer = {
+        "difference": difference,
+        "low": None,
+        "high": None,
+        "p": None,
+        "test": "unpaired, over recordings",
+    }
     if se == 0:
         return answer
     df = sum(squares) ** 2 / sum(square**2 / side["df"] for square, side in zip(squares, sides, strict=True))
@@ -96,11 +118,13 @@ def unpaired(results: comparison.Results, left: str, right: str, folds: list[int
 
 
 def leaked_share(run) -> float | None:
-    """Percent of a run's validation clips whose recording has other clips in its training folds; None where the dataset
-    that it was trained on is not at hand."""
+    """Percent of a run's validation clips whose recording has other clips in its training folds; None where
+    the dataset that it was trained on is not at hand."""
     from esc_utils.urbansound import open_dataset, split
 
-    known = {key: value for key, value in run.metrics["config"].items() if key in config.RunConfig.model_fields}
+    known = {
+        key: value for key, value in run.metrics["config"].items() if key in config.RunConfig.model_fields
+    }
     knobs = config.merge([(f"record of {run.name}", known)])  # without knobs that are gone since
     try:
         dataset = open_dataset(knobs)
@@ -114,7 +138,11 @@ def readable(spec: dict, rows: list[dict], profile: str) -> dict:
     """The view that `tables.render` turns into Markdown and HTML."""
     data = "; ".join(dict.fromkeys(row["data"] for row in rows if row["data"]))
     synthesised = comparison.SYNTHESISED in data
-    about = "Numbers from synthesised audio: they reproduce nothing of the paper." if synthesised else f"Data: {data}."
+    about = (
+        "Numbers from synthesised audio: they reproduce nothing of the paper."
+        if synthesised
+        else f"Data: {data}."
+    )
     header = ["Question", "Instead of our default", "Default", "Here", "Change", "Notes"]
     body = [[f"[{row['ledger']}]", row["row"], *_scores(row), _notes(row)] for row in rows]
     used = sorted({row["ledger"] for row in rows})
@@ -123,7 +151,8 @@ def readable(spec: dict, rows: list[dict], profile: str) -> dict:
         "title": spec["sensitivity"]["title"],
         "profile": profile,
         "synthesised": synthesised,
-        "caption": f"Profile {profile}. {about} Accuracy and, below it, AUC in percent, validation fold, last epoch; "
+        "caption": f"Profile {profile}. {about} Accuracy and, below it, AUC in percent, validation fold, "
+        "last epoch; "
         "change in points with 95% interval over recordings, p by Holm over the table. Says nothing about "
         "another training seed.",
         "header": header,
@@ -139,19 +168,29 @@ def readable(spec: dict, rows: list[dict], profile: str) -> dict:
 
 def _scores(row: dict) -> list[str]:
     """Default, here, change: each with accuracy on its first line and AUC on its second."""
-    columns = zip(*((number(row[f"{m}_default"]), number(row[m]), _change(row, m)) for m in METRICS), strict=True)
+    columns = zip(
+        *((number(row[f"{m}_default"]), number(row[m]), _change(row, m)) for m in METRICS), strict=True
+    )
     return [accuracy if auc == NO_RUN else f"{accuracy}\nAUC {auc}" for accuracy, auc in columns]
 
 
 def _change(row: dict, metric: str) -> str:
     difference, low = row[f"{metric}_difference"], row[f"{metric}_low"]
     told = level(difference, low, row[f"{metric}_high"], "+")
-    return told if difference is None or low is None else f"{told}, {comparison.p_words(row[f'{metric}_p_holm'])}"
+    return (
+        told
+        if difference is None or low is None
+        else f"{told}, {comparison.p_words(row[f'{metric}_p_holm'])}"
+    )
 
 
 def _notes(row: dict) -> str:
     share = row["validation_recordings_trained_on"]
-    leak = [] if share is None else [f"{share:.0f}% of the validation clips come from recordings that were trained on"]
+    leak = (
+        []
+        if share is None
+        else [f"{share:.0f}% of the validation clips come from recordings that were trained on"]
+    )
     return "; ".join([*leak, *filter(None, [row["note"]])])
 
 
@@ -161,7 +200,8 @@ def write(outputs: Path, profile: str) -> list[Path]:
     rows = build(spec, results)
     if all(row["accuracy"] is None for row in rows):
         raise UserError(
-            f"no finished run of params/sensitivity under {outputs / profile}: `make sensitivity PROFILE={profile}`"
+            f"no finished run of params/sensitivity under {outputs / profile}: `make sensitivity "
+            f"PROFILE={profile}`"
         )
     view = readable(spec, rows, profile)
     texts = {
@@ -173,7 +213,9 @@ def write(outputs: Path, profile: str) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m esc_suite sensitivity", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m esc_suite sensitivity", description=__doc__.splitlines()[0]
+    )
     add_places(parser)
     options = parser.parse_args(argv)
     with exit_with():

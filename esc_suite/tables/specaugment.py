@@ -1,4 +1,5 @@
-"""Table 1: the SpecAugment settings that the runs used beside the paper's, and what share of the cells they mask."""
+"""Table 1: the SpecAugment settings that the runs used beside the paper's, and what share of the cells they
+mask."""
 
 from esc_suite.results import comparison, masking
 from esc_utils import config
@@ -9,8 +10,8 @@ MASKS = 2048  # drawn for the measured share of masked cells
 def table1_rows(table: dict, results: comparison.Results, profile: str) -> list[dict]:
     """Table 1 from the parameters that the runs used (or, without runs, would use), one row a setting found.
 
-    Shares of masked cells are in percent: expected from the law of ledger 23 for the printed setting on 501 x 64 and for
-    ours, and measured on masks drawn by the very code of the runs."""
+    Shares of masked cells are in percent: expected from the law of ledger 23 for the printed setting on 501 x
+    64 and for ours, and measured on masks drawn by the very code of the runs."""
     axes = [f"{axis}_{knob}" for axis in ("freq", "time") for knob in ("width", "stripes")]
     all_runs = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
     configs = [run.metrics["config"] for run in all_runs]
@@ -54,7 +55,8 @@ def _scale(as_printed: bool, frames: int) -> str:
 
 
 def _measured(settings: dict, frames: int) -> float:
-    """Mean share (0 to 1) of cells masked by MASKS draws of the augmentation the runs use, from a fixed seed."""
+    """Mean share (0 to 1) of cells masked by MASKS draws of the augmentation the runs use, from a fixed
+    seed."""
     import torch
 
     from esc_utils.augment import SpecAugment

@@ -1,4 +1,5 @@
-"""What a reader sees of a table: six columns, whatever all rows share in the caption, remarks and ledger lines by mark."""
+"""What a reader sees of a table: six columns, whatever all rows share in the caption, remarks and ledger
+lines by mark."""
 
 import string
 
@@ -8,30 +9,38 @@ from esc_suite.tables import rows as tables
 
 HEADER = ["Row", "Paper", "Ours", "To the baseline", "To the control", "Mark"]
 MARKS = {
-    "supported": "✓ as printed", "contradicted": "✗ the other way", "undecided": "? undecided", "blocked": "– blocked",
+    "supported": "✓ as printed", "contradicted": "✗ the other "
+                                                 "way", "undecided": "? undecided", "blocked": "– blocked",
     "above": "✓ above", "below": "✗ below",
 }  # fmt: skip
 NO_RUN = "—"
 READING = (
-    "How to read the tables: accuracy and, below it, AUC in percent, of the validation fold at the last epoch. "
-    "The baseline is the row that is named, the control is the FixMatch row's own; both columns are differences "
-    "in accuracy, in points, paired by clips or folds. The mark says whether a difference has the direction of "
-    "the printed one (of the control: is above), with p by Holm over the table's marks and claims. A row without "
+    "How to read the tables: accuracy and, below it, AUC in percent, of the validation fold at the last "
+    "epoch. "
+    "The baseline is the row that is named, the control is the FixMatch row's own; both columns are "
+    "differences "
+    "in accuracy, in points, paired by clips or folds. The mark says whether a difference has the direction "
+    "of "
+    "the printed one (of the control: is above), with p by Holm over the table's marks and claims. A row "
+    "without "
     "printed numbers is not in the paper."
 )
 
 
 def readable(spec: dict, name: str, rows: list[dict], profile: str) -> dict:
-    """What Markdown and HTML show of one table: title, caption (what audio, and what is the same in all rows), header, rows
-    of strings, and of each row the marks of its notes: ledger lines by number, remarks by letter.
+    """What Markdown and HTML show of one table: title, caption (what audio, and what is the same in all
+    rows), header, rows of strings, and of each row the marks of its notes: ledger lines by number, remarks by
+    letter.
 
-    rows: of `tables.rows.build`, or of a CSV file made from them (`from_csv`). Several on one page: `lettered`."""
+    rows: of `tables.rows.build`, or of a CSV file made from them (`from_csv`). Several on one page:
+    `lettered`."""
     table = spec["tables"][name]
     facts = [(_specaugment_facts if name == "table1" else _run_facts)(row) for row in rows]
     same, differing = _same_and_differing(facts)
     body = [_specaugment(row) for row in rows] if name == "table1" else _scores(rows)
     remarks = [
-        [*filter(None, [", ".join(own)]), *_remarks(row), *_blocks(row)] for row, own in zip(rows, differing, strict=True)
+        [*filter(None, [", ".join(own)]), *_remarks(row), *_blocks(row)]
+        for row, own in zip(rows, differing, strict=True)
     ]
     numbers = set(table.get("footnotes", [])) | {n for row in table["rows"] for n in row.get("footnotes", [])}
     changes = "" if name == "table1" else tables.changed_method(profile)
@@ -55,10 +64,13 @@ def readable(spec: dict, name: str, rows: list[dict], profile: str) -> dict:
 
 
 def lettered(views: list[dict]) -> list[dict]:
-    """Views of one page, with one letter a remark for all of them: `letters` {letter: remark} of each view's own remarks,
-    `row_marks` of each row, `all_marks` of all rows."""
+    """Views of one page, with one letter a remark for all of them: `letters` {letter: remark} of each view's
+    own remarks, `row_marks` of each row, `all_marks` of all rows."""
     every = dict.fromkeys(
-        text for view in views for texts in (*view["remarks"], _shared(view["remarks"]), view["common"]) for text in texts
+        text
+        for view in views
+        for texts in (*view["remarks"], _shared(view["remarks"]), view["common"])
+        for text in texts
     )
     letter_of = dict(zip(every, _letters(), strict=False))
     done = []
@@ -71,7 +83,8 @@ def lettered(views: list[dict]) -> list[dict]:
             | {
                 "letters": {letter: text for text, letter in letter_of.items() if text in used},
                 "row_marks": [
-                    [*marks, *(letter_of[text] for text in texts)] for marks, texts in zip(view["marks"], own, strict=True)
+                    [*marks, *(letter_of[text] for text in texts)]
+                    for marks, texts in zip(view["marks"], own, strict=True)
                 ],
                 "all_marks": [*view["general"], *(letter_of[text] for text in [*shared, *view["common"]])],
             }
@@ -89,7 +102,9 @@ def notes_of(views: list[dict]) -> dict:
 
 def _shared(remarks: list[list[str]]) -> list[str]:
     """Remarks that all rows of a table have."""
-    return [text for text in remarks[0] if all(text in texts for texts in remarks)] if len(remarks) > 1 else []
+    return (
+        [text for text in remarks[0] if all(text in texts for texts in remarks)] if len(remarks) > 1 else []
+    )
 
 
 def _letters():
@@ -114,7 +129,8 @@ def _blocks(row: dict) -> list[str]:
 
 
 def _same_and_differing(facts: list[list[str] | None]) -> tuple[list[str], list[list[str]]]:
-    """Facts of the rows in words (None: a row without runs) -> what is the same in all, and the rest of each row."""
+    """Facts of the rows in words (None: a row without runs) -> what is the same in all, and the rest of each
+    row."""
     known = [row for row in facts if row]
     if not known:
         return [], [[] for _ in facts]
@@ -126,7 +142,10 @@ def _caption(name: str, rows: list[dict], profile: str, same: list[str]) -> str:
     data = "; ".join(dict.fromkeys(row["data"] for row in rows if row["data"]))
     words = [f"Profile {profile}."]
     if comparison.SYNTHESISED in data:
-        words.append("Numbers from synthesised audio: they show that the suite works and reproduce nothing of the paper.")
+        words.append(
+            "Numbers from synthesised audio: they show that the suite works and reproduce nothing of the "
+            "paper."
+        )
     elif data:
         words.append(f"Data: {data}.")
     if same:
@@ -136,7 +155,13 @@ def _caption(name: str, rows: list[dict], profile: str, same: list[str]) -> str:
     over = dict.fromkeys(str(row["interval"]) for row in rows if row.get("interval"))
     words += [f"Brackets: {'; '.join(over)}."] if over else []
     words += [f"{words}." for words in comparison.daggers(rows)]
-    short = sorted({row["folds"] for row in rows if row.get("folds") and row["folds"].split()[0] != row["folds"].split()[2]})
+    short = sorted(
+        {
+            row["folds"]
+            for row in rows
+            if row.get("folds") and row["folds"].split()[0] != row["folds"].split()[2]
+        }
+    )
     if short:
         words.append(f"Not all runs are there: {', '.join(short)} folds.")
     return " ".join(words)
@@ -218,7 +243,9 @@ TABLE1 = [
 
 def _specaugment(row: dict) -> list[str]:
     def stripes(prefix):
-        shown = [f"{word} {row[f'{prefix}{axis}_width']} x {row[f'{prefix}{axis}_stripes']}" for word, axis in AXES]
+        shown = [
+            f"{word} {row[f'{prefix}{axis}_width']} x {row[f'{prefix}{axis}_stripes']}" for word, axis in AXES
+        ]
         return "\n".join(shown)
 
     masked = [f"{row[key]:.1f}%" for key in ("paper_masked_expected", "masked_expected", "masked_measured")]
@@ -238,7 +265,8 @@ def _specaugment_facts(row: dict) -> list[str]:
 
 TEXTS = (
     "row", "experiment", "baseline", "control", "mark", "blocked", "control_mark", "control_blocked", "folds",
-    "fold_list", "seeds", "steps", "interval", "group", "data", "footnotes", "note", "network", "clips", "recordings",
+    "fold_list", "seeds", "steps", "interval", "group", "data", "footnotes", "note", "network", "clips",
+    "recordings",
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""The commands that write tables and claims: `python -m esc_suite tables | claims [--profile P] [--outputs DIR]`."""
+"""The commands that write tables and claims: `python -m esc_suite tables | claims [--profile P] [--outputs
+DIR]`."""
 
 import argparse
 
@@ -12,7 +13,9 @@ def main(argv: list[str] | None = None) -> int:
     """All tables and the claims, or the tables that are named."""
     parser = argparse.ArgumentParser(prog="python -m esc_suite tables", description=main.__doc__)
     add_places(parser)
-    parser.add_argument("--tables", nargs="+", metavar="N", help="which tables (default: all, and claims.json)")
+    parser.add_argument(
+        "--tables", nargs="+", metavar="N", help="which tables (default: all, and claims.json)"
+    )
     args = parser.parse_args(argv)
     chosen = [f"table{number.removeprefix('table')}" for number in args.tables or "12345"]
     return write_and_print(args, chosen, with_claims=args.tables is None)

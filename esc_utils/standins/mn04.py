@@ -1,7 +1,9 @@
-"""EfficientAT mn04_as (Schmid et al. 2023): MobileNetV3 trained on AudioSet to PANN's own score, in PANN's place.
+"""EfficientAT mn04_as (Schmid et al. 2023): MobileNetV3 trained on AudioSet to PANN's own score, in PANN's
+place.
 
-Stands beside Cnn14 with the same four methods, so SpecAugment, mixup and FixMatch run on it unchanged. mAP 43.2, CNN14-16k's
-43.8, with 1 of 81 million parameters. It has its own front end, Mn04LogMel. Weights: `load_mn04`.
+Stands beside Cnn14 with the same four methods, so SpecAugment, mixup and FixMatch run on it unchanged. mAP
+43.2, CNN14-16k's 43.8, with 1 of 81 million parameters. It has its own front end, Mn04LogMel. Weights:
+`load_mn04`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +21,10 @@ from ..paths import MN04_FILE, mn04_file
 from ..weights import listed, mismatches, read_pickled, read_safetensors
 from .mn04_logmel import Mn04LogMel
 
-WHERE = f"run `make data PROFILE=lite`, or put {MN04_FILE} (GitHub, fschmid56/EfficientAT, release v0.0.1) there by hand"
+WHERE = (
+    f"run `make data PROFILE=lite`, or put {MN04_FILE} (GitHub, fschmid56/EfficientAT, release v0.0.1) "
+    "there by hand"
+)
 SAMPLE_RATE = 32000
 WIDTH = 0.4
 AUDIOSET_CLASSES = 527
@@ -53,7 +58,9 @@ def channels(count: float) -> int:
 class Conv(nn.Sequential):
     """Convolution without bias, batch norm, activation: the state-dict keys are `0.*` and `1.*`."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, groups: int, activation):
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, stride: int, groups: int, activation
+    ):
         super().__init__(
             nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False),
             nn.BatchNorm2d(channels_out, eps=0.001, momentum=0.01),
@@ -66,7 +73,8 @@ class Conv(nn.Sequential):
 
 
 class _Excitation(nn.Module):
-    """The two linear layers of a squeeze-excitation, (B, C) -> (B, C) in 0..1; named as in the published file."""
+    """The two linear layers of a squeeze-excitation, (B, C) -> (B, C) in 0..1; named as in the published
+    file."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -91,7 +99,16 @@ class SqueezeExcitation(nn.Module):
 class InvertedResidual(nn.Module):
     """1x1 to more channels, depthwise, squeeze-excitation, 1x1 back; plus the input where shapes allow."""
 
-    def __init__(self, channels_in: int, kernel: int, inner: int, channels_out: int, excite: bool, hard: bool, stride: int):
+    def __init__(
+        self,
+        channels_in: int,
+        kernel: int,
+        inner: int,
+        channels_out: int,
+        excite: bool,
+        hard: bool,
+        stride: int,
+    ):
         super().__init__()
         activation = F.hardswish if hard else F.relu
         layers = [Conv(channels_in, inner, 1, 1, 1, activation)] if inner != channels_in else []
@@ -106,11 +123,11 @@ class InvertedResidual(nn.Module):
 
 
 class Mn04(nn.Module):
-    """mn04_as with a new last layer: (B, 1, frames, 128) from Mn04LogMel -> logits (B, classes); published keys, plus
-    `fc_transfer.*`.
+    """mn04_as with a new last layer: (B, 1, frames, 128) from Mn04LogMel -> logits (B, classes); published
+    keys, plus `fc_transfer.*`.
 
-    `fc_transfer` is the new layer, on the mean embedding (384); `classifier` is mn04's own head of 527 AudioSet logits
-    (kept for `audioset_scores`, never trained)."""
+    `fc_transfer` is the new layer, on the mean embedding (384); `classifier` is mn04's own head of 527
+    AudioSet logits (kept for `audioset_scores`, never trained)."""
 
     def __init__(self, classes: int):
         super().__init__()
@@ -132,10 +149,12 @@ class Mn04(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def set_statistics(self, x: Tensor) -> None:
-        """Take every band's mean over `x` (clips, 1, frames, 128), the labelled clips, for the value of a masked cell.
+        """Take every band's mean over `x` (clips, 1, frames, 128), the labelled clips, for the value of a
+        masked cell.
 
-        As bn0 does for CNN14, and with it ledger 23: zero after `normalise` is the band's mean. (The authors' own masks put
-        ln(mel) = 0 there, a loud cell: on real clips a probe then loses twice as much to a weak mask, docs/findings.md.)"""
+        As bn0 does for CNN14, and with it ledger 23: zero after `normalise` is the band's mean. (The authors'
+        own masks put ln(mel) = 0 there, a loud cell: on real clips a probe then loses twice as much to a weak
+        mask, docs/findings.md.)"""
         self.mean.copy_(x.float().mean(dim=(0, 1, 2)))
 
     def normalise(self, x: Tensor) -> Tensor:
@@ -143,7 +162,8 @@ class Mn04(nn.Module):
         return x - self.mean
 
     def embed(self, z: Tensor) -> Tensor:
-        """Shifted (augmented, blended) input (B, 1, frames, 128) -> mean embedding over time and frequency (B, 384)."""
+        """Shifted (augmented, blended) input (B, 1, frames, 128) -> mean embedding over time and frequency
+        (B, 384)."""
         return self.features((z + self.mean).transpose(2, 3)).mean(dim=(2, 3))
 
     def classify(self, e: Tensor) -> Tensor:
@@ -156,14 +176,17 @@ class Mn04(nn.Module):
         return self.classify(self.embed(view(z) if view is not None else z))
 
     def audioset_logits(self, e: Tensor) -> Tensor:
-        """Embedding (B, 384) -> mn04's own logits of AudioSet's 527 classes; in eval mode the authors' own output."""
+        """Embedding (B, 384) -> mn04's own logits of AudioSet's 527 classes; in eval mode the authors' own
+        output."""
         return self.classifier["5"](F.hardswish(self.classifier["2"](e)))
 
     @torch.no_grad()
     def audioset_scores(self, waveform: Tensor) -> Tensor:
-        """Waveform (samples,) at 32 kHz -> scores (527,) in 0..1 of AudioSet's classes, each by itself; names: class_names.
+        """Waveform (samples,) at 32 kHz -> scores (527,) in 0..1 of AudioSet's classes, each by itself;
+        names: class_names.
 
-        Clips under one second are padded with zeros. ValueError in training mode, where batch norm would see one clip."""
+        Clips under one second are padded with zeros. ValueError in training mode, where batch norm would see
+        one clip."""
         if self.training:
             raise ValueError("audioset_scores needs eval mode: call .eval() first")
         waveform = F.pad(waveform, (0, max(0, SAMPLE_RATE - len(waveform))))
@@ -174,9 +197,10 @@ class Mn04(nn.Module):
 def load_mn04(model: Mn04, path: str | Path | None = None) -> Mn04:
     """Fill every tensor of `model` but the new last layer and the input's mean; returns the model.
 
-    `path`: mn04_as_mAP_432.pt as published (docs/mn04.md), or a `.safetensors` file with the same keys; None or "": where
-    `paths.mn04_file` says. UserError: no file and none to be fetched; damaged; holds more than data; a tensor missing, not
-    finite, of another shape or unknown (the first are listed). The model is then unchanged.
+    `path`: mn04_as_mAP_432.pt as published (docs/mn04.md), or a `.safetensors` file with the same keys; None
+    or "": where `paths.mn04_file` says. UserError: no file and none to be fetched; damaged; holds more than
+    data; a tensor missing, not finite, of another shape or unknown (the first are listed). The model is then
+    unchanged.
     """
     path = place(str(path)) if path else mn04_file()
     if not path.is_file():
@@ -187,7 +211,9 @@ def load_mn04(model: Mn04, path: str | Path | None = None) -> Mn04:
     own = ("fc_transfer.", "mean")
     wanted = {key: value for key, value in model.state_dict().items() if not key.startswith(own)}
     if problems := mismatches(wanted, tensors, (), "mn04"):
-        raise UserError(f"{path.name} does not fit mn04, {listed(problems)}; set weights_path to another file, or {WHERE}")
+        raise UserError(
+            f"{path.name} does not fit mn04, {listed(problems)}; set weights_path to another file, or {WHERE}"
+        )
     model.load_state_dict(dict(tensors), strict=False)
     return model
 
@@ -201,4 +227,6 @@ def class_names() -> tuple[str, ...]:
 def top_classes(scores: Tensor, count: int) -> list[tuple[str, float]]:
     """The `count` highest of 527 scores, as (name, score), highest first."""
     values, places = scores.topk(count)
-    return [(class_names()[place], value) for place, value in zip(places.tolist(), values.tolist(), strict=True)]
+    return [
+        (class_names()[place], value) for place, value in zip(places.tolist(), values.tolist(), strict=True)
+    ]

@@ -1,8 +1,9 @@
-"""Remakes the backbone that `quick` fine-tunes: `python -m esc_utils.standins.pretrain`, one CPU core, no download.
+"""Remakes the backbone that `quick` fine-tunes: `python -m esc_utils.standins.pretrain`, one CPU core, no
+download.
 
-A narrow CNN14 learns the classes of the broad synthesised corpus with mixup, as PANN learned AudioSet's. Written to
-esc_utils/standins/assets/: backbone.safetensors (PANN's keys, without the head) and backbone.json (how it was made, its
-scores).
+A narrow CNN14 learns the classes of the broad synthesised corpus with mixup, as PANN learned AudioSet's.
+Written to esc_utils/standins/assets/: backbone.safetensors (PANN's keys, without the head) and backbone.json
+(how it was made, its scores).
 """
 
 import argparse
@@ -15,7 +16,8 @@ CHUNK = 700  # clips rendered at a time
 
 
 def log_mels(clips: int, clip_seconds: float, seed: int, classes: int, first_part: int = 0):
-    """Log-mels (clips, 1, frames, mels) float16 and labels (clips,) of the broad corpus, from `first_part` on."""
+    """Log-mels (clips, 1, frames, mels) float16 and labels (clips,) of the broad corpus, from `first_part`
+    on."""
     import torch
 
     from ..features import LogMel
@@ -35,7 +37,8 @@ def log_mels(clips: int, clip_seconds: float, seed: int, classes: int, first_par
 def train_backbone(
     mels, labels, classes: int, width: int, steps: int, batch: int, rate: float, seed: int, dropout=(0.0, 0.0)
 ):
-    """Supervised training with SpecAugment and mixup: AdamW, one cosine after a short warm-up. Returns the model."""
+    """Supervised training with SpecAugment and mixup: AdamW, one cosine after a short warm-up. Returns the
+    model."""
     import math
 
     import torch
@@ -65,7 +68,9 @@ def train_backbone(
         optimizer.step()
         mean += (loss.item() - mean) / min(step + 1, 100)
         if (step + 1) % 100 == 0:
-            print(f"step {step + 1} of {steps}, loss {mean:.3f}, {time.monotonic() - began:.0f} s", flush=True)
+            print(
+                f"step {step + 1} of {steps}, loss {mean:.3f}, {time.monotonic() - began:.0f} s", flush=True
+            )
     return model.eval()
 
 
@@ -74,7 +79,10 @@ def accuracy(model, mels, labels) -> float:
     import torch
 
     with torch.inference_mode():
-        right = [(model(x.float()).argmax(1) == y).sum() for x, y in zip(mels.split(64), labels.split(64), strict=True)]
+        right = [
+            (model(x.float()).argmax(1) == y).sum()
+            for x, y in zip(mels.split(64), labels.split(64), strict=True)
+        ]
     return 100 * sum(right).item() / len(labels)
 
 
@@ -90,7 +98,9 @@ def save_backbone(model, folder: Path, record: dict) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Render the corpus, train, score on held-out recordings, save."""
-    parser = argparse.ArgumentParser(prog="python -m esc_utils.standins.pretrain", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m esc_utils.standins.pretrain", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--clips", type=int, default=8400, help="clips of the corpus")
     parser.add_argument("--classes", type=int, default=70)
     parser.add_argument("--clip-seconds", type=float, default=1.28)
@@ -113,9 +123,12 @@ def main(arguments: list[str] | None = None) -> None:
     held_out = max(knobs.classes, knobs.clips // 10)
     mels, labels = log_mels(knobs.clips, knobs.clip_seconds, knobs.seed, knobs.classes)
     others, truth = log_mels(held_out, knobs.clip_seconds, knobs.seed, knobs.classes, first_part=1000)
-    model = train_backbone(mels, labels, knobs.classes, knobs.width, knobs.steps, knobs.batch, knobs.rate, knobs.seed)
+    model = train_backbone(
+        mels, labels, knobs.classes, knobs.width, knobs.steps, knobs.batch, knobs.rate, knobs.seed
+    )
     record = {
-        "what": f"CNN14 of width {knobs.width}, pretrained on synthesised audio only; it has heard no real sound",
+        "what": f"CNN14 of width {knobs.width}, pretrained on synthesised audio only; it has heard no real "
+        "sound",
         "command": "python -m esc_utils.standins.pretrain" + _changed(parser, knobs),
         **{k: v for k, v in vars(knobs).items() if k != "out"},
         "epochs": round(knobs.steps * 2 * knobs.batch / knobs.clips, 1),
@@ -124,7 +137,11 @@ def main(arguments: list[str] | None = None) -> None:
         "chance_accuracy": round(100 / knobs.classes, 1),
         "parameters": sum(p.numel() for k, p in model.named_parameters() if not k.startswith("fc_transfer.")),
         "seconds": round(time.monotonic() - began),
-        "versions": {"esc_utils": __version__, "torch": torch.__version__, "torchaudio": torchaudio.__version__},
+        "versions": {
+            "esc_utils": __version__,
+            "torch": torch.__version__,
+            "torchaudio": torchaudio.__version__,
+        },
     }
     save_backbone(model, knobs.out, record)
     print(f"{knobs.out / 'backbone.safetensors'}: {record['held_out_accuracy']}% of held-out clips right")

@@ -1,9 +1,10 @@
-"""Parametrised families of sound: what the synthesised dataset and the backbone's broad corpus are rendered from.
+"""Parametrised families of sound: what the synthesised dataset and the backbone's broad corpus are rendered
+from.
 
-A *sound class* is a tuple of layers, a layer a dict of regions: `(low, high)` is a range to draw from (log-uniform for
-the keys of `LOG`), a list holds alternatives. `draw` picks one *recording* out of a class (its timbre, tempo, device);
-`render` makes one clip of it, with its own events, phases and noise. Regions are wide and overlap, so a handful of
-recordings says little about a class.
+A *sound class* is a tuple of layers, a layer a dict of regions: `(low, high)` is a range to draw from
+(log-uniform for the keys of `LOG`), a list holds alternatives. `draw` picks one *recording* out of a class
+(its timbre, tempo, device); `render` makes one clip of it, with its own events, phases and noise. Regions are
+wide and overlap, so a handful of recordings says little about a class.
 """
 
 import numpy as np
@@ -40,62 +41,6 @@ DEFAULTS = {
     "formant_q": (2.0, 8.0),
 }
 
-# UrbanSound8K's ten classes in the order of their class numbers; caricatures, not recordings, of the real sounds.
-URBAN = {
-    "air_conditioner": (
-        {"noise": (0.65, 0.95), "f0": (60, 160), "tilt": (-9, -4), "rate": (1, 7), "depth": (0, 0.2),
-         "low": (60, 200), "high": (1100, 4000), "formants": [1, 2], "formant_low": (150, 900)},
-    ),
-    "car_horn": (
-        {"f0": (300, 520), "tilt": (-4, 1), "chord": [(1.0,), (1.0, 1.19), (1.0, 1.26), (1.0, 1.33)],
-         "envelope": ["events"], "rate": (0.8, 3), "jitter": (0, 0.3), "hold": (0.15, 0.8), "decay": (0.02, 0.08),
-         "formants": [1, 2], "formant_low": (1600, 4000), "noise": (0, 0.15)},
-    ),
-    "children_playing": (
-        {"f0": (240, 460), "tilt": (-10, -5), "voices": [2, 3, 4], "pitch": ["drift", "sine"], "pitch_rate": (1, 5),
-         "span": (0.15, 0.5), "glide": (-0.4, 0.4), "envelope": ["events"], "rate": (2.5, 5.5), "jitter": (0.3, 0.7),
-         "attack": (0.01, 0.04), "hold": (0.06, 0.2), "decay": (0.03, 0.09), "noise": (0.15, 0.45), "formants": [2, 3],
-         "formant_low": (800, 3600)},
-    ),
-    "dog_bark": (
-        {"f0": (180, 600), "tilt": (-8, -3), "glide": (-0.9, -0.2), "envelope": ["events"], "rate": (1.5, 4.5),
-         "jitter": (0.1, 0.5), "attack": (0.005, 0.02), "hold": (0.03, 0.11), "decay": (0.02, 0.07),
-         "noise": (0.05, 0.35), "formants": [2, 3], "formant_low": (450, 2000), "voices": [1, 1, 1, 2]},
-    ),
-    "drilling": (
-        {"noise": (0.35, 0.75), "f0": (110, 380), "tilt": (-4, 2), "span": (0, 0.25), "rate": (12, 45),
-         "depth": (0.1, 0.6), "low": (600, 2500), "high": (4500, 7800), "formants": [1, 2],
-         "formant_low": (1800, 6000)},
-    ),
-    "engine_idling": (
-        {"noise": (0.25, 0.65), "f0": (26, 85), "tilt": (-11, -6), "span": (0, 0.12), "rate": (5, 22),
-         "depth": (0.4, 0.85), "low": (45, 150), "high": (700, 3000), "formants": [0, 1, 2],
-         "formant_low": (100, 700)},
-    ),
-    "gun_shot": (
-        {"noise": (0.85, 1.0), "f0": (70, 250), "tilt": (-7, -1), "envelope": ["events"], "rate": (0.5, 2.2),
-         "jitter": (0.1, 0.6), "attack": (0.0006, 0.004), "hold": (0.001, 0.015), "decay": (0.05, 0.25),
-         "low": (60, 350), "formants": [0, 1, 2], "formant_low": (200, 1500)},
-    ),
-    "jackhammer": (
-        {"noise": (0.45, 0.9), "f0": (60, 200), "tilt": (-5, 1), "envelope": ["events"], "rate": (8, 26),
-         "jitter": (0.03, 0.25), "attack": (0.0006, 0.004), "hold": (0.001, 0.008), "decay": (0.008, 0.035),
-         "low": (80, 800), "high": (3500, 7000), "formants": [1, 2, 3], "formant_low": (600, 4000)},
-    ),
-    "siren": (
-        {"f0": (450, 1100), "tilt": (-15, -6), "pitch": ["sine", "triangle", "saw", "twotone"],
-         "pitch_rate": (0.4, 5), "span": (0.35, 1.2), "noise": (0, 0.25), "depth": (0, 0.4)},
-    ),
-    "street_music": (
-        {"f0": (150, 560), "tilt": (-14, -6), "voices": [1, 2, 3], "pitch": ["steps"], "pitch_rate": (3, 9),
-         "span": (0.4, 1.5), "chord": [(1.0,), (1.0, 2.0), (1.0, 1.26, 1.5), (1.0, 1.19, 1.5)],
-         "envelope": ["am", "events"], "depth": (0, 0.5), "rate": (2, 8), "hold": (0.04, 0.25), "decay": (0.06, 0.3),
-         "noise": (0, 0.2), "formants": [0, 1, 2]},
-        {"level": (-22, -4), "noise": (0.75, 1.0), "envelope": ["events"], "rate": (2, 6), "attack": (0.001, 0.004),
-         "hold": (0.002, 0.02), "decay": (0.02, 0.1), "low": (50, 2000)},
-    ),
-}  # fmt: skip
-
 
 def narrowed(sound: tuple[dict, ...], share: float) -> tuple[dict, ...]:
     """A class whose ranges have `share` of their width, about their middle: its recordings are more alike."""
@@ -111,8 +56,8 @@ def _narrow(key: str, region, share: float):
 
 
 def draw(sound: tuple[dict, ...], rng: np.random.Generator, colour: float = 3.0) -> dict:
-    """One recording of a sound class: every region narrowed to a value, plus the device it was recorded with, whose
-    frequency response deviates by `colour` dB.
+    """One recording of a sound class: every region narrowed to a value, plus the device it was recorded with,
+    whose frequency response deviates by `colour` dB.
 
     Returns {"layers": [...], "device": ..., "background": ...}, all that the slices of the recording share.
     """
@@ -123,7 +68,11 @@ def draw(sound: tuple[dict, ...], rng: np.random.Generator, colour: float = 3.0)
             "high_cut": float(np.exp(rng.uniform(np.log(3500), np.log(9000)))),
             "curve": rng.normal(0.0, colour, size=9),  # dB at nine points, evenly spaced in octaves
         },
-        "background": {"tilt": rng.uniform(-9.0, 0.0), "rate": rng.uniform(0.2, 3.0), "depth": rng.uniform(0.0, 0.5)},
+        "background": {
+            "tilt": rng.uniform(-9.0, 0.0),
+            "rate": rng.uniform(0.2, 3.0),
+            "depth": rng.uniform(0.0, 0.5),
+        },
     }
 
 
@@ -142,20 +91,29 @@ def _draw_layer(layer: dict, rng: np.random.Generator) -> dict:
     count = values["formants"]
     centre = np.exp(rng.uniform(*np.log(layer["formant_low"]), size=count))
     values["resonances"] = [
-        (f, f / _pick("formant_q", layer["formant_q"], rng), _pick("formant_gain", layer["formant_gain"], rng))
+        (
+            f,
+            f / _pick("formant_q", layer["formant_q"], rng),
+            _pick("formant_gain", layer["formant_gain"], rng),
+        )
         for f in centre
     ]
     return values
 
 
 def render(
-    recording: dict, samples: int, sample_rate: int, rng: np.random.Generator, snr: float, distractor: dict | None = None
+    recording: dict,
+    samples: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+    snr: float,
+    distractor: dict | None = None,
 ) -> np.ndarray:
     """One clip of a recording: (samples,) float32, peak at most 1.
 
-    `snr` in dB is the level of the sound against its background noise, the sound measured where it is loudest (the
-    loudest twentieth of the clip), so a short shot is not drowned. `distractor`, another recording, plays 6 to 14 dB
-    below the sound. The device's frequency response colours everything.
+    `snr` in dB is the level of the sound against its background noise, the sound measured where it is loudest
+    (the loudest twentieth of the clip), so a short shot is not drowned. `distractor`, another recording,
+    plays 6 to 14 dB below the sound. The device's frequency response colours everything.
     """
     sound = _mix_layers(recording["layers"], samples, sample_rate, rng)
     if distractor is not None:
@@ -163,7 +121,9 @@ def render(
         sound += other / _loudness(other) * _loudness(sound) * 10 ** (-rng.uniform(6.0, 14.0) / 20)
     background, time = recording["background"], np.arange(samples) / sample_rate
     noise = rng.standard_normal(samples)
-    noise *= 1 - background["depth"] * (0.5 + 0.5 * np.sin(2 * np.pi * (background["rate"] * time + rng.random())))
+    noise *= 1 - background["depth"] * (
+        0.5 + 0.5 * np.sin(2 * np.pi * (background["rate"] * time + rng.random()))
+    )
     frequency = np.fft.rfftfreq(samples, 1 / sample_rate)
     spectrum = np.fft.rfft(noise) * _tilt(frequency, background["tilt"])
     noise = np.fft.irfft(spectrum, samples)
@@ -195,7 +155,11 @@ def _voice(p: dict, samples: int, sample_rate: int, rng: np.random.Generator) ->
         partials = int(np.clip(0.47 * sample_rate / (ratio * f0.max()), 1, PARTIALS))
         tone += _wave_table(p, partials, rng)[_phase(f0 * ratio, sample_rate, rng)]
     frequency = np.fft.rfftfreq(samples, 1 / sample_rate)
-    band = _tilt(frequency, p["tilt"] / 2) / (1 + (p["low"] / (frequency + 1)) ** 4) / (1 + (frequency / p["high"]) ** 8)
+    band = (
+        _tilt(frequency, p["tilt"] / 2)
+        / (1 + (p["low"] / (frequency + 1)) ** 4)
+        / (1 + (frequency / p["high"]) ** 8)
+    )
     hiss = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * band, samples)
     source = (1 - p["noise"]) * tone / np.std(tone) + p["noise"] * hiss / np.std(hiss)
     spectrum = np.fft.rfft(source * envelope)
@@ -264,7 +228,9 @@ def _tilt(frequency: np.ndarray, decibels: float) -> np.ndarray:
 def _device_response(device: dict, frequency: np.ndarray) -> np.ndarray:
     points = np.log2(50.0) + np.arange(len(device["curve"])) * np.log2(8000 / 50) / (len(device["curve"]) - 1)
     curve = 10 ** (np.interp(np.log2(np.maximum(frequency, 1.0)), points, device["curve"]) / 20)
-    return curve / (1 + (device["low_cut"] / (frequency + 1)) ** 4) / (1 + (frequency / device["high_cut"]) ** 8)
+    return (
+        curve / (1 + (device["low_cut"] / (frequency + 1)) ** 4) / (1 + (frequency / device["high_cut"]) ** 8)
+    )
 
 
 def _loudness(wave: np.ndarray) -> float:

@@ -1,6 +1,8 @@
-"""The embedded default: a small synthesised dataset in UrbanSound8K's layout, and the backbone's broad corpus.
+"""The embedded default: a small synthesised dataset in UrbanSound8K's layout, and the backbone's broad
+corpus.
 
-Numbers from it are about synthesised audio and nothing else; DATASET.json at its root says so to whoever reads it.
+Numbers from it are about synthesised audio and nothing else; DATASET.json at its root says so to whoever
+reads it.
 """
 
 import csv
@@ -13,16 +15,21 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..standins import sounds
+from ..standins import sounds, urban
 
 GENERATOR = "esc_utils.standins.synthetic 5"  # raise the number with every change that changes the audio
 HEADER = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
 RARE = {"car_horn", "gun_shot"}  # fewer clips, as in UrbanSound8K
-SHORT = {"car_horn": 0.5, "dog_bark": 0.5, "gun_shot": 0.8}  # share of clips shorter than the window; others 0.08
+SHORT = {
+    "car_horn": 0.5,
+    "dog_bark": 0.5,
+    "gun_shot": 0.8,
+}  # share of clips shorter than the window; others 0.08
 
-# A class has this share of its regions' width, a device this colour (dB). Classes lie apart, so that clips without labels
-# show where one ends and the next begins: what FixMatch lives on; but not so far that few labels are enough without them.
-# Chosen on draws of the dataset that no table reports: outputs/evidence/pairs/positive_control.csv.
+# A class has this share of its regions' width, a device this colour (dB). Classes lie apart, so that clips
+# without labels show where one ends and the next begins: what FixMatch lives on; but not so far that few
+# labels are enough without them. Chosen on draws of the dataset that no table reports:
+# outputs/evidence/pairs/positive_control.csv.
 WIDTH, COLOUR = 0.6, 2.5
 
 # First words of the seed sequences: streams that never meet.
@@ -39,10 +46,11 @@ def write_dataset(
 ) -> Path:
     """Write the synthesised dataset to the folder `root` and return it; at once if it is there already.
 
-    `clips_per_class` is per fold and a mean: the rare classes have two thirds of it. They come from recordings of two to
-    four slices, all in one fold. Files: audio/fold<k>/<fsID>-<classID>-<occurrence>-<slice>.wav (16-bit PCM, mono),
-    metadata/UrbanSound8K.csv, DATASET.json. The audio depends on the arguments alone: each recording and slice has its
-    own seed sequence. It is written beside `root` and renamed, under a lock, so no reader sees half of it.
+    `clips_per_class` is per fold and a mean: the rare classes have two thirds of it. They come from
+    recordings of two to four slices, all in one fold. Files:
+    audio/fold<k>/<fsID>-<classID>-<occurrence>-<slice>.wav (16-bit PCM, mono), metadata/UrbanSound8K.csv,
+    DATASET.json. The audio depends on the arguments alone: each recording and slice has its own seed
+    sequence. It is written beside `root` and renamed, under a lock, so no reader sees half of it.
 
     Raises UserError where `root` holds something else.
     """
@@ -63,7 +71,9 @@ def write_dataset(
         if _is_complete(root, settings):
             return root
         if root.exists() and any(root.iterdir()) and not _is_ours(root):
-            raise UserError(f"{root} holds files that are no synthesised dataset: give another folder, or empty it")
+            raise UserError(
+                f"{root} holds files that are no synthesised dataset: give another folder, or empty it"
+            )
         fresh = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
         try:
             _write(fresh, settings)
@@ -103,7 +113,7 @@ def _write(root: Path, settings: dict) -> None:
     rows = []
     for fold in range(1, settings["folds"] + 1):
         (root / f"audio/fold{fold}").mkdir(parents=True)
-        for class_id, name in enumerate(sounds.URBAN):
+        for class_id, name in enumerate(urban.URBAN):
             for row, wave in _clips(fold, class_id, name, settings):
                 path = root / f"audio/fold{fold}" / row["slice_file_name"]
                 encoded = io.BytesIO()  # libsndfile itself says "System error" on a full disk
@@ -132,11 +142,12 @@ def _clips(fold: int, class_id: int, name: str, settings: dict):
 
 
 def _clip_count(fold: int, name: str, mean: int) -> int:
-    """Clips of a class in a fold: ten times `mean` in all; what the rare classes lack goes round among the others."""
+    """Clips of a class in a fold: ten times `mean` in all; what the rare classes lack goes round among the
+    others."""
     rare = max(1, round(2 / 3 * mean))
     if name in RARE:
         return rare
-    common = [other for other in sounds.URBAN if other not in RARE]
+    common = [other for other in urban.URBAN if other not in RARE]
     extra = len(RARE) * (mean - rare)
     turn = (common.index(name) + 3 * fold) % len(common)
     return mean + extra // len(common) + (turn < extra % len(common))
@@ -145,7 +156,7 @@ def _clip_count(fold: int, name: str, mean: int) -> int:
 def _slices(fsid: int, slices: int, fold: int, class_id: int, name: str, settings: dict):
     key = [settings["seed"], fsid]
     rng = np.random.default_rng([_RECORDING, *key])
-    recording = sounds.draw(sounds.narrowed(sounds.URBAN[name], WIDTH), rng, COLOUR)
+    recording = sounds.draw(sounds.narrowed(urban.URBAN[name], WIDTH), rng, COLOUR)
     salience = 1 if rng.random() < 0.65 else 2  # foreground or background
     snr = rng.uniform(24, 44) if salience == 1 else rng.uniform(16, 28)
     occurrence, start = int(rng.integers(0, 3)), rng.uniform(0, 20)

@@ -13,8 +13,8 @@ from lab_page import Page
 from lab_server import LabServer, environment
 
 ROOT = Path(__file__).resolve().parents[2]
-# Enough for Tables 2 to 5 to have rows, pairs of folds, a control and two thresholds. 03 and 04 train their own runs in
-# the browser.
+# Enough for Tables 2 to 5 to have rows, pairs of folds, a control and two thresholds. 03 and 04 train their
+# own runs in the browser.
 RUNS = [("cnn14_10", 1), ("cnn14_10", 2), ("pann_10", 1), ("pann_10", 2), ("fixmatch_tau095", 1)]
 RUNS += [("pann_control", 2), ("fixmatch_tau075", 2)]
 TRAIN = """
@@ -39,10 +39,16 @@ def report():
 
 @pytest.fixture(scope="session")
 def chromium():
-    names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else ["chromium", "chromium-browser", "google-chrome"]
+    names = (
+        [os.environ["CHROMIUM"]]
+        if os.environ.get("CHROMIUM")
+        else ["chromium", "chromium-browser", "google-chrome"]
+    )
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        pytest.fail(f"no {' or '.join(names)} on PATH: `make test-browser` says how to install it", pytrace=False)
+        pytest.fail(
+            f"no {' or '.join(names)} on PATH: `make test-browser` says how to install it", pytrace=False
+        )
     return found
 
 
@@ -64,10 +70,13 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory, home):
-    """A copy of the project with a profile `tiny`, its notebooks set to it and to `interactive`, and finished runs."""
+    """A copy of the project with a profile `tiny`, its notebooks set to it and to `interactive`, and finished
+    runs."""
     copy = tmp_path_factory.mktemp("project")
     for name in ("esc_utils", "esc_suite", "notebooks", "params"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        )
     layers = [ROOT / "params" / "profiles" / "quick.yaml", ROOT / "tests" / "tiny.yaml"]
     tiny = {key: value for layer in layers for key, value in yaml.safe_load(layer.read_text()).items()}
     (copy / "params" / "profiles" / "tiny.yaml").write_text(yaml.safe_dump(tiny | {"profile": "tiny"}))
@@ -99,6 +108,10 @@ def page(browser, request):
 def run(home, project, *words):
     """Python with these words, in the copied project."""
     done = subprocess.run(
-        [sys.executable, *map(str, words)], env=environment(home, project), cwd=project, capture_output=True, text=True
+        [sys.executable, *map(str, words)],
+        env=environment(home, project),
+        cwd=project,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

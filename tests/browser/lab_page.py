@@ -1,4 +1,5 @@
-"""A browser page that writes down all that goes wrong, with the few steps of a reader: open, Run All, move a slider."""
+"""A browser page that writes down all that goes wrong, with the few steps of a reader: open, Run All, move a
+slider."""
 
 import base64
 import contextlib
@@ -11,15 +12,19 @@ WAIT_S = 240  # for one notebook that trains, on a busy machine
 # A traceback, a Python warning and JupyterLab's own error are all rendered as stderr.
 ERRORS = (
     '.jp-Notebook [data-mime-type="application/vnd.jupyter.stderr"], '
-    '.jp-Notebook [data-mime-type="application/vnd.jupyter.error"], .jp-Notebook .jupyter-widgets-error-widget'
+    '.jp-Notebook [data-mime-type="application/vnd.jupyter.error"], .jp-Notebook '
+    ".jupyter-widgets-error-widget"
 )
-PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputArea > .jp-InputPrompt"  # not those of cells that are folded away
+# Not those of cells that are folded away
+PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputArea > .jp-InputPrompt"
 FOLDED = ".jp-Notebook .jp-CodeCell .jp-InputPlaceholder"
-SHOWN = ".jp-CodeCell:has(.widget-slider, .widget-dropdown) .widget-html-content"  # what the explorers draw and say
+# what the explorers draw and say
+SHOWN = ".jp-CodeCell:has(.widget-slider, .widget-dropdown) .widget-html-content"
 CONNECTED = """() => {
     const kernel = window.jupyterapp?.shell?.currentWidget?.context?.sessionContext?.session?.kernel;
     return kernel?.status === 'idle' && kernel?.connectionStatus === 'connected'; }"""
-# Done: the first code cell has a number, none waits, and the indicator, unlike the kernel's status, idles between no cells.
+# Done: the first code cell has a number, none waits, and the indicator, unlike the kernel's status, idles
+# between no cells.
 DONE = f"""() => {{
     const prompts = [...document.querySelectorAll('{PROMPTS}')].map(e => e.textContent);
     return /\\d/.test(prompts[0]) && !prompts.some(text => text.includes('*'))
@@ -27,14 +32,16 @@ DONE = f"""() => {{
 # From the first key to the first change of what is shown, in ms of the browser's clock.
 CLOCK = """shown => {
     const clock = window.escClock = {};
-    document.addEventListener('keydown', () => { clock.key ??= performance.now(); }, {capture: true, once: true});
+    document.addEventListener(
+      'keydown', () => { clock.key ??= performance.now(); }, {capture: true, once: true});
     const watch = new MutationObserver(() => { clock.shown ??= performance.now(); });
     for (const element of document.querySelectorAll(shown))
         watch.observe(element, {subtree: true, childList: true, attributes: true}); }"""
 
 
 class Page:
-    """Wraps a Playwright page in a context of its own; `problems` are console errors, failed or off-machine requests."""
+    """Wraps a Playwright page in a context of its own; `problems` are console errors, failed or off-machine
+    requests."""
 
     def __init__(self, browser):
         self.problems = []
@@ -42,9 +49,13 @@ class Page:
         self.context.route(re.compile(r"^(?!http://127\.0\.0\.1[:/])(https?|wss?)://"), self._off_machine)
         self.context.set_default_timeout(1000 * WAIT_S)
         self.page = self.context.new_page()
-        self.page.on("console", lambda said: said.type == "error" and self.problems.append(f"console: {said.text}"))
+        self.page.on(
+            "console", lambda said: said.type == "error" and self.problems.append(f"console: {said.text}")
+        )
         self.page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
-        self.page.on("response", lambda r: r.status >= 400 and self.problems.append(f"HTTP {r.status}: {r.url}"))
+        self.page.on(
+            "response", lambda r: r.status >= 400 and self.problems.append(f"HTTP {r.status}: {r.url}")
+        )
 
     def _off_machine(self, route):
         self.problems.append(f"request off this machine: {route.request.url}")
@@ -88,7 +99,10 @@ class Page:
 
     def pictures(self) -> list[bytes]:
         """Every image that the explorer shows, as bytes."""
-        return [data_url(source) for source in self.page.locator(f"{SHOWN} img").evaluate_all("all => all.map(e => e.src)")]
+        return [
+            data_url(source)
+            for source in self.page.locator(f"{SHOWN} img").evaluate_all("all => all.map(e => e.src)")
+        ]
 
     def shown(self) -> list[str]:
         """All that the explorer draws and says, as HTML."""
@@ -103,8 +117,8 @@ class Page:
             self.page.wait_for_function(CONNECTED)
 
     def press(self, control, key: str, patience: float = 3) -> float | None:
-        """Press a key on a control and wait for the redraw: seconds to the first change of what is shown, None where
-        nothing has changed after `patience` seconds."""
+        """Press a key on a control and wait for the redraw: seconds to the first change of what is shown,
+        None where nothing has changed after `patience` seconds."""
         from playwright.sync_api import TimeoutError
 
         self.page.evaluate(CLOCK, SHOWN)

@@ -1,4 +1,5 @@
-"""`jupyter lab` on loopback with a free port, a token and folders of its own, which touches nothing of the user's."""
+"""`jupyter lab` on loopback with a free port, a token and folders of its own, which touches nothing of the
+user's."""
 
 import json
 import os
@@ -12,14 +13,17 @@ from pathlib import Path
 
 READY_S = 120
 SETTINGS = {  # this server's defaults
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # every cell is in the page, also off screen
+    "@jupyterlab/notebook-extension:tracker": {
+        "windowingMode": "none"
+    },  # every cell is in the page, also off screen
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
 }
 
 
 class LabServer:
-    """Context manager. `root`: the folder it shows; `home`: an empty folder for its settings and log; `url`, `token`."""
+    """Context manager. `root`: the folder it shows; `home`: an empty folder for its settings and log; `url`,
+    `token`."""
 
     def __init__(self, root: Path, home: Path):
         self.root, self.home, self.token = root, home, secrets.token_hex(16)
@@ -30,7 +34,8 @@ class LabServer:
 
     def __enter__(self):
         command = [
-            sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0",
+            sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
+            "--ServerApp.port=0",
             f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}",
             f"--LabApp.app_settings_dir={self.home / 'app_settings'}", "--LabApp.expose_app_in_browser=True",
             "--LabApp.extension_manager=readonly", "--ServerApp.terminals_enabled=False",
@@ -38,7 +43,8 @@ class LabServer:
         ]  # fmt: skip
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, env=environment(self.home, self.root), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log,
+                command, env=environment(self.home, self.root), cwd=self.root, stdin=subprocess.DEVNULL,
+                stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
@@ -69,7 +75,9 @@ class LabServer:
         return self.log.read_text(errors="replace")[-4000:].replace(self.token, "<token>")
 
     def api(self, method: str, path: str):
-        request = urllib.request.Request(self.url + path, method=method, headers={"Authorization": f"token {self.token}"})
+        request = urllib.request.Request(
+            self.url + path, method=method, headers={"Authorization": f"token {self.token}"}
+        )
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             body = answer.read()
         return json.loads(body) if body else None
@@ -96,7 +104,8 @@ def environment(home: Path, project: Path) -> dict:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(alien) and k.lower() not in proxies}
     places = {
         "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
-        "IPYTHONDIR": "ipython", "JUPYTERLAB_SETTINGS_DIR": "user-settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython", "JUPYTERLAB_SETTINGS_DIR": "user-settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     }  # fmt: skip
     own = {name: str(home / folder) for name, folder in places.items()}
     return clean | own | {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(project)}

@@ -1,4 +1,5 @@
-"""Every notebook in JupyterLab: Run All, no error, nothing from off the machine; every slider moves the figure and back."""
+"""Every notebook in JupyterLab: Run All, no error, nothing from off the machine; every slider moves the
+figure and back."""
 
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def test_run_all(page, lab, report, name):
         assert figures.count() >= DRAWN.get(number, 2)
         assert all(figures.evaluate_all("all => all.map(e => e.complete && e.naturalWidth >= 200)"))
         if number in EXPLORERS:
-            assert page.page.locator(".jp-OutputArea-output .widget-dropdown, .widget-slider").count(), "no controls"
+            assert page.page.locator(".jp-OutputArea-output .widget-dropdown, .widget-slider").count(), (
+                "no controls"
+            )
         assert len(page.sliders()) == SLIDERS.get(number, 0)
         for at, label in enumerate(page.sliders()):
             seconds = move_and_back(page, label)
@@ -45,7 +48,8 @@ def test_run_all(page, lab, report, name):
 
 
 def move_and_back(page, label) -> float:
-    """Arrow keys until the pictures change, then as many back; seconds to the first change of what is shown."""
+    """Arrow keys until the pictures change, then as many back; seconds to the first change of what is
+    shown."""
     slider = page.slider(label)
     slider.scroll_into_view_if_needed()
     shown, first, value = page.shown(), page.pictures(), page.readout(label)
@@ -66,7 +70,8 @@ def move_and_back(page, label) -> float:
 
 
 def choose_and_back(page):
-    """Every menu that stands on its first choice, by keyboard: the last one changes what is shown, the first restores it."""
+    """Every menu that stands on its first choice, by keyboard: the last one changes what is shown, the first
+    restores it."""
     for menu in page.page.locator(".widget-dropdown:visible select").all():
         if menu.locator("option").count() > 1 and menu.evaluate("e => e.selectedIndex") == 0:
             before = page.shown()
@@ -89,7 +94,8 @@ def tick_and_back(page, least: int):
 
 
 def press_and_type(page, number: str):
-    """02's button by the space bar, 06's filter by a letter that no run has, and the letter taken away again."""
+    """02's button by the space bar, 06's filter by a letter that no run has, and the letter taken away
+    again."""
     if number == "02":
         again = page.page.get_by_role("button", name="Draw again")
         before = page.pictures()

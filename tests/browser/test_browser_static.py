@@ -12,7 +12,8 @@ FIGURES = {"02_specaugment_visualization": 2, "04_fixmatch_ablations": 11}
 def test_static_copy_shows_its_figures(page, project, home, tmp_path, name):
     ran, html = tmp_path / f"{name}.ipynb", tmp_path / f"{name}.html"
     run(
-        home, project, "-m", "papermill", project / "notebooks" / f"{name}.ipynb", ran, "--engine", "esc", "-k", "python3",
+        home, project, "-m", "papermill", project / "notebooks" / f"{name}.ipynb", ran, "--engine", "esc",
+        "-k", "python3",
         "-p", "interactive", "False", "--no-progress-bar", "--cwd", project / "notebooks",
     )  # fmt: skip
     run(home, project, ROOT / "tools" / "page.py", ran)

@@ -1,10 +1,13 @@
-"""The paper's step on one device, a GPU above all: clips a second, share of the device's own matrix rate, memory, hours.
+"""The paper's step on one device, a GPU above all: clips a second, share of the device's own matrix rate,
+memory, hours.
 
 Ways that are compared, one after the other, each alone on the device:
     ours                  bfloat16 autocast, channels_last, fused AdamW, log-mels from a store on the device
     ours, one CUDA graph  the same, a whole step launched at once; on CUDA only
-    reference             reference.py: audio (already on the device) in, front end inside, float32, contiguous, one forward
-                          pass with gradients; as PyTorch comes (TF32 in cuDNN's convolutions only), and with TF32 off
+    reference             reference.py: audio (already on the device) in, front end inside, float32,
+                          contiguous, one forward
+                          pass with gradients; as PyTorch comes (TF32 in cuDNN's convolutions only), and with
+                          TF32 off
 Operations are those that the method needs (check_paper.step_operations), whatever a way computes besides.
 """
 
@@ -25,8 +28,8 @@ from esc_utils.errors import UserError
 
 @dataclass(frozen=True)
 class Scale:
-    """What is measured: the paper's step, unless a test makes it small. steps: optimizer steps (or batches scored) between
-    two looks at the clock; matrix: side of the square product."""
+    """What is measured: the paper's step, unless a test makes it small. steps: optimizer steps (or batches
+    scored) between two looks at the clock; matrix: side of the square product."""
 
     width: int = 64
     batch: int = 32
@@ -48,7 +51,8 @@ class Scale:
 
 @dataclass(frozen=True)
 class Found:
-    """Of one way: clips and operations of a step, its seconds (repeats,), bytes on the device at the peak (CUDA only)."""
+    """Of one way: clips and operations of a step, its seconds (repeats,), bytes on the device at the peak
+    (CUDA only)."""
 
     clips: int
     operations: float
@@ -78,17 +82,21 @@ def choose(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"--device {name}: not a device, use cpu, cuda or cuda:<number>") from None
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
         count = torch.cuda.device_count()
         raise UserError(
-            f"--device {name}: not there ({count} CUDA devices, torch {torch.__version__}): nothing was measured"
+            f"--device {name}: not there ({count} CUDA devices, torch {torch.__version__}): nothing was "
+            "measured"
         )
     return device
 
 
 @contextmanager
 def convolutions(tf32: bool, search: bool = False):
-    """cuDNN's convolutions with or without TF32; search: it tries all of them once for every shape. As before afterwards."""
+    """cuDNN's convolutions with or without TF32; search: it tries all of them once for every shape. As before
+    afterwards."""
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.allow_tf32
     cudnn.benchmark, cudnn.allow_tf32 = search, tf32
@@ -118,7 +126,8 @@ def alone(make, knobs: config.RunConfig, clips: int, device: torch.device) -> si
 
 
 def forward_operations(knobs: config.RunConfig, shape: tuple[int, int]) -> int:
-    """Operations of one forward pass of the knobs' network on one log-mel (frames, mels), counted by PyTorch."""
+    """Operations of one forward pass of the knobs' network on one log-mel (frames, mels), counted by
+    PyTorch."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
         sides.network(knobs).eval()(torch.empty(1, 1, *shape))
     return counter.get_total_flops()
@@ -164,8 +173,8 @@ def attempt(work) -> Found | str:
 def hours(rows: list[check_paper.Row], step: dict[str, Found], scored: Found) -> dict[str, float]:
     """Hours of a plan (check_paper.whole_plan) at measured rates: {"supervised", "fixmatch", "scoring"}.
 
-    step: method -> its measured step; other batches of the plan count by their operations. Scoring is every clip that is
-    scored without training on it."""
+    step: method -> its measured step; other batches of the plan count by their operations. Scoring is every
+    clip that is scored without training on it."""
     forward = check_paper.forward_operations()
     found = dict.fromkeys((*step, "scoring"), 0.0)
     for row in rows:
@@ -189,7 +198,10 @@ def measure(device: torch.device, scale: Scale) -> dict[str, dict[str, Found | s
         print("This card has no bfloat16 of its own: its figures below say little.")
     rate = timing.matrix_rate(device, scale.dtype, scale.matrix, scale.repeats, scale.products)
     half = str(scale.dtype).removeprefix("torch.")
-    print(f"{rate / 1e12:.3g} TFLOP/s: its own {half} matrix rate, {scale.matrix} square, median of {scale.repeats}\n")
+    print(
+        f"{rate / 1e12:.3g} TFLOP/s: its own {half} matrix rate, {scale.matrix} square, median of "
+        f"{scale.repeats}\n"
+    )
     kinds = (
         ("fixmatch", f"FixMatch step, B = {scale.fixmatch_batch}, mu = {scale.mu}"),
         ("supervised", f"supervised step, B = {scale.batch}"),
@@ -203,7 +215,9 @@ def measure(device: torch.device, scale: Scale) -> dict[str, dict[str, Found | s
             with convolutions(tf32):
                 found = attempt(
                     lambda make=make, kind=kind: (
-                        scoring(make, device, scale) if kind == "scoring" else training(make, kind, device, scale)
+                        scoring(make, device, scale)
+                        if kind == "scoring"
+                        else training(make, kind, device, scale)
                     )
                 )
             results[way][kind] = found

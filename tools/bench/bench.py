@@ -1,9 +1,12 @@
-"""How fast, beside a plain FixMatch over panns-inference, in one run: python tools/bench/bench.py [--only a,b] [--repeats 5]
+"""How fast, beside a plain FixMatch over panns-inference, in one run: python tools/bench/bench.py [--only
+a,b] [--repeats 5]
 
-Ours and the reference (tools/bench/reference.py) take turns; medians, the spread of the repeats (quartiles), and ratios.
-The two are first shown to compute the same loss on the same masks. Nothing is asserted about speed.
+Ours and the reference (tools/bench/reference.py) take turns; medians, the spread of the repeats (quartiles),
+and ratios. The two are first shown to compute the same loss on the same masks. Nothing is asserted about
+speed.
 
-    --only   floor (counted, not timed), a audio to log-mel, b inference, c supervised step, d FixMatch step, e share of
+    --only   floor (counted, not timed), a audio to log-mel, b inference, c supervised step, d FixMatch step,
+             e share of
              drawing and augmenting, f peak memory, g growth (docs/growth.png and .csv; another folder: --out)
     --device cuda measures accelerator.py's list instead: the paper's step in bfloat16
 """
@@ -86,7 +89,8 @@ def share(operations: float, times: np.ndarray) -> str:
     """The rate that was reached, beside this machine's own."""
     rate, reached = timing.matrix_rate(), operations / np.median(times)
     return (
-        f"{reached / 1e9:.0f} GFLOP/s: {reached / rate:.0%} of this machine's {rate / 1e9:.0f} GFLOP/s float32 matrix rate"
+        f"{reached / 1e9:.0f} GFLOP/s: {reached / rate:.0%} of this machine's {rate / 1e9:.0f} GFLOP/s "
+        "float32 matrix rate"
     )
 
 
@@ -129,14 +133,21 @@ def memory(width: int, **changes) -> None:
         for side in ("ours", "reference")
     ]
     gigabytes = " against ".join(f"{value / 1e9:.3f} GB" for value in found)
-    print(f"(f) a FixMatch step, width {width}, adds at its peak: {gigabytes}, {found[0] / found[1]:.0%}", flush=True)
+    print(
+        f"(f) a FixMatch step, width {width}, adds at its peak: {gigabytes}, {found[0] / found[1]:.0%}",
+        flush=True,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", default=",".join(PARTS), help="what to measure, separated by commas")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--widths", default="8,64", help="of the floor, the training steps and the peak memory")
+    parser.add_argument(
+        "--widths", default="8,64", help="of the floor, the training steps and the peak memory"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number>")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of growth.png and growth.csv")
     options = parser.parse_args()
@@ -158,7 +169,8 @@ def run(options) -> None:
     if chosen == ["floor"]:
         return
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()}, "
         f"{repeats} repeats"
     )
     allocator.keep_freed()

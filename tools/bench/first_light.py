@@ -2,19 +2,23 @@
 
 python tools/bench/first_light.py --carried DIR --out DIR [--phases data,throughput,...] [--seconds 560]
 
-The machine needs no network: --carried is what `make first-light` packs (clips, mn04's weights, wheels). Phases, each in a
-process of its own with a time limit; one that fails is reported and passed over:
-    data         unpack the clips, build both feature stores, train twenty FixMatch steps on the CPU in float32;
+The machine needs no network: --carried is what `make first-light` packs (clips, mn04's weights, wheels).
+Phases, each in a process of its own with a time limit; one that fails is reported and passed over:
+    data         unpack the clips, build both feature stores, train twenty FixMatch steps on the CPU in
+                 float32;
                  it goes on in the background of the next two
-    throughput   clips a second of the paper's step at full width and of mn04's: plain, as a CUDA graph, and the peers' way
+    throughput   clips a second of the paper's step at full width and of mn04's: plain, as a CUDA graph, and
+                 the peers' way
     profile      kernels of a step by their share of its time
     agreement    the same twenty steps on the card, in float32, TF32 and bfloat16, against those of the CPU
-    first_runs   an epoch from a file in PANN's published format, whose numbers are random, and some steps of every kind
+    first_runs   an epoch from a file in PANN's published format, whose numbers are random, and some steps of
+                 every kind
                  of run
-    runs         rows of Tables 2 to 5 on the clips that are there, profile `paper-partial`: several at once, until time
+    runs         rows of Tables 2 to 5 on the clips that are there, profile `paper-partial`: several at once,
+                 until time
                  is up
-Written as it comes, into --out: first_light.jsonl (a line a result) and records-<n>.tar.gz (records of finished runs).
-A second call with --before DIR (what the first wrote) takes those records as done.
+Written as it comes, into --out: first_light.jsonl (a line a result) and records-<n>.tar.gz (records of
+finished runs). A second call with --before DIR (what the first wrote) takes those records as done.
 """
 
 import argparse
@@ -45,8 +49,10 @@ RESULTS, REFERENCE = "first_light.jsonl", "cpu.npz"
 TABLES = (2, 3, 4, 5)
 MORE_SEEDS = ("fixmatch_tau075", "pann_control")
 FIRST_RUNS = (  # experiment, and whether its steps may be CUDA graphs
-    ("fixmatch_tau075", True), ("fixmatch_tau075", False), ("fixmatch_tau075_sgd", True), ("fixmatch_tau075_accum", True),
-    ("fixmatch_tau075_ranger", True), ("pann_control", True), ("pann_control", False), ("cnn14_fixmatch", True),
+    ("fixmatch_tau075", True), ("fixmatch_tau075", False), ("fixmatch_tau075_sgd", True),
+     ("fixmatch_tau075_accum", True),
+    ("fixmatch_tau075_ranger", True), ("pann_control", True), ("pann_control", False), ("cnn14_fixmatch",
+     True),
     ("cnn14_fixmatch", False), ("pann_probe", True), ("pann_table2", True),
 )  # fmt: skip
 
@@ -69,7 +75,17 @@ class Size:
 
 
 SMALL = Size(
-    width=1, batch=1, mu=1, clips=8, steps=3, timed_batch=1, timed_steps=1, repeats=1, clip_seconds=0.64, matrix=64, lanes=1
+    width=1,
+    batch=1,
+    mu=1,
+    clips=8,
+    steps=3,
+    timed_batch=1,
+    timed_steps=1,
+    repeats=1,
+    clip_seconds=0.64,
+    matrix=64,
+    lanes=1,
 )
 
 
@@ -102,7 +118,7 @@ def networks(options) -> dict[str, dict]:
     return {"cnn14": {"pretrained": False, "width": size_of(options).width}, "mn04": {"pretrained": True}}
 
 
-# ---- data --------------------------------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------
 def data(options) -> None:
     """Clips, stores, and the twenty steps on the CPU."""
     import torch
@@ -115,7 +131,14 @@ def data(options) -> None:
     for knobs in networks(options).values():
         chosen = knobs_of(options, "fixmatch_tau075", **knobs)
         store = features.open_store(chosen, urbansound.open_dataset(chosen))
-        note(options, phase="data", store=chosen.network, clips=len(store), frames=store.shape[1], mels=store.shape[2])
+        note(
+            options,
+            phase="data",
+            store=chosen.network,
+            clips=len(store),
+            frames=store.shape[1],
+            mels=store.shape[2],
+        )
     found = {}
     for name in networks(options) if "agreement" in options.phases else ():
         began = time.monotonic()
@@ -128,11 +151,12 @@ def data(options) -> None:
 
 
 def trajectory(options, name: str, device: str, dtype, tf32: bool = False) -> dict[str, np.ndarray]:
-    """Losses and mask rates of some FixMatch steps on real clips, and the logits of all clips at the end (eval mode).
+    """Losses and mask rates of some FixMatch steps on real clips, and the logits of all clips at the end
+    (eval mode).
 
-    The draws are those of the CPU everywhere. Dropout is off, since its random numbers are each device's own. The
-    threshold is low, so that masks count from the first step, and so is the learning rate, so that steps do not multiply
-    rounding."""
+    The draws are those of the CPU everywhere. Dropout is off, since its random numbers are each device's own.
+    The threshold is low, so that masks count from the first step, and so is the learning rate, so that steps
+    do not multiply rounding."""
     import torch
 
     from esc_utils import features, urbansound
@@ -157,7 +181,9 @@ def trajectory(options, name: str, device: str, dtype, tf32: bool = False) -> di
     if hasattr(model, "set_statistics"):
         model.set_statistics(levels.cpu())
     model = lay_out(model, place).train()
-    chosen = optimizer(knobs, [{"params": [p for p in model.parameters() if p.requires_grad], "lr": knobs.learning_rate}])
+    chosen = optimizer(
+        knobs, [{"params": [p for p in model.parameters() if p.requires_grad], "lr": knobs.learning_rate}]
+    )
     plan = Budget(size.steps, size.steps, 1.0)
     losses, rates = [], []
 
@@ -166,7 +192,9 @@ def trajectory(options, name: str, device: str, dtype, tf32: bool = False) -> di
 
     for draw in moved(draw_epoch(knobs, plan, 0, len(rows), len(rows), tuple(levels.shape[2:])), place):
         with precision():
-            found = fixmatch_step(model, knobs, draw, levels[draw.labelled], labels[draw.labelled], levels[draw.unlabelled])
+            found = fixmatch_step(
+                model, knobs, draw, levels[draw.labelled], labels[draw.labelled], levels[draw.unlabelled]
+            )
         found.loss.backward()
         chosen.step()
         chosen.zero_grad(set_to_none=True)
@@ -186,7 +214,11 @@ def agreement(options) -> None:
     while not file.is_file():
         time.sleep(0.5)
     theirs = np.load(file)
-    ways = {"float32": (torch.float32, False), "float32, TF32": (torch.float32, True), "bfloat16": (torch.bfloat16, False)}
+    ways = {
+        "float32": (torch.float32, False),
+        "float32, TF32": (torch.float32, True),
+        "bfloat16": (torch.bfloat16, False),
+    }
     for name in networks(options):
         for way, (dtype, tf32) in ways.items():
             ours = trajectory(options, name, options.device, dtype, tf32)
@@ -210,7 +242,7 @@ def agreement(options) -> None:
             )
 
 
-# ---- throughput --------------------------------------------------------------------------------------------------------
+# ---- throughput ----------------------------------------------------------------------------------
 def throughput(options) -> None:
     """Clips a second of every way, each alone on the card."""
     import accelerator
@@ -225,7 +257,8 @@ def throughput(options) -> None:
     rate = timing.matrix_rate(device, half, size.matrix, size.repeats, 5)
     note(options, phase="throughput", device=device_of(device), versions=versions(), matrix_rate=rate)
     scale = accelerator.Scale(
-        width=size.width, batch=2 * size.timed_batch, fixmatch_batch=size.timed_batch, mu=size.mu, scored=256 if cuda else 2,
+        width=size.width, batch=2 * size.timed_batch, fixmatch_batch=size.timed_batch, mu=size.mu,
+        scored=256 if cuda else 2,
         clip_seconds=size.clip_seconds, dtype=half, steps=size.timed_steps, repeats=size.repeats,
     )  # fmt: skip
 
@@ -237,8 +270,18 @@ def throughput(options) -> None:
         ("mn04", "fixmatch", "ours", ours()),
         ("mn04", "fixmatch", "ours, contiguous", ours(contiguous=True)),
         ("mn04", "fixmatch", "ours, one CUDA graph a step", graph),
-        ("mn04", "fixmatch", "ours, one CUDA graph a step, contiguous", ours(sides.Replayed, contiguous=True)),
-        ("mn04", "fixmatch", "ours, one CUDA graph a step, float32", ours(sides.Replayed, dtype=torch.float32)),
+        (
+            "mn04",
+            "fixmatch",
+            "ours, one CUDA graph a step, contiguous",
+            ours(sides.Replayed, contiguous=True),
+        ),
+        (
+            "mn04",
+            "fixmatch",
+            "ours, one CUDA graph a step, float32",
+            ours(sides.Replayed, dtype=torch.float32),
+        ),
         ("cnn14", "fixmatch", "ours", ours()),
         ("cnn14", "fixmatch", "ours, one CUDA graph a step", graph),
         ("cnn14", "fixmatch", "ours, contiguous", ours(contiguous=True)),
@@ -304,12 +347,16 @@ def profile(options) -> None:
         side = sides.Ours(knobs, pool, torch.bfloat16 if cuda else torch.float32)
         side.train(size.timed_steps)
         wanted = "DeviceType.CUDA" if cuda else "DeviceType.CPU"
-        with torch.profiler.profile(activities=[ProfilerActivity.CPU] + cuda * [ProfilerActivity.CUDA]) as profiler:
+        with torch.profiler.profile(
+            activities=[ProfilerActivity.CPU] + cuda * [ProfilerActivity.CUDA]
+        ) as profiler:
             side.train(3)
             if cuda:
                 torch.cuda.synchronize()
         events = [event for event in profiler.key_averages() if str(event.device_type) == wanted]
-        events = [(e.key, e.self_device_time_total if cuda else e.self_cpu_time_total, e.count) for e in events]
+        events = [
+            (e.key, e.self_device_time_total if cuda else e.self_cpu_time_total, e.count) for e in events
+        ]
         total = sum(spent for _, spent, _ in events) or 1
         top = sorted(events, key=lambda event: -event[1])[:40]
         kernels = [[key[:160], round(spent / 3000, 3), count // 3] for key, spent, count in top]
@@ -317,7 +364,8 @@ def profile(options) -> None:
 
 
 def kernels(options) -> None:
-    """Single operations of a step that the profile shows, in other ways, on tensors of CNN14's first two blocks."""
+    """Single operations of a step that the profile shows, in other ways, on tensors of CNN14's first two
+    blocks."""
     import torch
 
     if options.device == "cpu":
@@ -332,7 +380,9 @@ def kernels(options) -> None:
                     work()
                 end.record()
                 end.synchronize()
-                note(options, phase="kernels", shape=shape, way=way, milliseconds=begin.elapsed_time(end) / 10)
+                note(
+                    options, phase="kernels", shape=shape, way=way, milliseconds=begin.elapsed_time(end) / 10
+                )
             except RuntimeError as error:
                 note(options, phase="kernels", shape=shape, way=way, failed=str(error).splitlines()[0][:120])
 
@@ -350,14 +400,18 @@ def operations(shape: tuple[int, ...]) -> dict:
     differentiated = x.detach().requires_grad_()
     pooled, halved = F.avg_pool2d(differentiated, 2), Halve.apply(differentiated)
     gradient = torch.randn_like(pooled)
-    out, saved, inverse = torch.native_batch_norm(x, weight, mean, mean.clone(), weight.clone(), True, 0.1, 1e-5)
+    out, saved, inverse = torch.native_batch_norm(
+        x, weight, mean, mean.clone(), weight.clone(), True, 0.1, 1e-5
+    )
     flags = [True, True, True]
     return {
         "copy": lambda: x.clone(),
         "avg_pool2d": lambda: F.avg_pool2d(x, 2),
         "Halve": lambda: Halve.apply(x),
         "bilinear": lambda: F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False),
-        "avg_pool2d, backward": lambda: torch.autograd.grad(pooled, differentiated, gradient, retain_graph=True),
+        "avg_pool2d, backward": lambda: torch.autograd.grad(
+            pooled, differentiated, gradient, retain_graph=True
+        ),
         "Halve, backward": lambda: torch.autograd.grad(halved, differentiated, gradient, retain_graph=True),
         "batch_norm": lambda: torch.native_batch_norm(x, weight, mean, mean, weight, True, 0.0, 1e-5),
         "cuDNN's batch norm": lambda: cudnn(x, weight, mean, mean, weight, True, 0.0, 1e-5),
@@ -388,9 +442,10 @@ def versions() -> dict:
     return provenance.versions() | {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
 
 
-# ---- a checkpoint, and runs --------------------------------------------------------------------------------------------
+# ---- a checkpoint, and runs ----------------------------------------------------------------------
 def first_runs(options) -> None:
-    """An epoch of PANN's row from a file in the published format; its numbers are random, so its scores say nothing."""
+    """An epoch of PANN's row from a file in the published format; its numbers are random, so its scores say
+    nothing."""
     import torch
 
     from esc_utils import training
@@ -402,7 +457,10 @@ def first_runs(options) -> None:
     model = Cnn14(10, width=size.width)
     tensors = front_end_tensors()
     tensors |= {key: value for key, value in model.state_dict().items() if not key.startswith("fc_transfer.")}
-    tensors |= {"fc_audioset.weight": torch.zeros(527, model.fc1.out_features), "fc_audioset.bias": torch.zeros(527)}
+    tensors |= {
+        "fc_audioset.weight": torch.zeros(527, model.fc1.out_features),
+        "fc_audioset.bias": torch.zeros(527),
+    }
     path, sampler = options.work / "published.pth", {"pointers": [0, np.int64(1)], "indexes": [np.arange(3)]}
     torch.save({"iteration": 0, "model": tensors, "sampler": sampler}, path)
     published = {"backbone": "pann", "weights_path": str(path), "width": size.width}
@@ -412,26 +470,42 @@ def first_runs(options) -> None:
         knobs = knobs_of(options, experiment, **changes, outputs=outputs)
         with mock.patch.object(training, "usable", training.usable if recorded else lambda *_: False):
             run = training.run(knobs, quiet=True)
-        values = {key: run.metrics[key] for key in ("experiment", "backbone", "steps", "seconds", "clips_per_second")}
+        values = {
+            key: run.metrics[key]
+            for key in ("experiment", "backbone", "steps", "seconds", "clips_per_second")
+        }
         last = run.history.iloc[-1]
         note(options, phase="first_runs", recorded=recorded, loss=float(last["loss"] or 0), **values)
 
 
 def listed_runs(options) -> list[tuple[str, int, int]]:
-    """(experiment, fold, seed) of Tables 2 to 4, then of Table 5 fold by fold, each once; more seeds come last.
+    """(experiment, fold, seed) of Tables 2 to 4, then of Table 5 fold by fold, each once; more seeds come
+    last.
 
-    First those whose optimizer is not part of the record, for they take longest, then FixMatch and what it is compared
-    with."""
+    First those whose optimizer is not part of the record, for they take longest, then FixMatch and what it is
+    compared with."""
     from esc_suite.run import plan
     from esc_utils import graphs
 
     folds = list(plan.whole_folds(knobs_of(options, "")))
     tables = plan.tables()
     found = [job for n in TABLES[:-1] for job in plan.jobs(tables[n], folds, [0])]
-    found.sort(key=lambda job: (graphs.optimizer_too(knobs_of(options, job.experiment)), job.experiment not in MORE_SEEDS))
+    found.sort(
+        key=lambda job: (
+            graphs.optimizer_too(knobs_of(options, job.experiment)),
+            job.experiment not in MORE_SEEDS,
+        )
+    )
     last = plan.jobs(tables[TABLES[-1]], folds, [0])
-    last.sort(key=lambda job: (folds.index(job.fold), knobs_of(options, job.experiment).method == "supervised"))
-    more = [(job.experiment, job.fold, seed) for seed in options.more_seeds for job in last if job.experiment in MORE_SEEDS]
+    last.sort(
+        key=lambda job: (folds.index(job.fold), knobs_of(options, job.experiment).method == "supervised")
+    )
+    more = [
+        (job.experiment, job.fold, seed)
+        for seed in options.more_seeds
+        for job in last
+        if job.experiment in MORE_SEEDS
+    ]
     jobs = [*((job.experiment, job.fold, job.seed) for job in found + last), *more]
     chosen = options.only.split(",") if options.only else None
     return [run for run in dict.fromkeys(jobs) if chosen is None or run[0] in chosen]
@@ -469,7 +543,9 @@ def recorded_and_not(options) -> dict:
 
     found, usable = {}, training.usable
     for name, rule in (("recorded", usable), ("not", lambda *_: False)):
-        knobs = knobs_of(options, "cnn14_fixmatch", steps=size_of(options).steps, outputs=str(options.work / name))
+        knobs = knobs_of(
+            options, "cnn14_fixmatch", steps=size_of(options).steps, outputs=str(options.work / name)
+        )
         training.usable = rule
         run = training.run(knobs, quiet=True)
         found[f"losses_{name}"] = [float(value) for value in run.history["loss"].dropna()]
@@ -512,7 +588,8 @@ def runs_phase(options) -> None:
             metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
             last = metrics["validation"]["last"]
             note(
-                options, **values, steps=metrics["steps"], seconds=metrics["seconds"], accuracy=last["accuracy"],
+                options, **values, steps=metrics["steps"], seconds=metrics["seconds"],
+                accuracy=last["accuracy"],
                 by_recording=last["accuracy_by_recording"], auc=last["auc_weighted"],
                 clips_per_second=metrics["clips_per_second"],
             )  # fmt: skip
@@ -524,14 +601,16 @@ def runs_phase(options) -> None:
 
 
 class Archive:
-    """Records of finished runs in archives of bounded size: records-0.tar.gz, records-1.tar.gz ... Each is closed, so whole,
-    after every record; the newest is written anew to take the next one."""
+    """Records of finished runs in archives of bounded size: records-0.tar.gz, records-1.tar.gz ... Each is
+    closed, so whole, after every record; the newest is written anew to take the next one."""
 
     def __init__(self, out: Path):
         self.out, self.number, self.members = out, 0, []
 
     def add(self, folder: Path, outputs: Path) -> None:
-        files = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".csv", ".npz", ".txt")]
+        files = [
+            path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".csv", ".npz", ".txt")
+        ]
         new = [(str(path.relative_to(outputs)), path.read_bytes()) for path in files]
         if self.members and sum(len(content) for _, content in self.members + new) > MOST_BYTES:
             self.number, self.members = self.number + 1, []
@@ -545,7 +624,7 @@ class Archive:
         partial.rename(self.out / f"records-{self.number}.tar.gz")
 
 
-# ---- all phases, one after the other -----------------------------------------------------------------------------------
+# ---- all phases, one after the other -------------------------------------------------------------
 PHASES = {
     "data": data,
     "throughput": throughput,
@@ -595,20 +674,35 @@ def every_phase(options) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--carried", type=Path, required=True, help="folder that `make first-light` packed")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("/tmp/first-light"), help="clips, stores and records")
+    parser.add_argument(
+        "--work", type=Path, default=Path("/tmp/first-light"), help="clips, stores and records"
+    )
     parser.add_argument("--before", type=Path, help="what an earlier call wrote")
     parser.add_argument("--phases", default=",".join(PHASES))
     parser.add_argument("--only", default="", help="experiments, in place of all")
-    parser.add_argument("--run-set", dest="run_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of runs")
     parser.add_argument(
-        "--wide-set", dest="wide_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of wide ones"
+        "--run-set", dest="run_knobs", action="append", default=[], metavar="KNOB=VALUE", help="of runs"
+    )
+    parser.add_argument(
+        "--wide-set",
+        dest="wide_knobs",
+        action="append",
+        default=[],
+        metavar="KNOB=VALUE",
+        help="of wide ones",
     )
     parser.add_argument("--more-seeds", default="", help="of Table 5's small networks, after everything else")
-    parser.add_argument("--set", dest="knobs", action="append", default=[], metavar="KNOB=VALUE", help="of everything")
-    parser.add_argument("--record-wide", action="store_true", help="CUDA graphs in the runs of the wide network, too")
+    parser.add_argument(
+        "--set", dest="knobs", action="append", default=[], metavar="KNOB=VALUE", help="of everything"
+    )
+    parser.add_argument(
+        "--record-wide", action="store_true", help="CUDA graphs in the runs of the wide network, too"
+    )
     parser.add_argument("--ways", default="", help="of throughput, separated by semicolons, in place of all")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--threads", type=int, default=2, help="of a run")
@@ -629,7 +723,9 @@ def main() -> int:
     if unknown := set(options.phases) - set(PHASES):
         print(f"error: --phases {','.join(sorted(unknown))}: choose from {','.join(PHASES)}", file=sys.stderr)
         return 1
-    options.carried, options.out, options.work = (path.resolve() for path in (options.carried, options.out, options.work))
+    options.carried, options.out, options.work = (
+        path.resolve() for path in (options.carried, options.out, options.work)
+    )
     for folder in (options.out, options.work):
         folder.mkdir(parents=True, exist_ok=True)
     if options.device == "cpu":

@@ -1,4 +1,5 @@
-"""What a step cannot do without: its operations, and the bytes that it must hold and move. Counted, nothing is timed."""
+"""What a step cannot do without: its operations, and the bytes that it must hold and move. Counted, nothing
+is timed."""
 
 from dataclasses import dataclass
 
@@ -12,9 +13,9 @@ ADAMW_MOVES = 9  # numbers a parameter: weight, gradient and three states read, 
 
 @dataclass(frozen=True)
 class Floor:
-    """Of one optimizer step in float32: operations (as check_paper.step_operations), bytes held at the peak (as
-    memory.step_bytes), and bytes moved between memory and processor at the least: every activation that the backward
-    pass needs written once and read once, and AdamW's pass over its numbers."""
+    """Of one optimizer step in float32: operations (as check_paper.step_operations), bytes held at the peak
+    (as memory.step_bytes), and bytes moved between memory and processor at the least: every activation that
+    the backward pass needs written once and read once, and AdamW's pass over its numbers."""
 
     operations: float
     held: float
@@ -35,7 +36,11 @@ def report(widths) -> None:
     print("The floor of one step in float32, clips of 5 s: counted, not timed")
     print(f"{'':44} {'GFLOP':>9} {'GB held':>9} {'GB moved':>9} {'FLOP a byte':>12}")
     for width in widths:
-        for method, sizes in (("supervised", {}), ("fixmatch", {}), ("fixmatch", {"fixmatch_batch_size": 16})):
+        for method, sizes in (
+            ("supervised", {}),
+            ("fixmatch", {}),
+            ("fixmatch", {"fixmatch_batch_size": 16}),
+        ):
             knobs = sides.knobs_of(method, width, **sizes)
             found = floor(knobs)
             name = f"supervised, width {width}, B = {knobs.batch_size}"

@@ -1,7 +1,8 @@
-"""How time and memory grow: a FixMatch step with mu and with width, the feature store with the number of clips.
+"""How time and memory grow: a FixMatch step with mu and with width, the feature store with the number of
+clips.
 
-Seconds are medians of steps that take turns; memory is what one step, build or opening adds at its peak, each in a process
-of its own. Written as growth.csv, and drawn as growth.png.
+Seconds are medians of steps that take turns; memory is what one step, build or opening adds at its peak, each
+in a process of its own. Written as growth.csv, and drawn as growth.png.
 """
 
 import csv
@@ -44,7 +45,9 @@ def steps(axis: str, values, repeats: int, width: int = WIDTH, **changes) -> lis
         for side, own in zip(("ours", "reference"), times, strict=True):
             adds = None
             if peak.available():
-                adds = peak.fresh("peak", "step", side=side, method="fixmatch", width=wide, changes=sizes)["bytes"]
+                adds = peak.fresh("peak", "step", side=side, method="fixmatch", width=wide, changes=sizes)[
+                    "bytes"
+                ]
             found.append(row(axis, value, side, own, adds))
             say(found[-1])
     return found
@@ -94,17 +97,23 @@ def store(paths: list[str], clips: int, repeats: int, folder: str) -> dict:
     for number in range(1, repeats + 1):
         once(number, clips, both)
     return {
-        name: {"seconds": [took for took, _ in kept[1:]], "bytes": kept[1][1]} for name, kept in measured.items()
+        name: {"seconds": [took for took, _ in kept[1:]], "bytes": kept[1][1]} for name,
+               kept in measured.items()
     }  # fmt: skip
 
 
 def say(line: dict) -> None:
     """One row, for who waits."""
     memory = "" if line["peak_bytes"] is None else f", {line['peak_bytes'] / 1e6:10.2f} MB at the peak"
-    print(f"    {line['axis']:5} {line['value']:4}  {line['side']:9} {line['seconds']:9.4f} s{memory}", flush=True)
+    print(
+        f"    {line['axis']:5} {line['value']:4}  {line['side']:9} {line['seconds']:9.4f} s{memory}",
+        flush=True,
+    )
 
 
-def measure(out: Path, repeats: int, mus=MUS, widths=WIDTHS, clips=CLIPS, width: int = WIDTH, **changes) -> list[dict]:
+def measure(
+    out: Path, repeats: int, mus=MUS, widths=WIDTHS, clips=CLIPS, width: int = WIDTH, **changes
+) -> list[dict]:
     """(g) All of it, written to `out`/growth.csv and `out`/growth.png; `changes`: knobs of the steps."""
     knobs = sides.knobs_of("fixmatch", width, **changes)
     usual = f"width {width}, B = {knobs.fixmatch_batch_size}, mu = {knobs.mu} unless varied"

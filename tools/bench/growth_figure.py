@@ -1,4 +1,5 @@
-"""The figure of growth.py: two rows (seconds, memory), a column for each thing that grows. Rows in, Figure out."""
+"""The figure of growth.py: two rows (seconds, memory), a column for each thing that grows. Rows in, Figure
+out."""
 
 import numpy as np
 
@@ -9,7 +10,10 @@ LABELS = {
     "width": "channels of the first block",
     "clips": "clips in the store",
 }
-UNITS = (("seconds", "seconds, median and quartiles", 1), ("peak_bytes", "memory added at the peak [MB]", 1e6))
+UNITS = (
+    ("seconds", "seconds, median and quartiles", 1),
+    ("peak_bytes", "memory added at the peak [MB]", 1e6),
+)
 TITLES = {"mu": "FixMatch step", "width": "FixMatch step", "clips": "Feature store"}
 LOOKS = {
     "ours": (style.VALID, "o", "-"),
@@ -23,8 +27,9 @@ NOISE = 1e6  # bytes: what the kernel's counters and the interpreter move by
 
 @style.figure
 def growth_figure(rows, title="What a step and the store take, as they grow"):
-    """rows: dicts of growth.COLUMNS. Both axes are logarithmic; a line's label says by which power it grows, fitted to its
-    points (least squares in logarithms). Peaks that were not measured (None) leave their panel out of the fit."""
+    """rows: dicts of growth.COLUMNS. Both axes are logarithmic; a line's label says by which power it grows,
+    fitted to its points (least squares in logarithms). Peaks that were not measured (None) leave their panel
+    out of the fit."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes_of = list(dict.fromkeys(row["axis"] for row in rows))
@@ -41,13 +46,17 @@ def growth_figure(rows, title="What a step and the store take, as they grow"):
             axes.set_ylabel(unit if column == 0 else "")
             low, high = axes.get_ylim()
             marks = (1, 1.5, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 300 * low else (1,)
-            axes.yaxis.set(major_locator=LogLocator(subs=marks), minor_locator=NullLocator(), major_formatter=_plain)
+            axes.yaxis.set(
+                major_locator=LogLocator(subs=marks), minor_locator=NullLocator(), major_formatter=_plain
+            )
         panels[0, column].set_title(TITLES[axis])
         panels[1, column].set_xlabel(LABELS[axis])
         panels[1, column].set_xticks(ticks, ticks, minor=False)
         panels[1, column].set_xticks([], minor=True)
         if not any(row["peak_bytes"] is not None for row in own):
-            panels[1, column].text(0.5, 0.5, "not measured", transform=panels[1, column].transAxes, ha="center")
+            panels[1, column].text(
+                0.5, 0.5, "not measured", transform=panels[1, column].transAxes, ha="center"
+            )
     return figure
 
 
@@ -65,7 +74,9 @@ def _line(axes, rows, side: str, key: str, scale: float):
     colour, marker, dashes = LOOKS[side]
     axes.plot(x, y, color=colour, marker=marker, linestyle=dashes)
     if key == "seconds":
-        spread = {row["value"]: (row["seconds_low"], row["seconds_high"]) for row in rows if row["side"] == side}
+        spread = {
+            row["value"]: (row["seconds_low"], row["seconds_high"]) for row in rows if row["side"] == side
+        }
         low, high = np.maximum(np.array([spread[value] for value in x]).T, LEAST[key])
         axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
     if key == "peak_bytes" and y.max() * scale < NOISE:
@@ -84,6 +95,7 @@ def _label(axes, ends, ticks) -> None:
     gap, at = 0.16 * (high - low), low - 0.08 * (high - low)
     for _, y, text, colour in sorted(ends, key=lambda end: end[1]):
         at = max(np.log(y), at + gap)
-        axes.text(ticks[-1] * span**0.06, np.exp(at), text, color=colour, fontsize=8.5, va="center", linespacing=1.05,
+        axes.text(ticks[-1] * span**0.06, np.exp(at), text, color=colour, fontsize=8.5, va="center",
+                  linespacing=1.05,
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     axes.set_ylim(np.exp(low), np.exp(max(high, at + gap / 2)))

@@ -1,6 +1,8 @@
-"""How often the 95% intervals of results/intervals hold a known truth: python tools/bench/interval_coverage.py [folds]
+"""How often the 95% intervals of results/intervals hold a known truth: python
+tools/bench/interval_coverage.py [folds]
 
-Simulated folds of clips that succeed or fail together within a recording; the truth is the score of a huge sample.
+Simulated folds of clips that succeed or fail together within a recording; the truth is the score of a huge
+sample.
 """
 
 import sys
@@ -24,7 +26,8 @@ def small_sizes(rng, count):
 
 
 def fold(rng, recordings, classes, signal, sizes):
-    """labels (n,), softmax scores (n, classes), recordings (n,): a noise shared within a recording, and one a clip."""
+    """labels (n,), softmax scores (n, classes), recordings (n,): a noise shared within a recording, and one a
+    clip."""
     of = rng.permutation(np.arange(recordings) % classes)
     group = np.repeat(np.arange(recordings), sizes(rng, recordings))
     labels = of[group]
@@ -55,7 +58,9 @@ def coverage(recordings, classes, signal, sizes, folds, seed=0):
 
 def main() -> None:
     folds = int(sys.argv[1]) if len(sys.argv) > 1 else 400
-    print(f"{folds} folds each; standard error of a coverage near 95%: {100 * np.sqrt(0.05 * 0.95 / folds):.1f}")
+    print(
+        f"{folds} folds each; standard error of a coverage near 95%: {100 * np.sqrt(0.05 * 0.95 / folds):.1f}"
+    )
     print("recordings  classes  sizes        accuracy held (width)   AUC held (width)")
     for recordings, classes, signal, sizes in (
         (22, 10, 2.5, small_sizes), (40, 10, 1.3, urbansound_sizes), (120, 10, 1.3, urbansound_sizes),
@@ -64,7 +69,8 @@ def main() -> None:
         found = coverage(recordings, classes, signal, sizes, folds)
         words = [f"{found[name][0]:.1f}% ({found[name][1]:.1f})" for name in ("accuracy", "auc")]
         print(
-            f"{recordings:10}  {classes:7}  {sizes.__name__.removesuffix('_sizes'):11}  {words[0]:22}  {words[1]}",
+            f"{recordings:10}  {classes:7}  {sizes.__name__.removesuffix('_sizes'):11}  {words[0]:22}  "
+            f"{words[1]}",
             flush=True,
         )
 

@@ -1,10 +1,12 @@
-"""Clips a second from files to labels on the CPU: `label RUN clips...` beside panns-inference's AudioTagging, in one run.
+"""Clips a second from files to labels on the CPU: `label RUN clips...` beside panns-inference's AudioTagging,
+in one run.
 
     python tools/bench/labelling.py FOLDER [--clips 32] [--repeats 3] [--threads 2]
 
-FOLDER: any audio files. Both sides decode, resample, pad or cut to `--seconds` and score the same files in batches
-of the same size. Weights are random: what they hold changes no speed. AudioTagging is CNN14 at 32 kHz; ours is the
-CNN14 of the same size at 16 kHz, as in profile `paper`, then the networks of profiles `lite` and `quick`."""
+FOLDER: any audio files. Both sides decode, resample, pad or cut to `--seconds` and score the same files in
+batches of the same size. Weights are random: what they hold changes no speed. AudioTagging is CNN14 at 32
+kHz; ours is the CNN14 of the same size at 16 kHz, as in profile `paper`, then the networks of profiles `lite`
+and `quick`."""
 
 import argparse
 import importlib
@@ -36,7 +38,9 @@ def audio_tagging(folder: Path):
     models = reference.panns_models()
     model = models.Cnn14(32000, 1024, 320, 64, 50, 14000, 527)
     torch.save({"model": model.state_dict()}, folder / "random.pth")
-    return importlib.import_module("panns_inference.inference").AudioTagging(model, str(folder / "random.pth"), "cpu")
+    return importlib.import_module("panns_inference.inference").AudioTagging(
+        model, str(folder / "random.pth"), "cpu"
+    )
 
 
 def theirs(tagger, paths: list[Path], seconds: float):
@@ -60,7 +64,9 @@ def ours(profile: str, seconds: float) -> Networks:
 
 def main() -> None:
     """One line a network."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder")
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
@@ -73,7 +79,11 @@ def main() -> None:
         tagger = audio_tagging(Path(folder))
     print(f"{len(paths)} clips of {seconds:g} s, {options.threads} threads: clips/s, median [quartiles]")
     print(f"{'':44} {'ours':26} {'AudioTagging':26}")
-    for name, profile in (("CNN14 (paper)", "paper"), ("mn04 (lite)", "lite"), ("narrow CNN14 (quick)", "quick")):
+    for name, profile in (
+        ("CNN14 (paper)", "paper"),
+        ("mn04 (lite)", "lite"),
+        ("narrow CNN14 (quick)", "quick"),
+    ):
         networks = ours(profile, seconds)
 
         def label(networks=networks):

@@ -1,6 +1,7 @@
 """Memory that a piece of work adds at its peak. The kernel keeps the mark, so this needs Linux's /proc.
 
-Each measurement is a process of its own: what earlier work left in the allocators would hide what later work needs.
+Each measurement is a process of its own: what earlier work left in the allocators would hide what later work
+needs.
 """
 
 import importlib
@@ -31,7 +32,8 @@ def resident(name: str) -> int:
 
 
 def added(work) -> int:
-    """Bytes that work() adds to this process at its peak, after what lies free has gone back to the system."""
+    """Bytes that work() adds to this process at its peak, after what lies free has gone back to the
+    system."""
     allocator.give_back()
     (PROC / "clear_refs").write_text("5")
     before = resident("VmRSS")
@@ -49,7 +51,8 @@ def fresh(module: str, function: str, **values):
 
 
 def step(side: str, method: str, width: int, changes: dict) -> dict:
-    """Bytes that the first optimizer step of one side ("ours", "reference") adds, the optimizer's own state included.
+    """Bytes that the first optimizer step of one side ("ours", "reference") adds, the optimizer's own state
+    included.
 
     A tiny step goes before it: code and tables that the libraries load on first use are no part of a step."""
     import sides

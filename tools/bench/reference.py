@@ -1,5 +1,6 @@
 """The plain way, from public packages: panns-inference's Cnn14 with torchlibrosa's front end inside,
-waveforms in, contiguous layout, SpecAugment in place clip by clip, all views in one forward pass with gradients."""
+waveforms in, contiguous layout, SpecAugment in place clip by clip, all views in one forward pass with
+gradients."""
 
 import importlib
 import os
@@ -11,11 +12,19 @@ import torch
 from torch import Tensor, nn
 from torchlibrosa.augmentation import SpecAugmentation
 
-PANN_16K = {"sample_rate": 16000, "window_size": 512, "hop_size": 160, "mel_bins": 64, "fmin": 50, "fmax": 8000}
+PANN_16K = {
+    "sample_rate": 16000,
+    "window_size": 512,
+    "hop_size": 160,
+    "mel_bins": 64,
+    "fmin": 50,
+    "fmax": 8000,
+}
 
 
 def panns_models():
-    """The module panns_inference.models; its package would fetch a label file into the home folder, so it gets one."""
+    """The module panns_inference.models; its package would fetch a label file into the home folder, so it
+    gets one."""
     with tempfile.TemporaryDirectory() as home:
         labels = Path(home) / "panns_data" / "class_labels_indices.csv"
         labels.parent.mkdir()
@@ -35,7 +44,9 @@ class Views(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         done = []
-        for part, (_, augment, weights) in zip(x.split([count for count, _, _ in self.parts]), self.parts, strict=True):
+        for part, (_, augment, weights) in zip(
+            x.split([count for count, _, _ in self.parts]), self.parts, strict=True
+        ):
             z = augment(part.clone())  # augmentation works in place
             if weights is not None:
                 w = weights.view(-1, 1, 1, 1)
@@ -45,7 +56,8 @@ class Views(nn.Module):
 
 
 class Stripes(nn.Module):
-    """Given stripes, zeroed in place clip by clip as torchlibrosa does: for comparing losses on the same masks."""
+    """Given stripes, zeroed in place clip by clip as torchlibrosa does: for comparing losses on the same
+    masks."""
 
     def __init__(self, masks):
         super().__init__()
@@ -75,7 +87,9 @@ class Reference(nn.Module):
             self.base = models.Cnn14(**PANN_16K, classes_num=527)
         else:
             with mock.patch.object(models, "init_layer"), mock.patch.object(nn.Conv2d, "reset_parameters"):
-                self.base = models.Cnn14(**PANN_16K, classes_num=527)  # its blocks are replaced: no start values
+                self.base = models.Cnn14(
+                    **PANN_16K, classes_num=527
+                )  # its blocks are replaced: no start values
             channels = [1] + [width * 2**i for i in range(6)]
             for i in range(6):
                 setattr(self.base, f"conv_block{i + 1}", models.ConvBlock(channels[i], channels[i + 1]))
@@ -91,8 +105,12 @@ class Reference(nn.Module):
     def take_weights(self, model: nn.Module) -> None:
         """Copy the weights of our Cnn14 of the same width."""
         state = model.state_dict()
-        self.base.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc_transfer.")}, strict=False)
-        self.fc_transfer.load_state_dict({k.removeprefix("fc_transfer."): v for k, v in state.items() if "fc_transfer" in k})
+        self.base.load_state_dict(
+            {k: v for k, v in state.items() if not k.startswith("fc_transfer.")}, strict=False
+        )
+        self.fc_transfer.load_state_dict(
+            {k.removeprefix("fc_transfer."): v for k, v in state.items() if "fc_transfer" in k}
+        )
 
 
 def blended(logits: Tensor, labels: Tensor, weights: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -109,10 +127,16 @@ def supervised_loss(model: Reference, waveforms, labels, augment, weights) -> Te
     return blended(logits, labels, weights)
 
 
-def fixmatch_loss(model: Reference, x, labels, u, augments, weights, u_weights, tau: float, lambda_u: float) -> Tensor:
+def fixmatch_loss(
+    model: Reference, x, labels, u, augments, weights, u_weights, tau: float, lambda_u: float
+) -> Tensor:
     """One forward pass over labelled, weak and strong views; augments: those of the three."""
-    views = Views([(len(x), augments[0], weights), (len(u), augments[1], None), (len(u), augments[2], u_weights)])
+    views = Views(
+        [(len(x), augments[0], weights), (len(u), augments[1], None), (len(u), augments[2], u_weights)]
+    )
     logits = model(torch.cat([x, u, u]), views)
     labelled, weak, strong = logits.split([len(x) // 2, len(u), len(u) // 2])
     confidence, pseudo = weak.detach().softmax(dim=1).max(dim=1)
-    return blended(labelled, labels, weights) + lambda_u * blended(strong, pseudo, u_weights, confidence >= tau)
+    return blended(labelled, labels, weights) + lambda_u * blended(
+        strong, pseudo, u_weights, confidence >= tau
+    )

@@ -1,8 +1,9 @@
 """Threads a run and runs at once: python tools/bench/schedule.py [--cores 2] [--seconds 3] [--repeats 5]
 
-For every split of the cores (runs at once x threads each) the FixMatch steps a second that the whole machine makes, at the
-scale of the profile `quick`. One worker process a run; the splits take turns; medians. It changes no default: profiles name
-their threads (params/profiles), and workflow/drive.py starts as many runs as cores allow.
+For every split of the cores (runs at once x threads each) the FixMatch steps a second that the whole machine
+makes, at the scale of the profile `quick`. One worker process a run; the splits take turns; medians. It
+changes no default: profiles name their threads (params/profiles), and workflow/drive.py starts as many runs
+as cores allow.
 """
 
 import argparse
@@ -27,7 +28,8 @@ def splits(cores: int) -> list[tuple[int, int]]:
 
 
 def worker(pipe, changes: dict) -> None:
-    """Train one network for as long as it is told: takes (threads, seconds), answers steps a second; None ends it."""
+    """Train one network for as long as it is told: takes (threads, seconds), answers steps a second; None
+    ends it."""
     import sides
     import torch
 
@@ -49,9 +51,12 @@ def worker(pipe, changes: dict) -> None:
 
 
 def measure(cores: int, seconds: float, repeats: int, **changes) -> dict[tuple[int, int], np.ndarray]:
-    """Steps a second of the whole machine, (repeats,), for each split; UserError for more cores than there are."""
+    """Steps a second of the whole machine, (repeats,), for each split; UserError for more cores than there
+    are."""
     if not 1 <= cores <= real_cores():
-        raise UserError(f"--cores {cores}: this machine gives {real_cores()}, and only real cores are measured")
+        raise UserError(
+            f"--cores {cores}: this machine gives {real_cores()}, and only real cores are measured"
+        )
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     try:
@@ -92,7 +97,9 @@ def report(found: dict[tuple[int, int], np.ndarray]) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cores", type=int, default=real_cores())
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
     parser.add_argument("--repeats", type=int, default=5)

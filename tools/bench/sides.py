@@ -1,4 +1,5 @@
-"""The two sides of every comparison: the suite's training step, and the plain one of reference.py, on the same clips."""
+"""The two sides of every comparison: the suite's training step, and the plain one of reference.py, on the
+same clips."""
 
 import numpy as np
 import reference
@@ -38,15 +39,24 @@ def network(knobs: config.RunConfig) -> torch.nn.Module:
 
 
 class Pool:
-    """Random clips, at least as many as a step draws: audio (clips, samples), log-mels (clips, frames, mels) in float16
-    (`exact`: float32, for comparing losses) and labels (clips,). On an accelerator all of them lie there.
+    """Random clips, at least as many as a step draws: audio (clips, samples), log-mels (clips, frames, mels)
+    in float16 (`exact`: float32, for comparing losses) and labels (clips,). On an accelerator all of them lie
+    there.
 
-    of: "both", or "audio" or "levels" alone; levels alone are random numbers of the usual size, made at once."""
+    of: "both", or "audio" or "levels" alone; levels alone are random numbers of the usual size, made at
+    once."""
 
     def __init__(
-        self, knobs: config.RunConfig, clips: int = 0, device: torch.device = CPU, exact: bool = False, of: str = "both"
+        self,
+        knobs: config.RunConfig,
+        clips: int = 0,
+        device: torch.device = CPU,
+        exact: bool = False,
+        of: str = "both",
     ):
-        clips = max(clips, labelled_batch(knobs), unlabelled_batch(knobs) if knobs.method == "fixmatch" else 0)
+        clips = max(
+            clips, labelled_batch(knobs), unlabelled_batch(knobs) if knobs.method == "fixmatch" else 0
+        )
         front = features.front_end(knobs.network).eval()
         samples = round(knobs.clip_seconds * front.sample_rate)
         generator = torch.Generator().manual_seed(0)
@@ -63,7 +73,11 @@ class Pool:
 
     def levels(self, rows: Tensor) -> Tensor:
         """Log-mels (B, 1, frames, mels) of some clips, float32."""
-        found = torch.from_numpy(self.store[rows.numpy()]) if isinstance(self.store, np.ndarray) else self.store[rows]
+        found = (
+            torch.from_numpy(self.store[rows.numpy()])
+            if isinstance(self.store, np.ndarray)
+            else self.store[rows]
+        )
         return found.float().unsqueeze(1)
 
 
@@ -102,7 +116,9 @@ class Ours(Side):
         self.dtype = dtype
         if pool.device.type == "cpu":
             allocator.keep_freed()
-        self.optimizer = optimizer(knobs, [{"params": list(self.model.parameters()), "lr": knobs.learning_rate}])
+        self.optimizer = optimizer(
+            knobs, [{"params": list(self.model.parameters()), "lr": knobs.learning_rate}]
+        )
 
     def autocast(self):
         return torch.autocast(self.pool.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
@@ -144,8 +160,8 @@ class Replayed(Ours):
 
 
 class Plain(Side):
-    """The plain way of reference.py: audio in, front end inside, contiguous float32, one forward pass with gradients,
-    Adam. It starts from the weights of `like` where given."""
+    """The plain way of reference.py: audio in, front end inside, contiguous float32, one forward pass with
+    gradients, Adam. It starts from the weights of `like` where given."""
 
     def __init__(self, knobs, pool: Pool, like: Cnn14 | None = None):
         super().__init__(knobs, pool)
@@ -183,7 +199,8 @@ class Plain(Side):
 
 
 def difference(knobs: config.RunConfig) -> float:
-    """Largest relative difference of the two losses on the same masks and dropout, of two steps (ours joint, too).
+    """Largest relative difference of the two losses on the same masks and dropout, of two steps (ours joint,
+    too).
 
     Dropout draws in the order of memory, so here both are contiguous."""
     pool = Pool(knobs, exact=True)

@@ -1,7 +1,8 @@
 """From "kernel requested" to "the next cell can train": python tools/bench/startup.py [--repeats 3]
 
-A cold kernel, which imports everything itself, and a warm one, a fork of a process that has (esc_suite/run/warm.py), take
-turns. The cells are those of notebook 04 before its training, and an optimizer. Then where a cold start's imports go.
+A cold kernel, which imports everything itself, and a warm one, a fork of a process that has
+(esc_suite/run/warm.py), take turns. The cells are those of notebook 04 before its training, and an optimizer.
+Then where a cold start's imports go.
 """
 
 import argparse
@@ -35,13 +36,18 @@ PATIENCE = 120  # s for a kernel or the server to come up
 
 def cells() -> list[str]:
     """The code cells up to the one that reads the settings, and READY."""
-    code = ["".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    code = [
+        "".join(cell["source"])
+        for cell in json.loads(NOTEBOOK.read_text())["cells"]
+        if cell["cell_type"] == "code"
+    ]
     last = next(i for i, source in enumerate(code) if "settings = " in source)
     return [*code[: last + 1], READY]
 
 
 def kernel_seconds(warm: str = "") -> float:
-    """Seconds until a new kernel has run the cells; `warm`: socket of the server to fork it from, empty for a cold one."""
+    """Seconds until a new kernel has run the cells; `warm`: socket of the server to fork it from, empty for a
+    cold one."""
     from jupyter_client.manager import KernelManager
 
     os.environ |= {"JUPYTER_DEFAULT_PROVISIONER_NAME": "esc-warm", "ESC_WARM": warm}
@@ -87,11 +93,13 @@ def server():
 
 
 def imports(top: int = 10) -> tuple[float, list[tuple[str, float]]]:
-    """Seconds of all imports of the cells in a new process, and the packages that take most: (name, seconds of its own
-    modules, without what they import of others)."""
+    """Seconds of all imports of the cells in a new process, and the packages that take most: (name, seconds
+    of its own modules, without what they import of others)."""
     source = "\n".join(line for cell in cells() for line in cell.splitlines() if not line.startswith("%"))
     ast.parse(source)
-    done = subprocess.run([sys.executable, "-X", "importtime", "-c", source], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", source], cwd=ROOT, capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(f"the cells failed in a process of their own:\n{done.stderr[-2000:]}")
     spent = Counter()
@@ -122,7 +130,9 @@ def measure(repeats: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=3)
     measure(parser.parse_args().repeats)
 

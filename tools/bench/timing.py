@@ -24,9 +24,11 @@ def wait(device: torch.device) -> None:
 
 
 def alternate(ours, theirs, repeats: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of each repeat of both, (repeats,) each, taking turns, after one turn of each that does not count.
+    """Seconds of each repeat of both, (repeats,) each, taking turns, after one turn of each that does not
+    count.
 
-    A turn is two goes for the memory that the other side gave back to the system, then the one that is timed."""
+    A turn is two goes for the memory that the other side gave back to the system, then the one that is
+    timed."""
     pairs = [(turn(ours), turn(theirs)) for _ in range(1 + repeats)]
     return tuple(np.array(pairs[1:]).T)
 
@@ -47,16 +49,23 @@ def spread(values: np.ndarray) -> str:
 def line(name: str, unit: str, count: float, ours: np.ndarray, theirs: np.ndarray) -> None:
     """count / seconds of both sides: median [quartiles], and the ratio of the medians."""
     ratio = np.median(theirs) / np.median(ours)
-    print(f"{name:44} {spread(count / ours):26} {spread(count / theirs):26} {ratio:5.2f}x  {unit}", flush=True)
+    print(
+        f"{name:44} {spread(count / ours):26} {spread(count / theirs):26} {ratio:5.2f}x  {unit}", flush=True
+    )
 
 
 def matrix_rate(
-    device: torch.device = CPU, dtype: torch.dtype = torch.float32, size: int = 2048, repeats: int = 10, products: int = 1
+    device: torch.device = CPU,
+    dtype: torch.dtype = torch.float32,
+    size: int = 2048,
+    repeats: int = 10,
+    products: int = 1,
 ) -> float:
-    """Operations a second of square matrix products of `size`: the median of `repeats` turns of `products` each.
+    """Operations a second of square matrix products of `size`: the median of `repeats` turns of `products`
+    each.
 
-    On the CPU that of the faster of PyTorch's two libraries: `@` is MKL, which leaves AVX-512 unused on an AMD processor; a
-    1x1 convolution is oneDNN."""
+    On the CPU that of the faster of PyTorch's two libraries: `@` is MKL, which leaves AVX-512 unused on an
+    AMD processor; a 1x1 convolution is oneDNN."""
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     ways = [lambda: left @ right]
     if device.type == "cpu":

@@ -59,7 +59,10 @@ class LogHandler(LogHandlerBase):
     def _start(self, record) -> None:
         words = [record.rule_name, *(f"{value}" for value in record.wildcards.values())]
         if record.rule_name == "run":
-            words = [record.wildcards["experiment"], f"fold {record.wildcards['fold']}, seed {record.wildcards['seed']}"]
+            words = [
+                record.wildcards["experiment"],
+                f"fold {record.wildcards['fold']}, seed {record.wildcards['seed']}",
+            ]
         self.jobs[record.jobid] = (" ".join(words), time.monotonic())
         if self.common_settings.dryrun and record.rule_name != "all":
             self._say(f"would run {' '.join(words)}")
@@ -78,7 +81,9 @@ class LogHandler(LogHandlerBase):
 
     def _fail(self, record) -> None:
         name = self.jobs.get(record.jobid, (record.rule_name, 0.0))[0]
-        tails = [(log, tail) for log in record.log or [] if (tail := _tail(log))]  # the rule's own, then Slurm's
+        tails = [
+            (log, tail) for log in record.log or [] if (tail := _tail(log))
+        ]  # the rule's own, then Slurm's
         if tails and tails[0][1][-1].startswith(("error: ", "Error: ")):  # what a user can mend
             self._say(f"FAILED {name}: {tails[0][1][-1].partition(' ')[2]} (log: {tails[0][0]})")
             return

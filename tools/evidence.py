@@ -1,11 +1,8 @@
-"""Collect what the repository shows of a finished profile under outputs/evidence/, and write it into the
-pages.
+"""Collect what the repository shows of a finished profile under outputs/evidence/, for its pages.
 
-python tools/evidence.py --profile lite      after `make tables PROFILE=lite`: tables, claims, figures,
-                                             rendered
-                                             notebooks, and of every run its scores and history; then the
-                                             pages
-python tools/evidence.py --pages             the pages alone, again, from the committed files
+python tools/evidence.py --profile lite   after `make tables PROFILE=lite`: tables, claims, figures, rendered
+                                          notebooks, scores and history of every run; then the pages
+python tools/evidence.py --pages          the pages alone, again, from the committed files
 """
 
 import argparse

@@ -1,16 +1,14 @@
 """What mn04's frozen embeddings of the real clips can do, on the pairs of folds that no table reports.
 
-python tools/frozen.py --data DIR     writes outputs/evidence/pairs/: probe_c.csv, masks.csv and
-                                      self_training.csv
+python tools/frozen.py --data DIR     writes three tables to outputs/evidence/pairs/:
 
 probe_c        logistic regression on the embeddings of the labelled fold, by its penalty C
-masks          how much a mask of Table 1 in the validated clips costs that probe, by what the masked cells
-               are filled with:
-               the mean of their band over the labelled clips (`Mn04.set_statistics`), or the authors' own
-               value
+masks          how much a mask of Table 1 in the validated clips costs that probe, by what fills the masked
+               cells: the mean of their band over the labelled clips (`Mn04.set_statistics`), or the authors'
+               own value
 self_training  the probe fitted again on its own confident labels of the unlabelled clips, three times, as
-               FixMatch would but
-               with nothing augmented and nothing else trained; by the number of labelled recordings a class
+               FixMatch would but with nothing augmented and nothing else trained; by the number of labelled
+               recordings a class
 A few minutes on one core. Nothing is trained but logistic regressions.
 """
 

@@ -1,8 +1,7 @@
 """Rendered notebooks as HTML pages that need nothing else: figures and formulas inside, each with its text
-alternative.
+alternative, which plain nbconvert drops.
 
-python tools/page.py NOTEBOOK.ipynb ...     writes NOTEBOOK.html beside each; plain nbconvert drops the
-                                            alternatives
+python tools/page.py NOTEBOOK.ipynb ...            writes NOTEBOOK.html beside each
 python tools/page.py --profile P --outputs DIR     of every notebook there
 """
 

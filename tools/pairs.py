@@ -1,11 +1,9 @@
-"""Rows of a profile on pairs of folds that no table reports: where knobs are chosen, and a first answer is
-read.
+"""Rows of a profile on pairs of folds that no table reports: there knobs are chosen.
 
 python tools/pairs.py --data DIR --rows pann_control,fixmatch_tau075 [--set tau=0.9] [--pairs 2-1,1-10,10-2]
                                         trains what is not yet trained, two runs at a time, a thread each
 python tools/pairs.py --collect         takes the records into outputs/evidence/pairs/, beside those that are
-                                        there, and
-                                        writes its pairs.csv, a line a run
+                                        there, and writes its pairs.csv, a line a run
 
 A pair k-v trains fold k and validates fold v; the rest is unlabelled. Each set of knobs laid over the profile
 is a variant of its own. A run that is finished is not trained again. Exit status 1 where a run failed; the

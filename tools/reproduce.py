@@ -1,7 +1,7 @@
 """Train the rows of a table again in a fresh folder and compare every number with the committed evidence.
 
-python tools/reproduce.py --profile lite --data DIR [--tables 2,3]      exit status 0: identical; 1: a line
-                                                                        per difference
+python tools/reproduce.py --profile lite --data DIR [--tables 2,3]
+    exit status 0: identical; 1: a line per difference
     --compare-only DIR: compare a folder of outputs that is there already, train nothing
 
 Compared: scores, history and table cells, exactly. Not compared: times, and where and by which commit a run

@@ -1,13 +1,10 @@
-"""What `first_light.py` needs on a machine without a network, in one folder; and what it found, back into the
-project.
+"""What `first_light.py` needs on a machine without a network, and what it found, back into the project.
 
-python tools/bench/first_light_pack.py pack             clips and weights of ../shared, and wheels, into
-                                                        .first_light/
+python tools/bench/first_light_pack.py pack      clips and weights of ../shared, wheels, into .first_light/
 python tools/bench/first_light_pack.py collect FOUND --commit HASH
                                                         records into outputs/paper-partial/runs, results into
                                                         outputs/evidence/gpu/first_light.json; then `page`
-python tools/bench/first_light_pack.py page             the tables of docs/performance.md from that file,
-                                                        again
+python tools/bench/first_light_pack.py page             again the tables of docs/performance.md
 """
 
 import argparse

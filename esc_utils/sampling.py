@@ -10,6 +10,8 @@ from torch import Tensor
 from .augment import SpecMasks, mixup_weights, views
 from .config import RunConfig
 
+LEAST_EPOCHS = 10  # of a run's history: a learning curve of fewer points says little
+
 # Independent random streams of a run. What labelled clips get has streams of its own: a FixMatch run and its
 # control, which draws nothing else, see the same labelled clips in the same views.
 LABELLED, UNLABELLED, LABELLED_VIEWS, UNLABELLED_VIEWS, DROPOUT, START = range(6)
@@ -33,7 +35,7 @@ def shuffled(config: RunConfig, stream: int, count: int, first: int, length: int
 @dataclass(frozen=True)
 class Budget:
     """Steps of a run. `per_epoch`: steps between two lines of the history, one pass over the pool that the
-    run draws from; `period`: steps between warm restarts, as a float."""
+    run draws from, or a tenth of a run of fewer passes; `period`: steps between warm restarts, as a float."""
 
     steps: int
     per_epoch: int
@@ -50,7 +52,8 @@ def budget(config: RunConfig, labelled: int, pool: int, labelled_folds: int = 1)
     unlabelled clips.
 
     An unlabelled epoch is counted with mixup's 2 mu B clips a step for every row, so that rows with and
-    without FixMatch or mixup share one number of steps (Table 2); the history's epochs are true passes."""
+    without FixMatch or mixup share one number of steps (Table 2); the history's epochs are true passes, or
+    tenths of a run of fewer than ten."""
     per_pass = max(1, pool // (2 * config.mu * config.fixmatch_batch_size))
     own = max(1, labelled // (config.batch_size * (2 if config.mixup else 1)))
     per_epoch = own if config.epoch_of == "labelled" else per_pass
@@ -59,8 +62,10 @@ def budget(config: RunConfig, labelled: int, pool: int, labelled_folds: int = 1)
     scale = labelled_folds if config.steps_scale == "labelled_folds" else 1
     steps = config.steps * scale or config.epochs * per_epoch
     if config.method in ("fixmatch", "control"):
-        per_epoch = max(1, pool // unlabelled_batch(config))
-    return Budget(steps, per_epoch, steps * config.restart_every / config.epochs)
+        per_epoch = steps_a_pass(config, pool)
+    return Budget(
+        steps, min(per_epoch, -(-steps // LEAST_EPOCHS)), steps * config.restart_every / config.epochs
+    )
 
 
 def labelled_batch(config: RunConfig) -> int:
@@ -73,6 +78,11 @@ def unlabelled_batch(config: RunConfig) -> int:
     """Unlabelled clips loaded a step: mu B, or 2 mu B where pairs are blended (paper, section 4.3)."""
     pairs = 2 if config.mixup and config.mixup_pairs == "within" else 1
     return config.mu * config.fixmatch_batch_size * pairs
+
+
+def steps_a_pass(config: RunConfig, pool: int) -> int:
+    """Steps of one FixMatch pass over `pool` unlabelled clips; what does not fill a batch is left out."""
+    return max(1, pool // unlabelled_batch(config))
 
 
 def clips_a_step(config: RunConfig) -> int:
@@ -109,9 +119,8 @@ def draw_epoch(
     label_view = augment[config.label_view]
     nl, nu = labelled_batch(config), unlabelled_batch(config)
     own = shuffled(config, LABELLED, labelled, first * nl, steps * nl).reshape(steps, nl)
-    if fixmatch:  # one pass an epoch; the rest that does not fill a batch is another one each time
-        order = np.random.default_rng(stream_seed(config, UNLABELLED, epoch)).permutation(pool)
-        others = np.resize(order[: budget.per_epoch * nu], (steps, nu))
+    if fixmatch:
+        others = unlabelled_rows(config, pool, first, steps)
     draws = []
     for step in range(steps):
         draw = {
@@ -130,6 +139,17 @@ def draw_epoch(
                 draw["partner"] = torch.randperm(nl + nu, generator=others_generator)
         draws.append(Draw(**draw))
     return draws
+
+
+def unlabelled_rows(config: RunConfig, pool: int, first: int, steps: int) -> np.ndarray:
+    """Positions of the unlabelled clips of steps `first` to `first + steps`, (steps, clips a step). Each pass
+    shuffles the pool anew, so the rest that does not fill a batch is another one each time."""
+    length, batch = steps_a_pass(config, pool), unlabelled_batch(config)
+    rows = []
+    for number in range(first // length, (first + steps - 1) // length + 1):
+        order = np.random.default_rng(stream_seed(config, UNLABELLED, number)).permutation(pool)
+        rows.append(np.resize(order[: length * batch], (length, batch)))
+    return np.concatenate(rows)[first % length :][:steps]
 
 
 def moved(draws: list[Draw], device: torch.device) -> list[Draw]:

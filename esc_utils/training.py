@@ -16,13 +16,12 @@ from .norms import clean_statistics
 from .optim import rate_factor, rates_on, set_rate
 from .progress import Progress
 from .record import HISTORY, write_record
-from .sampling import DROPOUT, START, Draw, clips_a_step, draw_epoch, moved, stream_seed
+from .sampling import DROPOUT, LEAST_EPOCHS, START, Draw, clips_a_step, draw_epoch, moved, stream_seed
 from .start import some
 from .state import State, restore, set_up, snapshot
 from .steps import StepLoss, fixmatch_step, supervised_step
 from .urbansound import open_dataset, split
 
-LEAST_VALIDATIONS = 10  # of a run, where it has as many epochs, whatever `evaluate_every`
 # Of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
 SAVING_SHARE = 0.1
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # words of PyTorch's messages
@@ -71,7 +70,7 @@ def train(state: State, quiet: bool = False) -> runs.Run:
         restore(state, kept)
         state.saved = (state.epoch, time.monotonic(), 0.0)
     step = step_of(state)
-    every = min(config.evaluate_every, max(1, epochs // LEAST_VALIDATIONS))
+    every = min(config.evaluate_every, max(1, epochs // LEAST_EPOCHS))
     with Progress(state.folder / "log.txt", epochs, state.epoch, quiet) as progress:
         progress.say(opening(state))
         if not state.history:  # the start, before any training

@@ -117,7 +117,7 @@ def scores_table(metrics: dict, found: dict):
     if trained:
         rows[f"best epoch ({validation['best']['epoch']}), with hindsight"] = validation["best"]
     if rest:
-        rows["the same, folds not trained on with labels"] = rest["last"]
+        rows["last epoch, on the unlabelled folds" if trained else "on the unlabelled folds"] = rest["last"]
     columns = {
         "accuracy [%]": "accuracy",
         "by recording [%]": "accuracy_by_recording",
@@ -195,6 +195,7 @@ def ablations_table(built: dict[str, list[dict]]):
             "to the control": "" if gain is None else f"{gain:+.1f}",
         }
     table = pd.DataFrame(lines).T
+    table = table.loc[:, (table != "").any()]
     shown = table.style.format("{:.1f}", subset=[column for column in table if "[%]" in column], na_rep="–")
     return shown.set_caption(". ".join(daggers(row for _, row in there)))
 

@@ -165,7 +165,7 @@ def test_tau_explorer_shows_the_static_pixels():
         Image.open(io.BytesIO(figures.draw(static, explore_canvas.SCREEN_DPI, small=False)))
     ).astype(int)
     base = explore_canvas.heat_base(figures.mask_heatmap(sure, named, hidden, CLASSES, 0.6))
-    painted = base.paint(panels(pseudo.states(sure, named, hidden, 0.6), hidden))
+    painted = base.paint(panels(pseudo.states(*pseudo.latest(sure, named), hidden, 0.6), hidden))
     painted = np.asarray(Image.open(io.BytesIO(painted))).astype(int)
     left, top, right, bottom = base.boxes["main"]
     assert expected.shape == painted.shape
@@ -178,8 +178,8 @@ def test_tau_explorer_shows_the_static_pixels():
             near = expected[top + 3 + down : bottom - 3 + down, left + 3 + across : right - 3 + across]
             alike |= np.abs(near - inner).max(axis=-1) <= 8
     assert alike.mean() > 0.995
-    other = base.paint(panels(pseudo.states(sure, named, hidden, 0.9), hidden))
-    assert other != base.paint(panels(pseudo.states(sure, named, hidden, 0.6), hidden))
+    other = base.paint(panels(pseudo.states(*pseudo.latest(sure, named), hidden, 0.9), hidden))
+    assert other != base.paint(panels(pseudo.states(*pseudo.latest(sure, named), hidden, 0.6), hidden))
 
 
 def test_roc_explorer():

@@ -128,7 +128,7 @@ def cases(missing=(), epochs=5, drawn=0.9):
     """Name -> call of every plotting function."""
     c, (labels, prob) = clips(missing=missing), scores(missing=missing)
     confidence, named, truth = pseudo_labels(epochs, missing=missing, drawn=drawn)
-    last, guess = pseudo.last_drawn(confidence, named)
+    last, guess = (part[-1] for part in pseudo.latest(confidence, named))
     both = {"weak": np.linspace(0, 0.1, 50), "strong": np.linspace(0.1, 0.6, 50)}
     roc = [("PANN 10%", "pann_10", [scores(missing=missing)] * 3), ("nothing", "cnn14_10", [])]
     return {
@@ -444,11 +444,11 @@ def test_states_and_shares_by_hand():
     assert pseudo.recordings_of_accepted(state, labels, np.array([7, 7, 8, 9]), 4)[3] == (0, 2)
 
 
-def test_last_drawn_takes_each_clips_own_last_epoch():
-    confidence = np.array([[0.4, 0.5, np.nan], [0.6, np.nan, np.nan]])
-    last, named = pseudo.last_drawn(confidence, np.array([[1, 2, -1], [3, -1, -1]]))
-    np.testing.assert_array_equal(last, [0.6, 0.5, np.nan])
-    assert named.tolist() == [3, 2, -1]
+def test_latest_keeps_each_clips_label_until_it_is_drawn_again():
+    confidence = np.array([[0.4, 0.5, np.nan], [0.6, np.nan, np.nan], [np.nan, np.nan, 0.2]])
+    sure, named = pseudo.latest(confidence, np.array([[1, 2, -1], [3, -1, -1], [-1, -1, 4]]))
+    np.testing.assert_array_equal(sure, [[0.4, 0.5, np.nan], [0.6, 0.5, np.nan], [0.6, 0.5, 0.2]])
+    assert named.tolist() == [[1, 2, -1], [3, 2, -1], [3, 2, 4]]
 
 
 def test_heatmap_orders_clips_by_first_acceptance_within_their_class():

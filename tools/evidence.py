@@ -163,7 +163,7 @@ def notebook(text: str, clean) -> str:
 
 
 def small(drawn: bytes, width: int, height: int | None = None) -> bytes:
-    """A PNG at most `width` pixels wide, in 64 colours, and of its top no more than `height`."""
+    """A PNG at most `width` pixels wide, in 256 colours, and of its top no more than `height`."""
     import io
 
     from PIL import Image
@@ -179,7 +179,9 @@ def small(drawn: bytes, width: int, height: int | None = None) -> bytes:
         padded.paste(picture, (0, (height - picture.height) // 2))
         picture = padded
     made = io.BytesIO()
-    picture.quantize(64, dither=Image.Dither.NONE).save(made, "png", optimize=True)
+    picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        made, "png", optimize=True
+    )
     return made.getvalue()
 
 

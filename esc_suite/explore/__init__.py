@@ -190,8 +190,8 @@ def tau_explorer(run):
         from esc_suite.figures.heatmap import panels
 
         at = epoch.value - 1
-        state = pseudo.states(sure, named, hidden, tau.value)
-        now = state[at]
+        now = pseudo.states(sure[at], named[at], hidden, tau.value)[0]
+        state = pseudo.states(*pseudo.latest(sure, named), hidden, tau.value)
         share, by_class = pseudo.shares(now, axis=0), _class_rows(now, hidden, run.classes)
         passed = now <= pseudo.WRONG
         words.value = (

@@ -15,7 +15,7 @@ BAR_COLUMNS = 200  # pixels of a bar of 100 %
 
 @style.figure
 def mask_heatmap(confidence, pseudo, labels, classes, tau, epochs=None, at=-1, title="Confidence mask"):
-    """Every unlabelled clip a row, every epoch a column, coloured by the state of its pseudo-label.
+    """Every unlabelled clip a row, every epoch a column, coloured by the state of its latest pseudo-label.
 
     confidence, pseudo: (epochs, clips); labels: (clips,) hidden from training; tau: threshold, which need not
     be the run's own. Clips are grouped by true class and sorted by the epoch of their first acceptance, never
@@ -24,7 +24,7 @@ def mask_heatmap(confidence, pseudo, labels, classes, tau, epochs=None, at=-1, t
     little taller than its share.
     """
     labels = np.asarray(labels)
-    state = counting.states(confidence, pseudo, labels, tau)
+    state = counting.states(*counting.latest(confidence, pseudo), labels, tau)
     numbers = np.arange(1, len(state) + 1) if epochs is None else np.asarray(epochs)
     pictures = panels(state, labels, at)
     figure = style.new(7.0, 6.9, title)
@@ -59,7 +59,8 @@ def mask_heatmap(confidence, pseudo, labels, classes, tau, epochs=None, at=-1, t
         figure,
         f"Heat map of {len(labels)} unlabelled clips, by true class, over {len(numbers)} epochs: "
         f"{'; '.join(shares)}",
-        f"Each row is a clip, each column an epoch; tau = {tau:g}.",
+        f"Each row is a clip, each column an epoch; tau = {tau:g}. A clip keeps its state until it is drawn "
+        "again.",
     )
 
 

@@ -34,13 +34,13 @@ def learning_curves(history, rates=None, blended=True, title="Learning curves"):
     panels[0, 0].set_ylabel("loss [nats]")
     for axes, column, label in (
         (panels[0, 1], "valid_accuracy", "accuracy"),
-        (panels[1, 0], "valid_auc", "weighted AUC"),
+        (panels[1, 0], "valid_auc", "AUC"),
     ):
         _curve(axes, history, column, color=style.VALID)
         axes.set_ylabel(f"validation {label} [%]")
         _mark_ends(axes, history, column)
     rate = panels[1, 1]
-    rate.set_ylabel("learning rate of a step [1e-4]")
+    rate.set_ylabel("rate of a step [1e-4]")
     if rates is not None and len(rates[1]):
         rate.plot(rates[0], 1e4 * np.asarray(rates[1]), color=style.INK)
         rate.set_title(

@@ -21,7 +21,7 @@ STATES = {
     "accepted, right": "#0B4F8A",
     "accepted, wrong": "#E8702A",
     "rejected": "#D3D6DA",
-    "not drawn": "#FFFFFF",
+    "not drawn yet": "#FFFFFF",
 }
 RIGHT, WRONG, REJECTED, NOT_DRAWN = STATES.values()
 VERDICTS = {"supported": "#117733", "contradicted": "#B2182B", "undecided": "#6B6B6B", "blocked": "#8A5A00"}

@@ -37,14 +37,14 @@ def _ratio(part, whole):
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def last_drawn(confidence, pseudo) -> tuple[np.ndarray, np.ndarray]:
-    """Each clip's confidence and pseudo-label from the last epoch it was drawn in: two (clips,) arrays."""
+def latest(confidence, pseudo) -> tuple[np.ndarray, np.ndarray]:
+    """In every epoch each clip's latest confidence and pseudo-label, drawn in that epoch or an earlier one:
+    two (epochs, clips) arrays, in which only clips that no epoch has drawn yet are not drawn."""
     confidence, pseudo = np.atleast_2d(np.asarray(confidence)), np.atleast_2d(np.asarray(pseudo))
     drawn = ~np.isnan(confidence) & (pseudo >= 0)
-    last = len(drawn) - 1 - np.argmax(drawn[::-1], axis=0)
+    epoch = np.maximum.accumulate(np.where(drawn, np.arange(len(drawn))[:, None], 0), axis=0)
     clips = np.arange(confidence.shape[1])
-    never = ~drawn.any(axis=0)
-    return np.where(never, np.nan, confidence[last, clips]), np.where(never, -1, pseudo[last, clips])
+    return confidence[epoch, clips], pseudo[epoch, clips]
 
 
 def recordings_of_accepted(state, labels, recordings, classes: int) -> list[tuple[int, int]]:

@@ -1,84 +1,92 @@
-"""Digests of files. Content counts; a file is read again only when its size or a time of it has changed."""
+"""What is in files. A file is read again only when its size or a time of it has changed."""
 
 import hashlib
 import json
-import os
 import stat
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from . import limits
 from .errors import UserError
 from .files import write_atomic
 
-# S: times on some disks are this coarse, so a file that has just changed is read again next time
+# s; times on some disks are this coarse, so a file that has just changed is read again next time
 SETTLED = 3.0
-_known: dict[str, tuple[int, int, int, str]] = {}  # of this process: path -> size, times, SHA-256
+_known: dict[str, list] = {}  # of this process: path -> state, SHA-256
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:
     """Files of that pattern anywhere under a folder, sorted; none that is hidden or in a hidden folder below
     it, as what macOS (._name) and JupyterLab (.ipynb_checkpoints) leave there."""
-    found = []
-    for path in folder.rglob(pattern):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        found += [] if hidden or not path.is_file() else [path]
-    return sorted(found)
+    found = (path for path in folder.rglob(pattern) if path.is_file())
+    return sorted(p for p in found if not any(part[0] == "." for part in p.relative_to(folder).parts))
 
 
-def state(about: os.stat_result) -> tuple[int, int, int] | None:
-    """Size and times of a regular file; None for whatever else has a name: a folder, a pipe."""
-    return (about.st_size, about.st_mtime_ns, about.st_ctime_ns) if stat.S_ISREG(about.st_mode) else None
+def state(path: Path) -> list[int] | None:
+    """Size and times of a regular file; None where there is none, or something else has its name."""
+    with suppress(OSError):
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode):
+            return [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+    return None
 
 
-def settled(found: tuple[int, int, int]) -> bool:
+def settled(found: list[int] | None) -> bool:
     """Whether a file of this state has not just changed, so that any later change shows in the state."""
-    return max(found[1:]) / 1e9 < time.time() - SETTLED
+    return found is not None and max(found[1:]) / 1e9 < time.time() - SETTLED
 
 
-def sha256(path: Path, found: tuple[int, int, int] | None = None) -> str:
-    """SHA-256 of a file in hex. `found`: its `state`, where that is known. UserError where the file cannot be
-    read."""
+def sha256(path: Path) -> str:
+    """SHA-256 of a file in hex, read once in a process. UserError where the file cannot be read."""
     try:
-        found = found or state(path.stat()) or (-1, 0, 0)
-        if (before := _known.get(str(path))) and before[:3] == found:
-            return before[3]
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return _answer(path, _sha256, _known)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}): check its permissions and its disk"
         ) from None
-    if settled(found):
-        _known[str(path)] = (*found, digest)
-    return digest
 
 
-def digests(
-    folder: Path, states: dict[str, tuple[int, int, int]], memory: Path | None = None
-) -> dict[str, str]:
-    """SHA-256 of each file of a folder, by its name there. `states`: what `state` says of each. `memory`: a
-    file that keeps the digests from one process to the next, where it can be written."""
-    known = _read(memory) if memory else {}
-    for name, (*before, digest) in known.items():
-        _known.setdefault(str(folder / name), (*before, digest))
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _answer(path: Path, look: Callable, known: dict, keep: Callable = bool):
+    """What is known of a file in its state, else look(path), which becomes known where it will hold."""
+    found = state(path)
+    if found and (before := known.get(str(path))) and before[0] == found:
+        return before[1]
+    lasting = settled(found)  # before it is read: a change from now on shows in its state
+    answer = look(path)
+    if lasting and keep(answer):
+        known[str(path)] = [found, answer]
+    return answer
+
+
+def remembered(
+    paths: list[Path], look: Callable, memory: Path | None, keep: Callable = bool, progress: Callable = iter
+) -> list:
+    """look(path) of each file, several at a time. Answers for which keep(answer) holds are kept in `memory`,
+    a JSON file, from one process to the next, where it can be written. `progress` may wrap the answers."""
+    before = _read(memory) if memory else {}
+    known = {path: before[path] for path in map(str, paths) if path in before}
     with ThreadPoolExecutor(limits.cores()) as pool:
-        found = dict(
-            zip(states, pool.map(lambda name: sha256(folder / name, states[name]), states), strict=True)
-        )
-    kept = {name: _known[str(folder / name)] for name in found if str(folder / name) in _known}
-    if memory and kept != known:
+        answers = pool.map(partial(_answer, look=look, known=known, keep=keep), paths)
+        found = list(progress(answers))
+    if memory and known != before:
         with suppress(UserError):
-            write_atomic(memory, json.dumps(kept).encode())
+            write_atomic(memory, json.dumps(known).encode())
     return found
 
 
-def _read(memory: Path) -> dict[str, tuple[int, int, int, str]]:
-    """What `digests` has kept; nothing where the file is missing or damaged, since all can be read again."""
+def _read(memory: Path) -> dict[str, list]:
+    """What `remembered` has kept; nothing where the file is missing or damaged: all can be read again."""
     try:
         found = json.loads(memory.read_bytes())
-        return {str(name): (int(size), int(m), int(c), str(sha)) for name, (size, m, c, sha) in found.items()}
+        return {name: [list(map(int, about)), answer] for name, (about, answer) in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -48,10 +48,11 @@ class Split:
     unlabelled_folds: tuple[int, ...]
 
 
-def says_synthesised(marker: Path) -> bool:
-    """What a DATASET.json says of the dataset beside it."""
+def synthesised(root: Path) -> bool:
+    """What a DATASET.json in the folder of a dataset, if there is one, says of it."""
+    marker = root / "DATASET.json"
     try:
-        return bool(json.loads(marker.read_text(encoding="utf-8"))["synthesised"])
+        return marker.is_file() and bool(json.loads(marker.read_text(encoding="utf-8"))["synthesised"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{marker} is damaged ({error}): delete the folder, a synthesised dataset is made again"

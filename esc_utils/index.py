@@ -1,5 +1,6 @@
 """UrbanSound8K.csv, the index of all clips, as a checked table."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,12 +66,8 @@ def read_index(csv: Path) -> "pandas.DataFrame":
 def _check_rows(csv: Path, table: "pandas.DataFrame", first_line: int) -> None:
     import pandas
 
-    def refuse(bad, why: str) -> None:
-        if bad.any():
-            at = int(np.flatnonzero(bad.to_numpy())[0])
-            row = table.iloc[at]
-            raise UserError(f"{csv}, line {at + first_line} ({row['slice_file_name']}): {why.format(**row)}")
-
+    lines = np.arange(len(table)) + first_line
+    refuse = partial(refuse_row, csv, table, lines, "slice_file_name")
     for column in ("fsID", "start", "end", "salience", "fold", "classID"):
         numbers = pandas.to_numeric(table[column], errors="coerce")
         wrong = numbers.isna() | (numbers.abs() >= 2**53)  # beyond it a float holds no whole numbers
@@ -89,3 +86,12 @@ def _check_rows(csv: Path, table: "pandas.DataFrame", first_line: int) -> None:
     refuse(parts[0].astype(float) != table["fsID"], "the file name and fsID {fsID} disagree")
     refuse(table["end"] < table["start"], "it ends at {end} s before it starts at {start} s")
     refuse(table["slice_file_name"].duplicated(), "the clip is listed twice: remove one of the lines")
+
+
+def refuse_row(csv: Path, table: "pandas.DataFrame", lines, name: str, bad, why: str) -> None:
+    """UserError with the line and the clip (column `name`) of the first bad row, if there is one; `why` may
+    name columns in braces."""
+    if bad.any():
+        at = int(np.flatnonzero(bad)[0])
+        row = table.iloc[at]
+        raise UserError(f"{csv}, line {lines[at]} ({row[name]}): {why.format(**row)}")

@@ -5,23 +5,21 @@ where there are any, recording (what must not be split between folds) and fold (
 ignored. In a folder the first folder of a path is the label (`unlabelled`, or none, for clips without one)
 and the second is the recording, which is the same one under every label."""
 
-import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from csv import reader
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import limits
 from .audio import SAMPLE_RATE, decode
 from .config import RunConfig, cache_folder, digest, outputs_folder, place
-from .contents import settled, sha256, state, visible
-from .dataset import Dataset, says_synthesised
+from .contents import remembered, sha256, visible
+from .dataset import Dataset, synthesised
 from .errors import UserError
 from .files import write_atomic
+from .index import refuse_row
 
 if TYPE_CHECKING:
     import pandas
@@ -39,26 +37,25 @@ def open_table(config: RunConfig) -> Dataset:
     `clip_seconds` is several rows, one a window; clips without a label have class_id -1 and fold 0. UserError
     where the table is wrong or, unless `allow_partial`, a file cannot be used; each such file is a line on
     stderr."""
+    import pandas
+
     table, root = read_table(config.data_dir)
     table = table.sort_values("path", kind="stable", ignore_index=True)
     table["fold"] = table["fold"].where(table["label"] != "", "")  # of a clip without a label it says nothing
     names = class_names(table)
-    found = examine(
-        [root / path for path in table["path"]], cache_folder(config) / "tables" / f"{digest(str(root))}.json"
-    )
-    problems = [one["problem"] for one in found if one["problem"]]
-    for problem in problems:
+    memory = cache_folder(config) / "tables" / f"{digest(str(root))}.json"
+    about = table.join(pandas.DataFrame(examine([root / path for path in table["path"]], memory)))
+    bad = about["problem"] != ""
+    for problem in about["problem"][bad]:
         _say(f"unusable: {problem}")
-    if problems and not config.allow_partial:
+    if bad.any() and not config.allow_partial:
+        first = about["problem"][bad].iloc[0]
         raise UserError(
-            f"{len(problems)} of {len(table)} clips in {root} cannot be used (first: {problems[0]}): mend or "
-            "remove them, "
-            "or go on without them (label: --skip-bad; in parameters allow_partial: true)"
+            f"{bad.sum()} of {len(table)} clips in {root} cannot be used (first: {first})"
+            ": mend or remove them, or go on without (label: --skip-bad; in parameters allow_partial: true)"
         )
-    about = table.assign(seconds=[one["seconds"] for one in found], digest=[one["digest"] for one in found])
-    about = about[[not one["problem"] for one in found]].reset_index(drop=True)
-    if set(about["label"]) - {""} != set(names):
-        gone = sorted(set(names) - set(about["label"]))
+    about = about[~bad].reset_index(drop=True)
+    if gone := sorted(set(names) - set(about["label"])):
         raise UserError(
             f"no clip of the class '{gone[0]}' in {root} can be used: mend its files, or remove their lines"
         )
@@ -74,15 +71,13 @@ def open_table(config: RunConfig) -> Dataset:
     shared = own.groupby(recordings(about))["fold"].transform("nunique") > 1
     if shared.any():
         raise UserError(
-            f"copies of {own['path'][shared.idxmax()]} in {root} lie in two folds (same content, other "
-            "name): put them and "
-            "their recordings into one fold"
+            f"copies of {own['path'][shared.idxmax()]} in {root} lie in two folds (same content, other name)"
+            ": put them and their recordings into one fold"
         )
     clips = _rows(about, root, names, config.clip_seconds)
-    return Dataset(
-        root, clips, _synthesised(root), identity, {0: len(problems)} if problems else {}, names,
-        digest([about[["path", "digest"]].values.tolist(), clips[["file", "start"]].values.tolist()]),
-    )  # fmt: skip
+    audio = digest([about[["path", "digest"]].values.tolist(), clips[["file", "start"]].values.tolist()])
+    missing = {0: int(bad.sum())} if bad.any() else {}
+    return Dataset(root, clips, synthesised(root), identity, missing, names, audio)
 
 
 def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window: float) -> "pandas.DataFrame":
@@ -90,21 +85,20 @@ def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window:
     whole)."""
     import pandas
 
-    labelled = about["label"] != ""
-    spans = [
-        windows(seconds, window, window) if not known or seconds > LONG else [(0.0, seconds)]
-        for seconds, known in zip(about["seconds"], labelled, strict=True)
+    about, labelled = about.copy(), about["label"] != ""
+    spans = [windows(seconds, window, window) for seconds in about["seconds"]]
+    about["span"] = [
+        found if not known else found[:1] if seconds > LONG else [(0.0, seconds)]
+        for found, known, seconds in zip(spans, labelled, about["seconds"], strict=True)
     ]
-    spans = [found[:1] if known else found for found, known in zip(spans, labelled, strict=True)]
-    rows = about.loc[np.repeat(np.arange(len(about)), [len(found) for found in spans])].reset_index(drop=True)
-    start, end = np.array([span for found in spans for span in found]).T
-    numbers = recordings(about).to_numpy()
-    ids = {name: number for number, name in enumerate(names)}
+    rows = about.assign(fsid=recordings(about)).explode("span", ignore_index=True)
+    start, end = np.array(rows["span"].tolist()).T
     return pandas.DataFrame(
         {
             "file": rows["path"], "path": [str(root / path) for path in rows["path"]],
-            "fsid": np.repeat(numbers, [len(found) for found in spans]).astype("int64"),
-            "class_id": rows["label"].map(ids).fillna(-1).astype("int64"), "class_name": rows["label"],
+            "fsid": rows["fsid"].astype("int64"),
+            "class_id": pandas.Categorical(rows["label"], names).codes.astype("int64"),
+            "class_name": rows["label"],
             "fold": rows["fold"].where(rows["label"] != "", 0), "salience": 1,
             "start": start, "end": end, "duration": end - start,
             "offset": np.where((start > 0) | (rows["seconds"] > LONG), start, np.nan),
@@ -122,30 +116,34 @@ def windows(seconds: float, window: float, hop: float) -> list[tuple[float, floa
 def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
     """The table as text (path, label, recording, fold; empty where there is none), and the folder that paths
     start from. `data`: a CSV, a folder with a clips.csv, or a folder of class folders."""
-    import pandas
-
     if not data or not (at := place(data)).exists():
         raise UserError(
             f"no table of clips {data or 'given'}: set data_dir (DATA= for make) to a CSV or a folder"
         )
     if at.is_dir() and not (at / "clips.csv").is_file():
-        files = [path.relative_to(at) for path in visible(at, "*") if path.suffix.lower() in SUFFIXES]
-        if not files:
-            raise UserError(
-                f"no clips.csv and no audio files in {at}: give a CSV, or a folder with one folder a class"
-            )
-        labels = [
-            path.parts[0] if len(path.parts) > 1 and path.parts[0].lower() not in UNLABELLED else ""
-            for path in files
-        ]
-        recordings = [
-            path.parts[1] if len(path.parts) > 2 else "" for path in files
-        ]  # one, whatever its clips' classes
-        paths = [path.as_posix() for path in files]
-        return pandas.DataFrame(
-            {"path": paths, "label": labels, "recording": recordings, "fold": ""}
-        ), at.resolve()
+        return _class_folders(at), at.resolve()
     csv = at / "clips.csv" if at.is_dir() else at
+    return _read_csv(csv), csv.parent.resolve()
+
+
+def _class_folders(root: Path) -> "pandas.DataFrame":
+    import pandas
+
+    files = [path.relative_to(root) for path in visible(root, "*") if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise UserError(
+            f"no clips.csv and no audio files in {root}: give a CSV, or a folder with one folder a class"
+        )
+    rows = []
+    for path in files:
+        label, recording = (*path.parts[:-1], "", "")[:2]
+        rows.append((path.as_posix(), "" if label.lower() in UNLABELLED else label, recording, ""))
+    return pandas.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _read_csv(csv: Path) -> "pandas.DataFrame":
+    import pandas
+
     try:
         with csv.open(encoding="utf-8-sig") as lines:
             first = lines.readline().strip()
@@ -158,28 +156,23 @@ def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
         names = [name if name in COLUMNS else f"other {at}" for at, name in enumerate(names)]
         table = pandas.read_csv(
             csv, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False,
-            sep=separator,
-            header=0, names=names, index_col=False,
+            sep=separator, header=0, names=names, index_col=False,
         )  # fmt: skip
     except OSError as error:
         raise UserError(f"{csv} cannot be read ({error.strerror}): check its permissions") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{csv} is no CSV table in UTF-8 ({' '.join(str(error).split())}): save it as one"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{csv} is no CSV table in UTF-8 ({reason}): save it as one") from None
     table = table.reindex(columns=list(COLUMNS), fill_value="").apply(lambda column: column.str.strip())
     lines = np.arange(len(table)) + 2
     used = (table != "").any(axis=1).to_numpy()
-    _check(csv, table[used].reset_index(drop=True), lines[used])
-    return table[used].reset_index(drop=True), csv.parent.resolve()
+    table = table[used].reset_index(drop=True)
+    _check(csv, table, lines[used])
+    return table
 
 
 def _check(csv: Path, table: "pandas.DataFrame", lines: np.ndarray) -> None:
-    def refuse(bad, why: str) -> None:
-        if bad.any():
-            at = int(np.flatnonzero(bad)[0])
-            raise UserError(f"{csv}, line {lines[at]} ({table['path'][at]}): {why.format(**table.iloc[at])}")
-
+    refuse = partial(refuse_row, csv, table, lines, "path")
     if table.empty:
         raise UserError(f"{csv} lists no clips: write one line a clip, its path and its label")
     refuse(table["path"] == "", "it names no file: fill in its path, or remove the line")
@@ -187,16 +180,12 @@ def _check(csv: Path, table: "pandas.DataFrame", lines: np.ndarray) -> None:
     labelled, folds = table["label"] != "", table["fold"]
     if (folds[labelled] == "").all():
         return
-    refuse(
-        labelled & ~folds.isin([str(k) for k in range(1, 11)]),
-        "fold is '{fold}', must be 1 to 10 for a labelled clip",
-    )
+    wrong = labelled & ~folds.isin([str(k) for k in range(1, 11)])
+    refuse(wrong, "fold is '{fold}', must be 1 to 10 for a labelled clip")
     of = folds[labelled & (table["recording"] != "")].groupby(table["recording"])
     leaks = set(of.nunique()[lambda count: count > 1].index)
-    refuse(
-        labelled & table["recording"].isin(leaks),
-        "recording '{recording}' lies in two folds: put it into one",
-    )
+    leaking = labelled & table["recording"].isin(leaks)
+    refuse(leaking, "recording '{recording}' lies in two folds: put it into one")
 
 
 def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
@@ -205,10 +194,7 @@ def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
     if not names:
         raise UserError("no clip of the table has a label: label a few clips of every class")
     if not 2 <= len(names) <= MOST_CLASSES:
-        raise UserError(
-            f"{len(names)} classes in the table: at least 2 are needed, and at most {MOST_CLASSES} can be "
-            "told"
-        )
+        raise UserError(f"{len(names)} classes in the table: it needs 2 at least, {MOST_CLASSES} at most")
     return names
 
 
@@ -219,13 +205,11 @@ def recordings(about: "pandas.DataFrame") -> "pandas.Series":
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    names, found = pandas.factorize(
-        about["recording"].where(about["recording"] != "", about["path"]), sort=True
-    )
+    own = about["recording"].where(about["recording"] != "", about["path"])
+    names, found = pandas.factorize(own, sort=True)
+    contents = len(found) + pandas.factorize(about["digest"])[0]
     size = len(found) + len(about)
-    links = coo_array(
-        (np.ones(len(about)), (names, len(found) + pandas.factorize(about["digest"])[0])), (size, size)
-    )
+    links = coo_array((np.ones(len(about)), (names, contents)), (size, size))
     return pandas.Series(connected_components(links, directed=False)[1][names], about.index)
 
 
@@ -250,70 +234,44 @@ def assign_folds(about: "pandas.DataFrame") -> np.ndarray:
         if spread.min() > 1:  # recordings with several classes may lie badly: fewer folds may do
             return folds
     raise UserError(
-        f"class '{spread.idxmin()}' comes into one fold only, however its recordings are spread: label one "
-        "of another "
-        "recording, too"
+        f"class '{spread.idxmin()}' comes into one fold only, however its recordings are spread: "
+        "label one of another recording, too"
     )
 
 
 def examine(paths: list[Path], memory: Path) -> list[dict]:
     """Each file decoded once from end to end: seconds, digest of its content, and problem ("": none), one
-    line with its name. `memory` keeps the answers for files that can be used, as long as their
-    `contents.state` is unchanged."""
+    line with its name. `memory` keeps the answers for files that can be used (contents.remembered)."""
     from tqdm import tqdm
 
-    try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    with ThreadPoolExecutor(limits.cores()) as pool:
-        looked = pool.map(lambda path: _examined(path, known.get(str(path))), paths)
-        found = list(
-            tqdm(looked, total=len(paths), desc="reading the audio files", unit="file", delay=2, disable=None)
-        )
-    answers = {
-        str(path): one for path, one in zip(paths, found, strict=True) if one["state"] and not one["problem"]
-    }
-    if answers != known:
-        write_atomic(memory, json.dumps(answers).encode())
-    return found
+    shown = partial(
+        tqdm, total=len(paths), desc="reading the audio files", unit="file", delay=2, disable=None
+    )
+    return remembered(paths, _examined, memory, keep=lambda found: not found["problem"], progress=shown)
 
 
-def _examined(path: Path, known: dict | None) -> dict:
+def _examined(path: Path) -> dict:
     import soundfile
 
-    answer = {"state": [], "seconds": 0.0, "digest": "", "problem": ""}
+    found = {"seconds": 0.0, "digest": "", "problem": ""}
     try:
-        if not (found := state(path.stat())):
-            return answer | {"problem": f"{path} is no file"}
-        if known and known.get("state") == list(found):
-            return known
-        if settled(found):  # before it is read: a change from now on shows in its state
-            answer["state"] = list(found)
-        answer["digest"] = sha256(path, found)[:16]
-    except UserError as error:
-        return answer | {"problem": str(error).rpartition(": ")[0]}
-    except OSError as error:
-        return answer | {"problem": f"{path} cannot be read ({error.strerror})"}
-    seconds, problem = 0.0, ""
-    try:
+        if path.exists() and not path.is_file():
+            return found | {"problem": f"{path} is no file"}
+        found["digest"] = sha256(path)[:16]
         seconds = soundfile.info(str(path)).duration
         pieces = np.arange(0.0, seconds, LONG) if seconds > LONG else (np.nan,)
         heard = sum(len(decode(path, start=start, seconds=LONG)) for start in pieces) / SAMPLE_RATE
-        seconds = heard if heard < seconds - 0.1 else seconds  # where a file only estimates its own length
-    except (soundfile.SoundFileError, OSError):
-        problem = f"{path} is no audio file that libsndfile can read"
+        # where a file only estimates its own length
+        return found | {"seconds": heard if heard < seconds - 0.1 else seconds}
+    except soundfile.SoundFileError:
+        return found | {"problem": f"{path} is no audio file that libsndfile can read"}
+    except OSError as error:
+        return found | {"problem": f"{path} cannot be read ({error.strerror})"}
     except UserError as error:
-        problem = str(error).removeprefix("audio file ").rpartition(": ")[0]
-    return answer | {"seconds": seconds, "problem": problem}
+        return found | {"problem": str(error).removeprefix("audio file ").rpartition(": ")[0]}
 
 
 @cache
 def _say(line: str) -> None:
     """A line on stderr, once in a process, however often the table is opened."""
     print(line, file=sys.stderr, flush=True)
-
-
-def _synthesised(root: Path) -> bool:
-    marker = root / "DATASET.json"
-    return marker.is_file() and says_synthesised(marker)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .config import RunConfig, cache_folder, data_folder, digest, place
-from .contents import digests, state
+from .contents import remembered, sha256
 from .dataset import Dataset as Dataset  # these two again from here, beside what makes them
 from .dataset import Split as Split
-from .dataset import says_synthesised
+from .dataset import synthesised
 from .errors import UserError
 from .index import CLASSES as CLASSES  # and again from here: UrbanSound8K's classes
 from .index import FOLDS, read_index
@@ -106,10 +106,10 @@ def load(root: Path | str, allow_partial: bool = False, memory: Path | None = No
             f"no metadata/UrbanSound8K.csv or UrbanSound8K.csv in {root}: is it the folder of UrbanSound8K?"
         )
     clips = read_index(csv)
-    states = _states(audio)
+    files = _files(audio)
     keys = ["fold" + str(fold) + "/" + file for fold, file in zip(clips["fold"], clips["file"], strict=True)]
     clips["path"] = [str(audio / key) for key in keys]
-    there = np.array([key in states for key in keys], dtype=bool)
+    there = np.array([key in files for key in keys], dtype=bool)
     missing = clips.loc[~there].groupby("fold").size().to_dict()
     if missing and not allow_partial:
         total = ", ".join(f"fold {fold}: {count}" for fold, count in missing.items())
@@ -130,50 +130,33 @@ def load(root: Path | str, allow_partial: bool = False, memory: Path | None = No
             f"none of the {len(clips)} clips that {csv} names is in {audio}: unpack the archive again"
         )
     clips = clips[there].reset_index(drop=True)
-    marker = root / "DATASET.json"
-    synthesised = marker.is_file() and says_synthesised(marker)
+    made = synthesised(root)
     identity = hashlib.sha256(csv.read_bytes())
-    identity.update(marker.read_bytes() if synthesised else b"")
-    present = {key: states[key] for key in sorted(keys) if key in states}
-    for key, content in digests(audio, present, memory).items():
+    identity.update((root / "DATASET.json").read_bytes() if made else b"")
+    present = sorted(key for key in keys if key in files)
+    digests = remembered([audio / key for key in present], sha256, memory)
+    for key, content in zip(present, digests, strict=True):
         identity.update(f"{key} {content}\n".encode())
-    return Dataset(
-        root, clips, synthesised, identity.hexdigest()[:16], {int(k): int(v) for k, v in missing.items()}
-    )
+    missing = {int(fold): int(count) for fold, count in missing.items()}
+    return Dataset(root, clips, made, identity.hexdigest()[:16], missing)
 
 
-def _states(audio: Path) -> dict[str, tuple[int, int, int]]:
-    """Size and times of every WAV in the folds' folders. What is no file (a folder, a link to nowhere) is
-    left out, so that it costs no clip but its own."""
-    found = {}
-    for fold in FOLDS:
-        folder = audio / f"fold{fold}"
+def _files(audio: Path) -> set[str]:
+    """fold/name of every WAV in the folds' folders. What is no file (a folder, a link to nowhere) is left
+    out, so that it costs no clip but its own."""
+    found = set()
+    for folder in (audio / f"fold{fold}" for fold in FOLDS):
         try:
-            for path in folder.iterdir():
-                if path.suffix == ".wav" and (about := _state(path)):
-                    found[f"fold{fold}/{path.name}"] = about
+            files = [path for path in folder.iterdir() if path.suffix == ".wav" and path.is_file()]
+            found.update(f"{folder.name}/{path.name}" for path in files)
         except FileNotFoundError:
             continue
         except OSError as error:
-            remedy = (
-                "give yourself read permission (chmod u+rx)"
-                if isinstance(error, PermissionError)
-                else "mend its disk"
-            )
-            remedy = (
-                "remove it, unpack the archive again" if isinstance(error, NotADirectoryError) else remedy
-            )
+            remedies = {PermissionError: "give yourself read permission (chmod u+rx)",
+                        NotADirectoryError: "remove it, unpack the archive again"}  # fmt: skip
+            remedy = remedies.get(type(error), "mend its disk")
             raise UserError(f"folder {folder} cannot be read ({error.strerror}): {remedy}") from None
     return found
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        return state(path.stat())
-    except PermissionError:
-        raise
-    except OSError:  # a link to nowhere, or to itself
-        return None
 
 
 def by_index(dataset: Dataset) -> Dataset:

@@ -137,7 +137,7 @@ def _explain(error: dict, origin: dict) -> str:
     return f"{origin[key]}: {key} = {value!r}: {error['msg'].removeprefix('Input ')}{hint}"
 
 
-def load(paths: list[Path], overrides: dict | None = None) -> RunConfig:
+def from_files(paths: list[Path], overrides: dict | None = None) -> RunConfig:
     """Layer parameter files in order, then overrides; later wins. UserError on any unknown, mistyped or bad
     value."""
     layers = [(str(path), read_parameters(path)) for path in paths]
@@ -174,7 +174,7 @@ def _named(params: Path, folders: list[str], kind: str, name: str) -> Path:
 def for_run(profile: str, experiment: str, **overrides) -> RunConfig:
     """Config of one named experiment in one profile, with overrides (train_fold, seed, data_dir, ...)."""
     overrides = {"profile": profile, "experiment": experiment} | overrides
-    return load(layers_of(profile, experiment), overrides)
+    return from_files(layers_of(profile, experiment), overrides)
 
 
 def from_notebook(variables: dict) -> RunConfig:

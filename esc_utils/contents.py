@@ -10,7 +10,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from . import limits
 from .errors import UserError
 from .files import write_atomic
 
@@ -74,7 +73,7 @@ def remembered(
     a JSON file, from one process to the next, where it can be written. `progress` may wrap the answers."""
     before = _read(memory) if memory else {}
     known = {path: before[path] for path in map(str, paths) if path in before}
-    with ThreadPoolExecutor(limits.cores()) as pool:
+    with ThreadPoolExecutor() as pool:
         answers = pool.map(partial(_answer, look=look, known=known, keep=keep), paths)
         found = list(progress(answers))
     if memory and known != before:

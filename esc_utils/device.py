@@ -5,7 +5,7 @@ import warnings
 
 import torch
 
-from . import allocator, limits
+from . import allocator
 from .errors import UserError
 
 
@@ -73,5 +73,9 @@ def device_name(device: torch.device) -> str:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device; on the CPU within the limits of a job or container, too."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else limits.free_memory()
+    """Memory that is free on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available

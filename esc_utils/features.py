@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import limits
 from .audio import SAMPLE_RATE, decode
 from .config import RunConfig, cache_folder, digest
 from .dataset import Dataset
@@ -101,7 +100,7 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
         # (SIGBUS).
         with (
             temporary.open("wb") as file,
-            ThreadPoolExecutor(limits.cores()) as pool,
+            ThreadPoolExecutor() as pool,
             torch.inference_mode(),
         ):
             for batch in progress(batches, total=len(batches)) if progress else batches:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import limits
 from .config import RunConfig
 from .device import choose_device, choose_precision, prepare
 from .fast import lay_out
@@ -62,9 +61,11 @@ class State:
 
 def set_up(config: RunConfig, dataset: Dataset, folds: Split, folder: Path, identity: str) -> State:
     """A run before its first step. UserError for a device that is not there, or weights that do not fit."""
+    from joblib import cpu_count  # what the process is bound to, its container allows, $LOKY_MAX_CPU_COUNT
+
     device = choose_device(config.device)
     dtype = choose_precision(config.precision, device)
-    prepare(device, config.threads or limits.cores())
+    prepare(device, config.threads or cpu_count())
     clips = Clips(open_store(config, dataset), device)
     labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(device)
     steps = budget(config, len(folds.labelled), len(folds.unlabelled), len(folds.labelled_folds))

@@ -77,7 +77,7 @@ def train(state: State, quiet: bool = False) -> runs.Run:
             state.history.append(history_row(state, {}) | validate(state))
         while state.epoch < epochs:
             began = time.monotonic()
-            means = one_epoch(state, step)
+            means = train_epoch(state, step)
             state.epoch += 1
             rate = clips_a_step(config) * means["steps"] / (time.monotonic() - began)
             row, last = history_row(state, means), state.epoch == epochs
@@ -106,7 +106,7 @@ def opening(state: State) -> str:
 
 
 # ---- one epoch, one step, one update -------------------------------------------------------------
-def one_epoch(state: State, step) -> dict:
+def train_epoch(state: State, step) -> dict:
     """One pass over the pool that the run draws from; returns the means over its steps. Nothing in it waits
     for the device before the last line."""
     config, folds, budget = state.config, state.folds, state.budget
@@ -149,16 +149,16 @@ def rows_of(state: State, pool: np.ndarray, positions: list[torch.Tensor]) -> to
 
 
 def step_of(state: State):
-    """`one_step` of this run; where a step can be recorded, as a CUDA graph."""
+    """`train_step` of this run; where a step can be recorded, as a CUDA graph."""
     state.recorded = usable(state.device, state.clips.place.type == "cuda")
     if not state.recorded:
-        return partial(one_step, state)
+        return partial(train_step, state)
     if optimizer_too(state.config):
         rates_on(state.optimizer, state.device)
-    return StepGraph(partial(one_step, state))
+    return StepGraph(partial(train_step, state))
 
 
-def one_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, draw: Draw) -> StepLoss:
+def train_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, draw: Draw) -> StepLoss:
     """One batch: loss, gradients (accumulated in some runs [ledger 21]) and, where it can be recorded, the
     update."""
     config = state.config

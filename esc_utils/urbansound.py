@@ -57,7 +57,7 @@ def open_dataset(config: RunConfig) -> Dataset:
     else:
         folder = find_dataset(config.data_dir)
     memory = cache_folder(config) / f"contents-{digest(str(folder))}.json"
-    dataset = load(folder, config.allow_partial and config.dataset != "synthetic", memory)
+    dataset = read_dataset(folder, config.allow_partial and config.dataset != "synthetic", memory)
     return by_index(dataset) if config.fold_assignment == "by_index" else dataset
 
 
@@ -80,7 +80,7 @@ def find_dataset(data_dir: str = "") -> Path:
     )
 
 
-def load(root: Path | str, allow_partial: bool = False, memory: Path | None = None) -> Dataset:
+def read_dataset(root: Path | str, allow_partial: bool = False, memory: Path | None = None) -> Dataset:
     """Index the dataset at `root`, in the official layout (audio/foldN, metadata/UrbanSound8K.csv) or
     Kaggle's (foldN and UrbanSound8K.csv at the root). UserError where the folder, the CSV, a fold or a clip
     is missing or inconsistent; `allow_partial` accepts missing clips and reports them in `missing`. The

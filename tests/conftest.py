@@ -27,7 +27,7 @@ def tiny(tmp_path, tiny_outputs):
     def make(experiment: str = "cnn14_10", **overrides):
         layers = [*config.layers_of("quick", experiment), ROOT / "tests" / "tiny.yaml"]
         own = {"profile": "quick", "outputs": str(tmp_path), "cache_dir": str(tiny_outputs / "cache")}
-        return config.load(layers, own | overrides)
+        return config.from_files(layers, own | overrides)
 
     return make
 

@@ -176,7 +176,7 @@ def template(tmp_path_factory, tiny_outputs):
     """Config of a run that is finished, in a folder that no test touches."""
     layers = [*config.layers_of("quick", "cnn14_10"), PROJECT / "tests" / "tiny.yaml"]
     places = {"outputs": str(tmp_path_factory.mktemp("finished")), "cache_dir": str(tiny_outputs / "cache")}
-    knobs = config.load(layers, {"profile": "quick", "experiment": "cnn14_10", "width": 1} | places)
+    knobs = config.from_files(layers, {"profile": "quick", "experiment": "cnn14_10", "width": 1} | places)
     training.run(knobs, quiet=True)
     return knobs
 

@@ -79,7 +79,7 @@ GOOD_DATA = {
 @pytest.mark.parametrize("case", GOOD_DATA)
 def test_supported_dataset(case, dataset):
     GOOD_DATA[case](dataset)
-    found = urbansound.load(dataset)
+    found = urbansound.read_dataset(dataset)
     clips = found.clips.set_index("file")
     assert len(clips) == 20 and not found.missing and not found.synthesised
     row = clips.loc["71-1-0-2.wav"]
@@ -90,7 +90,7 @@ def test_supported_dataset(case, dataset):
 
 def test_folder_around_the_dataset(dataset):
     """The folder that the archive was unpacked in, instead of the one inside."""
-    assert len(urbansound.load(dataset.parent).clips) == 20
+    assert len(urbansound.read_dataset(dataset.parent).clips) == 20
 
 
 FIRST = "11-1-0-2.wav,11,1.5,1.6,1,1,1,car_horn"  # line 2
@@ -154,12 +154,12 @@ BAD_DATA = {  # how it is spoilt, what the message must hold
 def test_bad_dataset(case, dataset):
     spoil_it, words = BAD_DATA[case]
     spoil_it(dataset)
-    refused(lambda: urbansound.load(dataset), *words)
+    refused(lambda: urbansound.read_dataset(dataset), *words)
 
 
 def test_half_unpacked_dataset_is_supported_on_request(dataset):
     shutil.rmtree(dataset / "audio" / "fold7")
-    found = urbansound.load(dataset, allow_partial=True)
+    found = urbansound.read_dataset(dataset, allow_partial=True)
     assert found.missing == {7: 2} and len(found.clips) == 18 and 7 not in set(found.clips["fold"])
 
 
@@ -169,8 +169,8 @@ def test_no_permission(place, dataset):
     (dataset / place).chmod(0)
     code = (
         "import sys; from esc_utils import features, urbansound; from esc_utils.errors import UserError\n"
-        f"try:\n    clips = urbansound.load({str(dataset)!r}).clips\n    [features.decode(path) for path in "
-        "clips['path']]\n"
+        f"try:\n    clips = urbansound.read_dataset({str(dataset)!r}).clips\n"
+        "    [features.decode(path) for path in clips['path']]\n"
         "except UserError as error:\n    sys.exit(str(error))"
     )
     done = subprocess.run(
@@ -240,13 +240,13 @@ def test_bad_parameter_file(case, tmp_path):
     path = tmp_path / "mine.yaml"
     if content is not None:
         path.write_bytes(content)
-    refused(lambda: config.load([*config.layers_of("quick", ""), path]), "mine.yaml", *words)
+    refused(lambda: config.from_files([*config.layers_of("quick", ""), path]), "mine.yaml", *words)
 
 
 def test_an_empty_parameter_file_changes_nothing(tmp_path):
     (tmp_path / "mine.yaml").write_text("# nothing yet\n")
     layers = config.layers_of("quick", "pann_10")
-    assert config.load([*layers, tmp_path / "mine.yaml"]) == config.load(layers)
+    assert config.from_files([*layers, tmp_path / "mine.yaml"]) == config.from_files(layers)
 
 
 @pytest.mark.parametrize(

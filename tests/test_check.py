@@ -174,7 +174,7 @@ def test_device(project, monkeypatch, wanted, there, expected):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     setup = check.Setup(
-        check.configuration.load(check.configuration.layers_of("quick", ""), {"device": wanted}),
+        check.configuration.from_files(check.configuration.layers_of("quick", ""), {"device": wanted}),
         project,
         False,
     )
@@ -295,10 +295,8 @@ def test_mn04_weights_are_loaded_in_full(project, tmp_path, monkeypatch):
 
 
 def test_memory(project, monkeypatch):
-    import esc_utils.device
-
     for free, status in ((8e9, "ok"), (1e9, "warn")):
-        monkeypatch.setattr(esc_utils.device, "free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr(check.limits, "free_memory", lambda free=free: free)
         found, text = only("memory", "lite", quick=False)
         assert found == status and f"{free / 1e9:.1f} GB free" in text
 

@@ -62,7 +62,7 @@ def test_an_experiment_may_need_its_own_value_in_one_profile():
         assert config.layers_of(profile, experiment)[-1] == path
         found, plain = (
             config.for_run(profile, experiment),
-            config.load(config.layers_of(profile, experiment)[:3]),
+            config.from_files(config.layers_of(profile, experiment)[:3]),
         )
         own = config.exceptions(profile, experiment)
         assert own and all(getattr(found, key) == value != getattr(plain, key) for key, value in own.items())
@@ -73,7 +73,7 @@ def test_later_layers_win(tmp_path):
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text("tau: 0.5\nmu: 3\n")
     two.write_text("tau: 0.6\n")
-    merged = config.load([PARAMS / "base.yaml", one, two], {"mu": 5})
+    merged = config.from_files([PARAMS / "base.yaml", one, two], {"mu": 5})
     assert (merged.tau, merged.mu) == (0.6, 5)
 
 
@@ -106,7 +106,7 @@ def test_layer_is_named(tmp_path):
     bad = tmp_path / "mine.yaml"
     bad.write_text("tau: high\n")
     with pytest.raises(UserError, match=r"mine\.yaml: tau"):
-        config.load([PARAMS / "base.yaml", bad])
+        config.from_files([PARAMS / "base.yaml", bad])
 
 
 def test_yaml_reads_1e_4_as_text():

@@ -56,7 +56,7 @@ def trainer(knobs):
 def test_no_step_waits_for_the_device(tiny, experiment, change):
     one = trainer(tiny(experiment, **change))
     with Watch() as watch:
-        training.one_epoch(one, training.step_of(one))
+        training.train_epoch(one, training.step_of(one))
     assert watch.waits == []
     with Watch() as watch:
         torch.ones(1).item()
@@ -117,7 +117,7 @@ def test_sixteen_bits_keep_weights_and_losses_in_float32(tiny):
 
     training.fixmatch_step = step
     try:
-        means = training.one_epoch(one, training.step_of(one))
+        means = training.train_epoch(one, training.step_of(one))
     finally:
         training.fixmatch_step = plain
     assert seen and all(value.dtype == torch.float32 for value in seen[0][:4])

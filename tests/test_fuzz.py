@@ -101,7 +101,7 @@ def test_audio(content):
 @fuzz
 @given(content=st.binary(max_size=100) | damaged(PARAMETERS))
 def test_parameter_file(content):
-    read(lambda path: config.load([*config.layers_of("quick", ""), path]), content, "mine.yaml")
+    read(lambda path: config.from_files([*config.layers_of("quick", ""), path]), content, "mine.yaml")
 
 
 @pytest.fixture(scope="module")

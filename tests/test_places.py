@@ -90,9 +90,9 @@ def test_yaml_that_is_no_text_is_refused_with_the_remedy(knob, text, project):
     (project / "own.yaml").write_text(f"{knob}: {text}\n")
     files = [*config.layers_of("quick", ""), project / "own.yaml"]
     if text == "1e3":
-        assert getattr(config.load(files), knob) == text
+        assert getattr(config.from_files(files), knob) == text
     else:
-        refused(lambda: config.load(files), knob, "own.yaml", "in quotes", "-r instead of -p")
+        refused(lambda: config.from_files(files), knob, "own.yaml", "in quotes", "-r instead of -p")
 
 
 # ---- make ----------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def test_index_is_sorted_unique_and_the_same_in_any_order(rows, order):
     for listed in (rows, shuffled):
         with tempfile.TemporaryDirectory() as folder:
             write_tree(Path(folder), listed)
-            found.append(urbansound.load(folder).clips.drop(columns="path"))
+            found.append(urbansound.read_dataset(folder).clips.drop(columns="path"))
     clips = found[0]
     assert clips["file"].is_monotonic_increasing and clips["file"].is_unique
     by_name = {row["slice_file_name"]: row for row in rows}
@@ -91,7 +91,7 @@ def test_a_row_that_contradicts_itself_is_refused(rows, column, data):
         changed = [other | {column: value} if other is row else other for other in rows]
         pd.DataFrame(changed).to_csv(Path(folder) / "metadata" / "UrbanSound8K.csv", index=False)
         with pytest.raises(UserError, match=r"UrbanSound8K\.csv|missing"):
-            urbansound.load(folder)
+            urbansound.read_dataset(folder)
 
 
 @more

@@ -15,8 +15,8 @@ import pytest
 from bad_input import one_line, refused
 from permissions import drop_override
 
-from esc_suite.run import check_place, environment, sockets
-from esc_utils import limits, locks
+from esc_suite.run import check_place, environment, limits, sockets
+from esc_utils import locks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -266,7 +266,15 @@ def test_a_process_bound_to_one_core_computes_on_one():
         pytest.skip("processes cannot be bound to cores here")
     code = """import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from esc_utils import limits
+from esc_suite.run import limits
 print(limits.cores())"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
+def test_a_run_gets_the_cores_of_its_job(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "cores", lambda: 1)
+    code = "import joblib; print(joblib.cpu_count())"
+    given = environment.settled(tmp_path, os.environ)
+    done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"

@@ -31,7 +31,7 @@ def content(root):
 
 
 def test_it_is_urbansound8k_to_the_reader(root):
-    data = urbansound.load(root)
+    data = urbansound.read_dataset(root)
     assert data.synthesised
     assert not data.missing
     assert urbansound.leak_check(data).empty
@@ -127,7 +127,7 @@ def test_two_writers_at_once_make_one_set(tmp_path):
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert not failures
-    assert len(urbansound.load(tmp_path / "set").clips) == 30
+    assert len(urbansound.read_dataset(tmp_path / "set").clips) == 30
 
 
 @pytest.mark.parametrize("name", list(urban.URBAN))

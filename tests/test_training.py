@@ -225,11 +225,11 @@ def test_checkpoints_take_a_small_share_of_the_time(tiny, monkeypatch):
 
     def epoch(*words):
         clock[0] += 10  # seconds that an epoch takes
-        return one_epoch(*words)
+        return train_epoch(*words)
 
-    one_epoch = training.one_epoch
+    train_epoch = training.train_epoch
     monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(training, "one_epoch", epoch)
+    monkeypatch.setattr(training, "train_epoch", epoch)
     monkeypatch.setattr(training.checkpoint, "save", slow)
     run = training.run(tiny("cnn14_10"), quiet=True)
     assert run.metrics["epochs"] == 12

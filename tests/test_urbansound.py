@@ -59,7 +59,7 @@ def test_layouts(tmp_path, layout):
     (audio / "fold3" / "7-3-0-0.wav").write_bytes(b"x")
     header = ",".join(index.COLUMNS)
     (meta / "UrbanSound8K.csv").write_text(f"{header}\n7-3-0-0.wav,7,0.0,2.5,1,3,3,dog_bark\n")
-    found = urbansound.load(tmp_path)
+    found = urbansound.read_dataset(tmp_path)
     assert len(found.clips) == 1
     assert found.clips["duration"][0] == 2.5
     assert not found.synthesised
@@ -68,8 +68,8 @@ def test_layouts(tmp_path, layout):
 @pytest.mark.real
 def test_real_clips(real_clips):
     with pytest.raises(UserError, match=r"5747 of 8732 clips are missing.*allow_partial"):
-        urbansound.load(real_clips)
-    found = urbansound.load(real_clips, allow_partial=True)
+        urbansound.read_dataset(real_clips)
+    found = urbansound.read_dataset(real_clips, allow_partial=True)
     assert found.clips.groupby("fold").size().to_dict() == {1: 873, 2: 888, 3: 387, 10: 837}
     assert found.missing[3] == 925 - 387
     assert urbansound.leak_check(found).empty  # the five shared recordings lie in folds that are not here

@@ -17,9 +17,9 @@ SETTINGS = ".workflow.json"  # in outputs/<profile>: what Snakemake is told
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from esc_suite.run import environment, gpus, plan, together, warm  # noqa: E402
+from esc_suite.run import environment, gpus, limits, plan, together, warm  # noqa: E402
 from esc_suite.run.finished import Finished, rendered  # noqa: E402
-from esc_utils import config, limits, locks, provenance  # noqa: E402
+from esc_utils import config, locks, provenance  # noqa: E402
 from esc_utils.errors import UserError, exit_with  # noqa: E402
 from esc_utils.files import write_atomic  # noqa: E402
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from esc_suite.label.networks import Networks
-from esc_utils import features, limits, table
+from esc_utils import features, table
 from esc_utils.audio import decode
 from esc_utils.config import digest
 from esc_utils.contents import visible
@@ -37,7 +37,9 @@ def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: b
     paths = found(clips)
     window = networks.config.clip_seconds
     hop = hop or window
-    prepare(features.torch.device("cpu"), networks.config.threads or limits.cores())
+    from joblib import cpu_count
+
+    prepare(features.torch.device("cpu"), networks.config.threads or cpu_count())
     if not to:
         for row in rows_of(networks, paths, window, hop, skip_bad):
             print(
@@ -120,7 +122,7 @@ def rows_of(networks: Networks, paths: list[Path], window: float, hop: float, sk
     front = features.front_end(networks.config.network)
     names, samples = np.array(networks.classes), round(window * front.sample_rate)
     with (
-        ThreadPoolExecutor(limits.cores()) as pool,
+        ThreadPoolExecutor() as pool,
         tqdm(total=len(paths), unit="file", desc="labelling", disable=None) as bar,
     ):
         spans = _spans(paths, window, hop, skip_bad, bar)

@@ -20,12 +20,11 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from esc_suite.run import check_place
+from esc_suite.run import check_place, limits
 from esc_suite.run.check_base import Line, Setup, existing, require_writable, some
 from esc_suite.run.check_data import dataset, weights
 from esc_suite.run.requirements import lock_problems, needs, project, read_lock
 from esc_utils import config as configuration
-from esc_utils import limits
 from esc_utils.errors import UserError
 
 FREE_GB = {"quick": 1, "lite": 3, "paper": 8}  # feature store, run records, checkpoints
@@ -35,7 +34,9 @@ GB = 1e9
 def setup_of(profile: str = "quick", quick: bool = False, **overrides) -> Setup:
     """The profile with knobs (data_dir, outputs, ...) laid over it. UserError where a parameter is at
     fault."""
-    settings = configuration.load(configuration.layers_of(profile, ""), {"profile": profile} | overrides)
+    settings = configuration.from_files(
+        configuration.layers_of(profile, ""), {"profile": profile} | overrides
+    )
     return Setup(settings, configuration.project_root(), quick)
 
 
@@ -182,12 +183,9 @@ def memory(setup: Setup) -> Iterator[Line]:
     """Free memory, against what the workflow sets aside for a run."""
     if setup.quick:
         return
-    import torch
-
     from esc_suite.run.plan import RUN_MB
-    from esc_utils.device import free_bytes
 
-    free, need = free_bytes(torch.device("cpu")) / GB, RUN_MB / 1000
+    free, need = limits.free_memory() / GB, RUN_MB / 1000
     text = f"{free:.1f} GB free, a run is given {need:g} GB"
     yield Line(
         "ok" if free >= need else "warn",

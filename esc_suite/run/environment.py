@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from esc_suite.run import limits
+
 # Settings of other programs that ours would obey. PYTHONPATH stays (the suite's own folder stands before it),
 # and so do proxies, certificates, and whatever names devices.
 PERSONAL = re.compile(
@@ -27,6 +29,7 @@ def settled(folder: Path, given: Mapping[str, str] | None = None, backend: str =
     given = os.environ if given is None else given
     found = {name: value for name, value in given.items() if not PERSONAL.fullmatch(name)}
     found |= {"PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1", "MPLBACKEND": backend, "MATPLOTLIBRC": os.devnull}
+    found["LOKY_MAX_CPU_COUNT"] = str(limits.cores())  # joblib.cpu_count asks it
     found |= {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_CONFIG_DIR": str(folder / "jupyter")}
     if not named(found):
         found["USER"] = found["LOGNAME"] = "user"

@@ -102,7 +102,7 @@ def changed_method(profile: str) -> str:
     """What a profile changes beyond scale against the paper's values, e.g. "mu 3 (paper: 7)"; "" for
     nothing."""
     paper, ours = (
-        config.load(layers).model_dump()
+        config.from_files(layers).model_dump()
         for layers in (config.layers_of("paper", ""), config.layers_of(profile, ""))
     )
     changed = [key for key in METHOD_KNOBS if ours[key] != paper[key]]

@@ -15,7 +15,7 @@ def table1_rows(table: dict, results: comparison.Results, profile: str) -> list[
     axes = [f"{axis}_{knob}" for axis in ("freq", "time") for knob in ("width", "stripes")]
     all_runs = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
     configs = [run.metrics["config"] for run in all_runs]
-    plan = config.load(config.layers_of(profile, "")).model_dump()
+    plan = config.from_files(config.layers_of(profile, "")).model_dump()
     rows = []
     for row in table["rows"]:
         settings: dict[tuple, int] = {}

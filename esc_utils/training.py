@@ -1,6 +1,7 @@
 """Training of one run: starts from its config, or goes on where it was cut off, and writes its record."""
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
@@ -24,13 +25,14 @@ from .urbansound import open_dataset, split
 
 # Of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
 SAVING_SHARE = 0.1
+LESS_MEMORY = "lower batch_size, fixmatch_batch_size or mu"
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # words of PyTorch's messages
 
 
-def run(config: RunConfig, quiet: bool = False) -> runs.Run:
+def run(config: RunConfig, quiet: bool = False, keep: Callable[[State], None] | None = None) -> runs.Run:
     """Train one run, or finish one that was cut off, and return its record; a finished record of the same
-    config, code and data is returned as it is. UserError for whatever a user can mend, with nothing
-    half-written."""
+    config, code and data is returned as it is. `keep`: called with the trained network, before its record is
+    written. UserError for whatever a user can mend, with nothing half-written."""
     dataset = open_dataset(config)
     folds = split(config, dataset)
     identity = provenance.identity(config, dataset.fingerprint)
@@ -41,29 +43,22 @@ def run(config: RunConfig, quiet: bool = False) -> runs.Run:
             return runs.read(folder)
         try:
             state = set_up(config, dataset, folds, folder, identity)
-            return train(state, quiet)
+            return train(state, quiet, keep)
         except RuntimeError as error:  # the CPU's allocator and a lost device raise no class of their own
-            known = isinstance(error, torch.AcceleratorError) or any(
-                words in str(error) for words in OUT_OF_MEMORY
-            )
-            if not known:
+            known = any(words in str(error) for words in OUT_OF_MEMORY)
+            if not known and not isinstance(error, torch.AcceleratorError):
                 raise
             reason = str(error).strip().splitlines()[0]
-            kept = (
-                f"the first {state.saved[0]} epochs are kept"
-                if state and state.saved
-                else "nothing is kept yet"
-            )
+            kept = f"the first {state.saved[0]} epochs are" if state and state.saved else "nothing is"
             raise UserError(
-                f"{config.device} failed ({reason}): if for memory, lower batch_size, fixmatch_batch_size or "
-                "mu; "
-                f"{kept}, the same command goes on from there"
+                f"{config.device} failed ({reason}): if for memory, {LESS_MEMORY}; {kept} kept, the same "
+                "command goes on from there"
             ) from error
         finally:
             allocator.give_back()
 
 
-def train(state: State, quiet: bool = False) -> runs.Run:
+def train(state: State, quiet: bool = False, keep: Callable[[State], None] | None = None) -> runs.Run:
     """All epochs that are left, then the record."""
     config, epochs = state.config, state.budget.epochs
     if kept := checkpoint.newest(state.folder, state.identity):
@@ -88,7 +83,7 @@ def train(state: State, quiet: bool = False) -> runs.Run:
             progress.epoch(state.epoch, row, rate)
             if not last:
                 save_in_time(state)
-        record = finish(state)
+        record = finish(state, keep)
     checkpoint.remove(state.folder)
     return record
 
@@ -241,10 +236,12 @@ def save_in_time(state: State) -> None:
     state.saved = (state.epoch, time.monotonic(), time.monotonic() - now)
 
 
-def finish(state: State) -> runs.Run:
+def finish(state: State, keep: Callable[[State], None] | None = None) -> runs.Run:
     """Score the last network and write the record."""
+    unlabelled = state.folds.unlabelled
     with scoring_statistics(state):
         prob = predict(state.trained, state.clips, state.folds.validation, state.autocast)
-        unlabelled = state.folds.unlabelled
         other = predict(state.trained, state.clips, unlabelled, state.autocast) if len(unlabelled) else None
+        if keep:
+            keep(state)
     return write_record(state, prob, other)

@@ -1,17 +1,15 @@
 """Three ways to label, each validated by recording: the frozen probe, the supervised control, FixMatch."""
 
 import numpy as np
-import torch
 
 from esc_suite.label import networks
 from esc_suite.results import intervals
-from esc_utils import allocator, provenance, runs, training
 from esc_utils import config as knobs
+from esc_utils import runs, training
 from esc_utils.config import RunConfig
 from esc_utils.dataset import Dataset
 from esc_utils.errors import UserError
-from esc_utils.state import set_up
-from esc_utils.urbansound import open_dataset, split
+from esc_utils.urbansound import split
 
 PROBE, CONTROL, FIXMATCH = "pann_probe", "pann_control", "fixmatch_tau075"
 METHODS = {PROBE: "frozen probe", CONTROL: "supervised control", FIXMATCH: "FixMatch"}  # from the simplest on
@@ -19,34 +17,21 @@ METHODS = {PROBE: "frozen probe", CONTROL: "supervised control", FIXMATCH: "FixM
 
 def trained(config: RunConfig, quiet: bool = False) -> runs.Run:
     """`training.run`, and beside its record the network, as weights.safetensors."""
-    dataset = open_dataset(config)
-    folds = split(config, dataset)
-    identity = provenance.identity(config, dataset.fingerprint)
     folder = runs.folder(config)
     weights = folder / networks.FILE
-    with runs.claim(folder):
-        there = runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity
-        if there and networks.identity_of(weights) == identity:
-            return runs.read(folder)
-        weights.unlink(missing_ok=True)  # of an earlier table: never beside a record that is not its own
-        try:
-            state = set_up(config, dataset, folds, folder, identity)
-            run = training.train(state, quiet)
-            with training.scoring_statistics(state):
-                networks.save(weights, state.trained, config, dataset.classes, identity)
-            return run
-        except RuntimeError as error:  # the CPU's allocator and a lost device raise no class of their own
-            known = isinstance(error, torch.AcceleratorError)
-            if not known and not any(words in str(error) for words in training.OUT_OF_MEMORY):
-                raise
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"{config.device} failed ({reason}): if for memory, give --seconds a smaller value, or "
-                "choose "
-                "--profile quick; the same command goes on from what is kept"
-            ) from error
-        finally:
-            allocator.give_back()
+    if runs.complete(folder):
+        identity = runs.read_metrics(folder)["provenance"]["identity"]
+        if networks.identity_of(weights) != identity:  # a record without its own weights counts for nothing
+            (folder / "metrics.json").unlink()
+
+    def keep(state) -> None:
+        networks.save(weights, state.trained, config, state.dataset.classes, state.identity)
+
+    try:
+        return training.run(config, quiet, keep)
+    except UserError as error:
+        ours = "give --seconds a smaller value, or choose --profile quick"
+        raise UserError(str(error).replace(training.LESS_MEMORY, ours)) from error
 
 
 def every_fold(profile: str, method: str, folds: list[int], quiet: bool = False, **own) -> list[runs.Run]:

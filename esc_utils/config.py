@@ -155,13 +155,6 @@ def layers_of(profile: str, experiment: str) -> list[Path]:
     return found
 
 
-def exceptions(profile: str, experiment: str) -> dict:
-    """The knobs that one experiment has otherwise than its profile, because its scale cannot bear the common
-    value."""
-    own = layers_of(profile, experiment)[3:]
-    return {key: value for path in own for key, value in read_parameters(path).items() if key != "experiment"}
-
-
 def _named(params: Path, folders: list[str], kind: str, name: str) -> Path:
     known = {path.stem: path for folder in folders for path in sorted((params / folder).glob("[!.]*.yaml"))}
     if name not in known:

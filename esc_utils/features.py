@@ -15,6 +15,7 @@ from .config import RunConfig, cache_folder, digest
 from .dataset import Dataset
 from .device import free_bytes
 from .errors import UserError
+from .locks import hold
 from .logmel import LogMel, Mn04LogMel
 
 STORE_VERSION = 1
@@ -62,13 +63,17 @@ def open_store(config: RunConfig, dataset: Dataset, progress=None) -> np.ndarray
     in the middle (temporary file, then rename). Rounding to float16 is off by at most FLOAT16_ERROR_DB.
     `progress` (iterable, total=batches) may wrap the loop."""
     path = store_path(config, dataset)
-    if not path.is_file():
-        from filelock import FileLock
-
-        _writable(path.parent)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                _build(path, config, dataset, progress)
+    try:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with hold(path.with_suffix(".lock")):
+                if not path.is_file():
+                    _build(path, config, dataset, progress)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {path.parent} ({error.strerror}): set outputs or cache_dir elsewhere, or free "
+            "some space"
+        ) from None
     try:
         store = np.load(path, mmap_mode="r")
     except (ValueError, OSError) as error:
@@ -76,18 +81,6 @@ def open_store(config: RunConfig, dataset: Dataset, progress=None) -> np.ndarray
     if len(store) != len(dataset.clips):
         raise UserError(f"feature store {path} has {len(store)} clips, not {len(dataset.clips)}: delete it")
     return store
-
-
-def _writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere"
-        ) from None
 
 
 def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
@@ -98,11 +91,7 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
     try:
         # Plain writes: on a full disk they raise, where writing through a memory map would kill the process
         # (SIGBUS).
-        with (
-            temporary.open("wb") as file,
-            ThreadPoolExecutor() as pool,
-            torch.inference_mode(),
-        ):
+        with temporary.open("wb") as file, ThreadPoolExecutor() as pool, torch.inference_mode():
             for batch in progress(batches, total=len(batches)) if progress else batches:
                 own = None if starts is None else starts[batch]
                 audio = waveforms(paths[batch], config.clip_seconds, pool, extractor.sample_rate, own)
@@ -115,10 +104,6 @@ def _build(path: Path, config: RunConfig, dataset: Dataset, progress) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"feature store {path} cannot be written ({error.strerror}): free some space"
-        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -109,36 +109,28 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _no_contradictions(self):
-        if self.validation_fold == self.train_fold:
-            raise ValueError(
-                f"valid_fold and train_fold are both {self.train_fold}: validate on another fold"
-            )
-        if (
-            self.dataset != "table"
-            and self.method in ("fixmatch", "control")
-            and self.labelled == "all_but_one"
-        ):
-            raise ValueError(
-                f"method: {self.method} needs unlabelled folds, labelled: all_but_one leaves none"
-            )
-        if self.method == "probe" and not self.pretrained:
-            raise ValueError(
-                "method: probe needs pretrained: true: a random network has no embeddings worth a probe"
-            )
-        if self.dataset == "table" and self.fold_assignment != "official":
-            raise ValueError(
-                "fold_assignment: by_index is about UrbanSound8K: a table has its own folds, or gets them"
-            )
-        if self.restart_every > self.epochs:
-            raise ValueError(f"restart_every: {self.restart_every} is longer than epochs: {self.epochs}")
-        if self.mixup_pairs == "mixmatch" and not (self.mixup and self.method == "fixmatch"):
-            raise ValueError(
-                "mixup_pairs: mixmatch blends labelled with unlabelled clips: needs fixmatch and mixup: true"
-            )
-        if self.forward == "joint" and (self.method != "fixmatch" or self.pseudo_mode != "train"):
-            raise ValueError("forward: joint needs method: fixmatch and pseudo_mode: train")
-        if self.precision == "float16" and self.device == "cpu":
-            raise ValueError("precision: float16 needs a CUDA device; use float32 on the CPU")
+        table, fixmatch = self.dataset == "table", self.method == "fixmatch"
+        none_left = self.labelled == "all_but_one" and self.method in ("fixmatch", "control") and not table
+        mixed = self.mixup and fixmatch
+        for wrong, why in (
+            (self.validation_fold == self.train_fold,
+             f"valid_fold and train_fold are both {self.train_fold}: validate on another fold"),
+            (none_left, f"method: {self.method} needs unlabelled folds, labelled: all_but_one leaves none"),
+            (self.method == "probe" and not self.pretrained,
+             "method: probe needs pretrained: true: a random network has no embeddings worth a probe"),
+            (table and self.fold_assignment != "official",
+             "fold_assignment: by_index is about UrbanSound8K: a table has its own folds, or gets them"),
+            (self.restart_every > self.epochs,
+             f"restart_every: {self.restart_every} is longer than epochs: {self.epochs}"),
+            (self.mixup_pairs == "mixmatch" and not mixed,
+             "mixup_pairs: mixmatch blends labelled with unlabelled clips: needs fixmatch and mixup: true"),
+            (self.forward == "joint" and not (fixmatch and self.pseudo_mode == "train"),
+             "forward: joint needs method: fixmatch and pseudo_mode: train"),
+            (self.precision == "float16" and self.device == "cpu",
+             "precision: float16 needs a CUDA device; use float32 on the CPU"),
+        ):  # fmt: skip
+            if wrong:
+                raise ValueError(why)
         return self
 
     @property

@@ -87,16 +87,12 @@ def claim(path: Path):
         path.mkdir(parents=True, exist_ok=True)
         with hold(path / ".lock", taken):
             yield
-    except PermissionError as error:
-        raise UserError(
-            f"cannot write to {path} ({error.strerror}): set outputs to a folder of yours"
-        ) from None
     except OSError as error:
-        if error.filename is None and error.errno is None:
+        if error.errno is None:
             raise
-        raise UserError(
-            f"cannot write to {path} ({error.strerror}): set outputs elsewhere or free some space"
-        ) from None
+        own = isinstance(error, PermissionError)
+        remedy = "set outputs to a folder of yours" if own else "set outputs elsewhere or free some space"
+        raise UserError(f"cannot write to {path} ({error.strerror}): {remedy}") from None
 
 
 def write(path: Path, record: dict, history: "pandas.DataFrame", predictions: dict[str, np.ndarray]) -> Run:

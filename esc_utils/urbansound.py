@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 # The official folds share these five recordings, always with different classes (read off the official CSV).
 KNOWN_SHARED = {106905: {1, 8}, 132016: {1, 4}, 176638: {1, 4}, 180937: {1, 9}, 77751: {2, 7}}
-FOLD_SIZES = dict(
-    enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1)
-)  # of the official CSV
+# Clips of each fold of the official CSV.
+FOLD_SIZES = dict(enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1))
 CLIPS = sum(FOLD_SIZES.values())
 KAGGLE = ("/kaggle/input/urbansound8k", "/kaggle/input/datasets/chrisfilo/urbansound8k")
 
@@ -38,17 +37,10 @@ def open_dataset(config: RunConfig) -> Dataset:
     if config.dataset == "synthetic":
         from .standins.synthetic import write_dataset
 
-        folder = (
-            cache_folder(config)
-            / f"synthetic-{config.synthetic_clips}x{config.clip_seconds:g}s-{config.synthetic_seed}"
-        )
+        clips, seconds, seed = config.synthetic_clips, config.clip_seconds, config.synthetic_seed
+        folder = cache_folder(config) / f"synthetic-{clips}x{seconds:g}s-{seed}"
         try:
-            write_dataset(
-                folder,
-                clips_per_class=config.synthetic_clips,
-                clip_seconds=config.clip_seconds,
-                seed=config.synthetic_seed,
-            )
+            write_dataset(folder, clips_per_class=clips, clip_seconds=seconds, seed=seed)
         except OSError as error:
             raise UserError(
                 f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere, or free "
@@ -91,16 +83,12 @@ def read_dataset(root: Path | str, allow_partial: bool = False, memory: Path | N
         raise UserError(
             f"no dataset folder {root}: unpack UrbanSound8K there, or give its folder as data_dir"
         )
-    inner = root / "UrbanSound8K"
-    if (
-        not any((base / "UrbanSound8K.csv").is_file() for base in (root, root / "metadata"))
-        and inner.is_dir()
-    ):
-        root = inner
-    if (csv := root / "metadata" / "UrbanSound8K.csv").is_file():
-        audio = root / "audio"
-    elif (csv := root / "UrbanSound8K.csv").is_file():
-        audio = root
+    layouts = ((root, "metadata", "audio"), (root, "", ""))
+    layouts += ((root / "UrbanSound8K", "metadata", "audio"), (root / "UrbanSound8K", "", ""))
+    for base, table, folders in layouts:
+        if (csv := base / table / "UrbanSound8K.csv").is_file():
+            root, audio = base, base / folders
+            break
     else:
         raise UserError(
             f"no metadata/UrbanSound8K.csv or UrbanSound8K.csv in {root}: is it the folder of UrbanSound8K?"
@@ -110,20 +98,16 @@ def read_dataset(root: Path | str, allow_partial: bool = False, memory: Path | N
     keys = ["fold" + str(fold) + "/" + file for fold, file in zip(clips["fold"], clips["file"], strict=True)]
     clips["path"] = [str(audio / key) for key in keys]
     there = np.array([key in files for key in keys], dtype=bool)
-    missing = clips.loc[~there].groupby("fold").size().to_dict()
+    lacking = clips[~there]
+    missing = {int(fold): int(count) for fold, count in lacking.groupby("fold").size().items()}
     if missing and not allow_partial:
         total = ", ".join(f"fold {fold}: {count}" for fold, count in missing.items())
-        lacking = clips.loc[~there, "path"]
-        links = sum(map(os.path.islink, lacking))
-        remedy = (
-            f"fetch what {links} links point at (git annex get, dvc pull)"
-            if links
-            else "unpack the archive again"
-        )
+        links = sum(map(os.path.islink, lacking["path"]))
+        fetch = f"fetch what {links} links point at (git annex get, dvc pull)"
         raise UserError(
-            f"{sum(missing.values())} of {len(clips)} clips are missing in {audio} ({total}; first: "
-            f"{lacking.iloc[0]}): "
-            f"{remedy}, or set allow_partial: true to go on with what is there"
+            f"{len(lacking)} of {len(clips)} clips are missing in {audio} ({total}; first: "
+            f"{lacking['path'].iloc[0]}): {fetch if links else 'unpack the archive again'}, or set "
+            "allow_partial: true to go on with what is there"
         )
     if not there.any():
         raise UserError(
@@ -137,7 +121,6 @@ def read_dataset(root: Path | str, allow_partial: bool = False, memory: Path | N
     digests = remembered([audio / key for key in present], sha256, memory)
     for key, content in zip(present, digests, strict=True):
         identity.update(f"{key} {content}\n".encode())
-    missing = {int(fold): int(count) for fold, count in missing.items()}
     return Dataset(root, clips, made, identity.hexdigest()[:16], missing)
 
 
@@ -183,9 +166,8 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
     for name, folds in (("train_fold", (config.train_fold,)), ("validation fold", valid)):
         if not there.issuperset(folds):
             raise UserError(
-                f"{name} {folds[0]} has no clips in {dataset.root} (folds there: "
-                f"{', '.join(map(str, sorted(there)))}): "
-                "choose another fold, or complete the dataset"
+                f"{name} {folds[0]} has no clips in {dataset.root} (folds there: {sorted(there)}): choose "
+                "another fold, or complete the dataset"
             )
     labelled, unlabelled = (tuple(f for f in folds if f in there) for folds in (labelled, unlabelled))
     others, clips = dataset.rows(unlabelled), dataset.clips

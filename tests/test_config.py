@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from esc_suite.tables import rows
 from esc_utils import config
 from esc_utils.config import PLACES, RunConfig
 from esc_utils.errors import UserError
@@ -64,9 +65,9 @@ def test_an_experiment_may_need_its_own_value_in_one_profile():
             config.for_run(profile, experiment),
             config.from_files(config.layers_of(profile, experiment)[:3]),
         )
-        own = config.exceptions(profile, experiment)
+        own = rows.exceptions(profile, experiment)
         assert own and all(getattr(found, key) == value != getattr(plain, key) for key, value in own.items())
-    assert config.exceptions("paper", "fixmatch_tau075_sgd") == config.exceptions("lite", "") == {}
+    assert rows.exceptions("paper", "fixmatch_tau075_sgd") == rows.exceptions("lite", "") == {}
 
 
 def test_later_layers_win(tmp_path):

@@ -278,3 +278,20 @@ def test_a_run_gets_the_cores_of_its_job(tmp_path, monkeypatch):
     given = environment.settled(tmp_path, os.environ)
     done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
+    """Nothing waits for a lock that cannot be made."""
+    (tmp_path / "cache" / "features").mkdir(parents=True)
+    (tmp_path / "cache" / "features").chmod(0o555)
+    code = """import sys
+from types import SimpleNamespace
+from esc_utils import features
+from esc_utils.errors import exit_with
+config = SimpleNamespace(cache_dir=sys.argv[1], network="cnn14", clip_seconds=1.0)
+with exit_with():
+    features.open_store(config, SimpleNamespace(audio="", fingerprint="x", clips=[]))"""
+    words = [sys.executable, "-c", code, str(tmp_path / "cache")]
+    done = subprocess.run(words, preexec_fn=drop_override, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    one_line(done.stderr, "cannot write", str(tmp_path / "cache"), "cache_dir")

@@ -160,7 +160,7 @@ def test_stand_ins_never_go_under_the_name_of_pann(spec, tmp_path):
 
 @pytest.mark.parametrize("rate", [0.001, 0.2])
 def test_a_knob_of_one_row_alone_is_noted_if_the_run_had_it(spec, tmp_path, rate, monkeypatch):
-    monkeypatch.setattr(config, "exceptions", lambda profile, experiment: {"momentum": 0.001})
+    monkeypatch.setattr(tables, "exceptions", lambda profile, experiment: {"momentum": 0.001})
     records.write(tmp_path, "fixmatch_tau075_sgd", 40, profile="lite", backbone=records.MN04, momentum=rate)
     note = rows_of(spec, tmp_path, "table4", "lite")["sgd"]["note"]
     assert ("momentum 0.001 in this row alone" in note) == (rate == 0.001)

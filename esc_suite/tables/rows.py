@@ -88,9 +88,17 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
         notes.append(
             f"SpecAugment's frequency widths are {widths} of {knobs.bands} bands: Table 1's of 64, to scale"
         )
-    made, own = first.metrics["config"], config.exceptions(first.metrics["profile"], experiment)
+    made, own = first.metrics["config"], exceptions(first.metrics["profile"], experiment)
     notes += [f"{key} {value} in this row alone" for key, value in own.items() if made.get(key) == value]
     return answer | _remarks(*notes)
+
+
+def exceptions(profile: str, experiment: str) -> dict:
+    """The knobs that one experiment has otherwise than its profile, because its scale cannot bear the common
+    value."""
+    own = config.layers_of(profile, experiment)[3:]
+    read = (config.read_parameters(path) for path in own)
+    return {key: value for layer in read for key, value in layer.items() if key != "experiment"}
 
 
 def _remarks(*notes: str) -> dict:

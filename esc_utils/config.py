@@ -27,11 +27,8 @@ def require_own_checkout() -> None:
     copying one with its environment."""
     root = project_root()
     for folder in () if "ESC_ROOT" in os.environ else (Path.cwd(), *Path.cwd().parents):
-        if (
-            (folder / "params" / "base.yaml").is_file()
-            and (folder / "esc_utils").is_dir()
-            and not folder.samefile(root)
-        ):
+        checkout = (folder / "params" / "base.yaml").is_file() and (folder / "esc_utils").is_dir()
+        if checkout and not folder.samefile(root):
             raise UserError(
                 f"{folder} is another checkout than {root}, whose code runs: `make install` there, then start"
             )
@@ -71,9 +68,8 @@ class _OnceLoader(yaml.SafeLoader):
         for key, _ in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else key
             if name in seen:
-                raise UserError(
-                    f"line {key.start_mark.line + 1}: '{name}' stands there a second time: remove one"
-                )
+                line = key.start_mark.line + 1
+                raise UserError(f"line {line}: '{name}' stands there a second time: remove one")
             seen.add(name)
         return node
 
@@ -94,9 +90,7 @@ def parse_parameters(content: str | bytes, source: str) -> dict:
         values = yaml.load(content.decode("utf-8") if isinstance(content, bytes) else content, _OnceLoader)
     except UserError as error:
         raise UserError(f"{source}, {error}") from None
-    except (
-        Exception
-    ) as error:  # PyYAML's constructors raise whatever Python does: ValueError, KeyError, RecursionError ...
+    except Exception as error:  # PyYAML's constructors raise whatever Python does, as RecursionError
         raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
     if values is None:
         return {}
@@ -158,9 +152,8 @@ def layers_of(profile: str, experiment: str) -> list[Path]:
 def _named(params: Path, folders: list[str], kind: str, name: str) -> Path:
     known = {path.stem: path for folder in folders for path in sorted((params / folder).glob("[!.]*.yaml"))}
     if name not in known:
-        raise UserError(
-            f"no {kind} '{name}' in params/{' or params/'.join(folders)}: choose from {', '.join(known)}"
-        )
+        where = " or params/".join(folders)
+        raise UserError(f"no {kind} '{name}' in params/{where}: choose from {', '.join(known)}")
     return known[name]
 
 

@@ -21,21 +21,14 @@ def choose_device(name: str) -> torch.device:
             raise RuntimeError
     except RuntimeError:
         raise UserError(f"device: '{name}' is not a device: use auto, cpu, cuda or cuda:<number>") from None
-    if device.type == "cuda" and (
-        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
-    ):
-        raise UserError(
-            f"device: {name} is not there ({torch.cuda.device_count()} CUDA devices): use device: auto or cpu"
-        )
-    if device.type not in (
-        "cpu",
-        "cuda",
-    ):  # PyTorch knows the names of many: whether it can compute there is tried
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= cards:
+        raise UserError(f"device: {name} is not there ({cards} CUDA devices): use device: auto or cpu")
+    # PyTorch knows the names of many others: whether it can compute there is tried.
+    if device.type not in ("cpu", "cuda"):
         try:
             torch.ones(2, device=device).sum().item()
-        except (
-            Exception
-        ):  # RuntimeError, AssertionError, NotImplementedError, ModuleNotFoundError: as the device has it
+        except Exception:  # as the device has it: RuntimeError, AssertionError, ModuleNotFoundError, ...
             raise UserError(
                 f"device: {name} is none that this PyTorch can compute on: use device: auto or cpu"
             ) from None

@@ -39,8 +39,7 @@ def metrics(labels, prob, class_names=None, recordings=None) -> dict:
         per_class[class_names[c]] = 100 * float(right[labels == c].mean())
     auc = None
     if len(present) > 1:
-        # The indicator form equals multi_class="ovr" where all classes are there, and also works where one is
-        # not.
+        # The indicator form equals multi_class="ovr" where all classes are there; one may lack here.
         auc = 100 * float(roc_auc_score(labels[:, None] == present, prob[:, present], average="weighted"))
     found = {"accuracy": 100 * float(right.mean()), "auc_weighted": auc, "per_class": per_class}
     if recordings is not None:
@@ -53,18 +52,14 @@ def check_scores(labels, prob) -> tuple[np.ndarray, np.ndarray]:
     """labels as int64 (n,), prob as float64 (n, C); raises UserError where they cannot be scored."""
     labels, prob = np.asarray(labels, dtype=np.int64), np.asarray(prob, dtype=np.float64)
     if not len(labels):
-        raise UserError(
-            "no clips to score: the validation folds are empty; check the folds and allow_partial"
-        )
+        raise UserError("no clips to score: the validation folds are empty; check folds and allow_partial")
     if prob.ndim != 2 or len(prob) != len(labels):
         raise ValueError(f"prob must be (clips, classes) with {len(labels)} clips, got {prob.shape}")
     if labels.min() < 0 or labels.max() >= prob.shape[1]:
         raise ValueError(f"labels must lie in 0..{prob.shape[1] - 1}, got {labels.min()}..{labels.max()}")
     if not np.isfinite(prob).all():
-        raise UserError(
-            "class scores are not finite: the training diverged; lower learning_rate, or set precision: "
-            "float32"
-        )
+        remedy = "lower learning_rate, or set precision: float32"
+        raise UserError(f"class scores are not finite: the training diverged; {remedy}")
     return labels, prob
 
 

@@ -33,9 +33,8 @@ def read_index(csv: Path) -> "pandas.DataFrame":
     except OSError as error:
         raise UserError(f"{csv} cannot be read ({error.strerror}): check its permissions") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{csv} is not a CSV table ({' '.join(str(error).split())}): take the official one"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{csv} is not a CSV table ({reason}): take the official one") from None
     if header is None and table.shape[1] == len(COLUMNS):
         table.columns = list(COLUMNS)
     if "class" not in table.columns:
@@ -47,18 +46,11 @@ def read_index(csv: Path) -> "pandas.DataFrame":
         raise UserError(f"{csv} lists no clips: take the official file")
     first_line = 1 if header is None else 2
     _check_rows(csv, table, first_line)
-    clips = pandas.DataFrame(
-        {
-            "file": table["slice_file_name"].astype(str),
-            "fsid": table["fsID"].astype("int64"),
-            "class_id": table["classID"].astype("int64"),
-            "class_name": [CLASSES[int(i)] for i in table["classID"]],
-            "fold": table["fold"].astype("int64"),
-            "salience": table["salience"].astype("int64"),
-            "start": table["start"].astype(float),
-            "end": table["end"].astype(float),
-        }
-    )
+    clips = pandas.DataFrame({"file": table["slice_file_name"].astype(str)})
+    clips[["fsid", "class_id"]] = table[["fsID", "classID"]].astype("int64")
+    clips["class_name"] = [CLASSES[i] for i in clips["class_id"]]
+    clips[["fold", "salience"]] = table[["fold", "salience"]].astype("int64")
+    clips[["start", "end"]] = table[["start", "end"]].astype(float)
     clips["duration"] = clips["end"] - clips["start"]
     return clips.sort_values("file", kind="stable", ignore_index=True)
 
@@ -77,9 +69,8 @@ def _check_rows(csv: Path, table: "pandas.DataFrame", first_line: int) -> None:
     refuse(~table["fold"].isin(FOLDS), "fold is {fold}, must be 1 to 10")
     refuse(~table["classID"].isin(range(len(CLASSES))), "classID is {classID}, must be 0 to 9")
     expected = table["classID"].map(lambda i: CLASSES[int(i)])
-    refuse(
-        table["class"].astype(str).str.strip() != expected, "class '{class}' and classID {classID} disagree"
-    )
+    other = table["class"].astype(str).str.strip() != expected
+    refuse(other, "class '{class}' and classID {classID} disagree")
     parts = table["slice_file_name"].astype(str).str.extract(r"^(\d+)-(\d+)-\d+-\d+\.wav$")
     refuse(parts[0].isna(), "the file name is not fsID-classID-occurrence-slice.wav")
     refuse(parts[1].astype(float) != table["classID"], "the file name and classID {classID} disagree")

@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from .contents import sha256, visible
@@ -68,32 +68,23 @@ def identity(config, fingerprint: str) -> str:
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node) is not None
-        ):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
     return tree
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    return found
+    return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
 
 
 def commit() -> tuple[str, bool]:
     """(commit, dirty) of the checkout; ("unknown", True) outside of git, and where this code is no part of
     what git holds here: unpacked inside another repository, or never committed."""
     root = Path(__file__).resolve().parent.parent
-    plain = {
-        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
-    }  # GIT_DIR, GIT_WORK_TREE ...
+    # without GIT_DIR, GIT_WORK_TREE ...
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
         # Another user's checkout (in a container) is read, too: its code runs here in any case.

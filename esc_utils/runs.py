@@ -72,9 +72,7 @@ class Run:
 def folder(config: RunConfig) -> Path:
     """Folder of the record of one run; UserError for a run without a name."""
     if not config.experiment:
-        raise UserError(
-            "experiment is empty: name a file of params/experiments or params/sensitivity, as in pann_10"
-        )
+        raise UserError("experiment is empty: name a file of params/experiments or params/sensitivity")
     return outputs_folder(config) / "runs" / config.experiment / f"fold{config.train_fold}_seed{config.seed}"
 
 
@@ -125,10 +123,7 @@ def read_metrics(path: Path) -> dict:
     except OSError as error:
         raise UserError(f"no run record {file} ({error.strerror}): train the run first") from None
     except (ValueError, TypeError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"run record {file} is damaged ({reason}): delete its folder and train again"
-        ) from None
+        raise _damaged(file, error) from None
     if record.schema_version != SCHEMA:
         raise UserError(f"run record {file} has schema {record.schema_version}, not {SCHEMA}: train again")
     return record.model_dump()
@@ -145,11 +140,13 @@ def read(path: Path | str) -> Run:
         with np.load(path / "predictions.npz", allow_pickle=False) as arrays:
             predictions = {name: arrays[name] for name in arrays.files}
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"run record {path} is damaged ({reason}): delete the folder and train again"
-        ) from None
+        raise _damaged(path, error) from None
     return Run(path, metrics, history, predictions)
+
+
+def _damaged(record: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"run record {record} is damaged ({reason}): delete its folder and train again")
 
 
 def find(outputs: Path | str, profile: str, experiment: str = "*") -> list[Path]:

@@ -19,9 +19,8 @@ LABELLED, UNLABELLED, LABELLED_VIEWS, UNLABELLED_VIEWS, DROPOUT, START = range(6
 
 def stream_seed(config: RunConfig, stream: int, number: int) -> int:
     """63-bit seed of one random stream of a run, for epoch or pass `number`."""
-    words = np.random.SeedSequence([config.seed, config.train_fold, stream, number]).generate_state(
-        2, np.uint32
-    )
+    entropy = [config.seed, config.train_fold, stream, number]
+    words = np.random.SeedSequence(entropy).generate_state(2, np.uint32)
     return (int(words[0]) << 31) ^ int(words[1])
 
 

@@ -47,10 +47,8 @@ def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, class
     present = fitted.classes_
     coefficients, intercepts = fitted.coef_, fitted.intercept_
     if len(present) == 2:  # scikit-learn stores one row for two classes
-        coefficients, intercepts = (
-            np.vstack([-coefficients, coefficients]) / 2,
-            np.r_[-intercepts, intercepts] / 2,
-        )
+        coefficients = np.vstack([-coefficients, coefficients]) / 2
+        intercepts = np.r_[-intercepts, intercepts] / 2
     weight = np.zeros((classes, embeddings.shape[1]))
     bias = np.full(classes, intercepts.min() - 5.0)
     weight[present] = coefficients / spread
@@ -83,16 +81,10 @@ def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labe
     if config.pretrained and (config.head_start == "logistic" or config.method == "probe"):
         model.eval()
         with torch.inference_mode():
-            parts = [
-                model.embed(model.normalise(clips[batch])).float().cpu() for batch in scored(clips, rows)
-            ]
-        start_from_logistic(
-            model,
-            torch.cat(parts).numpy(),
-            labels.cpu().numpy(),
-            model.fc_transfer.out_features,
-            config.logistic_c,
-        )
+            batches = (clips[batch] for batch in scored(clips, rows))
+            parts = [model.embed(model.normalise(x)).float().cpu() for x in batches]
+        embeddings, classes = torch.cat(parts).numpy(), model.fc_transfer.out_features
+        start_from_logistic(model, embeddings, labels.cpu().numpy(), classes, config.logistic_c)
         model.train()
 
 

@@ -43,9 +43,8 @@ class State:
     seconds: float = 0.0  # of training and validation
     history: list[dict] = field(default_factory=list)
     best: dict | None = None  # scores of the best validation
-    losses: np.ndarray = field(
-        default_factory=lambda: np.zeros(2)
-    )  # sums over all steps: lambda_u L_u, whole loss
+    # Sums over all steps: lambda_u L_u, whole loss.
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(2))
     saved: tuple[int, float, float] | None = None  # last checkpoint: epoch, when, seconds it took
     recorded: bool = False  # whether steps are launched as a CUDA graph
 

@@ -106,24 +106,20 @@ def train_epoch(state: State, step) -> dict:
     for the device before the last line."""
     config, folds, budget = state.config, state.folds, state.budget
     fixmatch = config.method == "fixmatch"
-    draws = draw_epoch(
-        config, budget, state.epoch, len(folds.labelled), len(folds.unlabelled), state.clips.shape
-    )
+    pools = len(folds.labelled), len(folds.unlabelled)
+    draws = draw_epoch(config, budget, state.epoch, *pools, state.clips.shape)
     rows = rows_of(state, folds.labelled, [draw.labelled for draw in draws])
-    others = (
-        rows_of(state, folds.unlabelled, [draw.unlabelled for draw in draws])
-        if fixmatch
-        else [None] * len(draws)
-    )
+    others = [None] * len(draws)
+    if fixmatch:
+        others = rows_of(state, folds.unlabelled, [draw.unlabelled for draw in draws])
     sums = torch.zeros(4, device=state.device)
     first = state.epoch * budget.per_epoch
     for number, draw in enumerate(moved(draws, state.device), start=first):
         # Dropout's own stream begins anew with every step, so that a step's labelled pass, which comes first,
         # drops the same whether unlabelled passes follow or not.
         torch.manual_seed(stream_seed(config, DROPOUT, number))
-        set_rate(
-            state.optimizer, rate_factor(config.schedule, number, budget.steps, budget.period, config.warmup)
-        )
+        factor = rate_factor(config.schedule, number, budget.steps, budget.period, config.warmup)
+        set_rate(state.optimizer, factor)
         found = step(rows[number - first], others[number - first], draw)
         if (number + 1) % config.accumulate == 0 or number + 1 == budget.steps:
             if not optimizer_too(config):
@@ -181,10 +177,8 @@ def epoch_means(state: State, steps: int, sums: torch.Tensor) -> dict:
     """Means over the steps of an epoch; UserError where the loss is no number any more."""
     values = (sums / steps).tolist()  # the epoch's only wait for the device
     if not np.isfinite(values[0]):
-        raise UserError(
-            f"the loss is {values[0]} in epoch {state.epoch + 1}: lower learning_rate, or set precision: "
-            "float32"
-        )
+        where = f"the loss is {values[0]} in epoch {state.epoch + 1}"
+        raise UserError(f"{where}: lower learning_rate, or set precision: float32")
     means = dict(zip(("loss", "supervised_loss", "unlabelled_loss", "mask_rate"), values, strict=True))
     weighted = state.config.loss_scale * state.config.lambda_u * means["unlabelled_loss"]
     state.losses += steps * np.array([weighted, means["loss"]])

@@ -35,9 +35,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path} is damaged or no safetensors file ({reason}): check it out or copy it again"
-        ) from error
+        raise UserError(f"{path} is damaged or no safetensors file ({reason}): copy it again") from error
 
 
 def read_pickled(path: Path, where: str, allowed: Sequence = ()):
@@ -47,13 +45,10 @@ def read_pickled(path: Path, where: str, allowed: Sequence = ()):
     try:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # a cut file raises EOFError, RuntimeError, KeyError, ...: it depends on where it is cut
+    except Exception as error:  # of a cut file: EOFError, RuntimeError, KeyError, ..., by where it is cut
         if named := _named_globals(path, allowed, str(error)):
-            raise UserError(
-                f"{path} holds more than weights ({named}) and was refused: delete it and {where}"
-            ) from error
+            why = f"holds more than weights ({named}) and was refused"
+            raise UserError(f"{path} {why}: delete it and {where}") from error
         raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {where}") from error
 
 
@@ -166,20 +161,16 @@ def _check_front_end(tensors: Mapping[str, Tensor], path: Path, required: bool) 
             f"{path.name} lacks {', '.join(missing)}: cannot tell which front end it was trained on; {WHERE}"
         )
     for value in stored.values():
-        rate = OTHER_RATES.get(value.shape[0]) if value.ndim else None
-        if rate:
+        if rate := OTHER_RATES.get(value.shape[0]) if value.ndim else None:
             raise UserError(
                 f"{path.name} is a {rate} checkpoint; this suite needs PANN's 16 kHz one: {WHERE}"
             )
     ours = front_end_tensors() if stored else {}
     for key, value in stored.items():
+        what = f"{path.name}: trained behind another front end than ours, its {FRONT_END[key]} {key}"
         if value.shape != ours[key].shape:
             shapes = f"{tuple(value.shape)}, ours {tuple(ours[key].shape)}"
-            raise UserError(
-                f"{path.name}: another front end than ours, its {FRONT_END[key]} {key} has shape {shapes}: "
-                f"{WHERE}"
-            )
+            raise UserError(f"{what} has shape {shapes}: {WHERE}")
         worst = (value.float() - ours[key]).abs().max() / ours[key].abs().max()
         if not worst < 1e-4:
-            what = f"its {FRONT_END[key]} {key} differs by {worst:.1e} of the largest entry"
-            raise UserError(f"{path.name}: trained behind another front end than ours, {what}: {WHERE}")
+            raise UserError(f"{what} differs by {worst:.1e} of the largest entry: {WHERE}")

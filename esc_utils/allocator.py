@@ -1,5 +1,4 @@
-"""What glibc's malloc does with a freed tensor: kept for the next step, or given back to the system page by
-page."""
+"""What glibc's malloc does with a freed tensor: kept for the next step, or given back to the system."""
 
 import ctypes
 from contextlib import contextmanager

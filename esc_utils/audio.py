@@ -1,5 +1,4 @@
-"""Audio files as libsndfile reads them (WAV, FLAC, Ogg/Opus, MP3, ...), at any rate and with any number of
-channels."""
+"""Audio files as libsndfile reads them (WAV, FLAC, Ogg, MP3, ...), at any rate, with any channels."""
 
 import math
 import re

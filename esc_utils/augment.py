@@ -8,8 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SpecMasks:
-    """Stripes to drop, as small CPU integer tensors (B, stripes, 2) of [start, end) along frames and along
-    mels."""
+    """Stripes to drop: CPU integer tensors (B, stripes, 2) of [start, end) along frames and along mels."""
 
     time: Tensor
     freq: Tensor
@@ -31,8 +30,7 @@ class SpecAugment:
         self.time_width, self.time_stripes = time_width, time_stripes
 
     def draw(self, clips: int, frames: int, mels: int, generator: torch.Generator | None = None) -> SpecMasks:
-        """Random stripes for `clips` spectrograms. Drawn on the CPU, so the masks are the same on every
-        device."""
+        """Random stripes for `clips` spectrograms, drawn on the CPU: the same on every device."""
         return SpecMasks(
             _stripes(clips, self.time_stripes, self.time_width, frames, generator),
             _stripes(clips, self.freq_stripes, self.freq_width, mels, generator),
@@ -83,7 +81,6 @@ def mixup_weights(pairs: int, alpha: float = 1.0, generator: torch.Generator | N
 
 
 def mixup(x: Tensor, weights: Tensor) -> Tensor:
-    """Blend neighbours (0, 1), (2, 3), ... as PANN does: x (2N, ...) and weights (N,) -> w x[2i] + (1 - w)
-    x[2i + 1]."""
+    """Blend neighbours as PANN does: x (2N, ...) and weights (N,) -> w x[2i] + (1 - w) x[2i + 1]."""
     w = weights.to(x.device, x.dtype).view(-1, *[1] * (x.dim() - 1))
     return torch.lerp(x[1::2], x[0::2], w)

@@ -1,5 +1,4 @@
-"""Parameter files layered into a RunConfig (base, profile, experiment, overrides), and where a run reads and
-writes."""
+"""Parameter files layered into a RunConfig (base, profile, experiment, overrides), and places of a run."""
 
 import difflib
 import os
@@ -35,8 +34,7 @@ def require_own_checkout() -> None:
 
 
 def working_root() -> Path:
-    """Where results and downloads go: the project, or the current folder where the project is read-only
-    (Kaggle)."""
+    """Where results and downloads go: the project, or the current folder where that is read-only (Kaggle)."""
     root = project_root()
     return root if os.access(root, os.W_OK) else Path.cwd()
 
@@ -100,8 +98,7 @@ def parse_parameters(content: str | bytes, source: str) -> dict:
 
 
 def merge(layers: list[tuple[str, dict]]) -> RunConfig:
-    """Shallow-merge (name, values) layers, later wins, into a checked RunConfig; errors name key and
-    layer."""
+    """Shallow-merge (name, values) layers, later wins, into a RunConfig; errors name key and layer."""
     values, origin = {}, {}
     for name, layer in layers:
         values |= layer
@@ -132,8 +129,7 @@ def _explain(error: dict, origin: dict) -> str:
 
 
 def from_files(paths: list[Path], overrides: dict | None = None) -> RunConfig:
-    """Layer parameter files in order, then overrides; later wins. UserError on any unknown, mistyped or bad
-    value."""
+    """Layer parameter files in order, then overrides; later wins. UserError on any unknown or bad value."""
     layers = [(str(path), read_parameters(path)) for path in paths]
     return merge([*layers, ("override", overrides or {})])
 

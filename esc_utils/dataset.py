@@ -37,8 +37,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers into Dataset.clips: labelled (trained on), validation, unlabelled (labels hidden, or
-    none)."""
+    """Row numbers into Dataset.clips: labelled (trained on), validation, unlabelled (without labels)."""
 
     labelled: np.ndarray
     validation: np.ndarray

@@ -1,5 +1,4 @@
-"""Which device a run trains on, in which precision, what that device calls itself, and how much of it is
-free."""
+"""Which device a run trains on, in which precision, what it is called, and how much of it is free."""
 
 import warnings
 
@@ -36,8 +35,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: bfloat16 where CUDA has it natively, float16 on older CUDA (a T4), float32 on the CPU, where it
-    is faster."""
+    """`auto`: bfloat16 where CUDA has it, float16 on older CUDA (a T4), float32 on the CPU, faster there."""
     if name != "auto":
         return getattr(torch, name)
     if device.type != "cuda":

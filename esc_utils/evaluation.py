@@ -82,8 +82,7 @@ def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, forward=None
 
 
 def score(dataset: Dataset, rows: np.ndarray, prob: np.ndarray, folds: tuple[int, ...]) -> dict:
-    """Scores of predictions against the labels: folds, clips, recordings, accuracy (also by recording), AUC,
-    per class."""
+    """Scores of predictions against the labels: accuracy (also by recording), AUC, per class."""
     of = dataset.clips.iloc[rows]
     found = metrics(of["class_id"].to_numpy(), prob, dataset.classes, of["fsid"].to_numpy())
     return {"folds": list(folds), "clips": len(rows), "recordings": int(of["fsid"].nunique()), "last": found}

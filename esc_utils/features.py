@@ -44,8 +44,7 @@ def waveforms(
 
 
 def front_end(network: str) -> nn.Module:
-    """Front end that a network was made for: LogMel for cnn14, Mn04LogMel for mn04; its `sample_rate` is what
-    it takes."""
+    """Front end that a network was made for; its `sample_rate` is what it takes."""
     return Mn04LogMel() if network == "mn04" else LogMel()
 
 

@@ -8,8 +8,7 @@ from .errors import UserError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that readers and a kill see either the old or the new content (temporary, fsync,
-    rename)."""
+    """Write a file so that readers and a kill see either the old or the new content."""
     replace_all({path: content})
 
 

@@ -1,5 +1,4 @@
-"""One optimizer step as a CUDA graph: recorded once, then launched whole, where a card would wait for single
-launches."""
+"""One optimizer step as a CUDA graph: recorded once, then launched whole, not one kernel at a time."""
 
 import torch
 from torch import Tensor

@@ -24,8 +24,7 @@ PLACES = (
 
 
 class RunConfig(BaseModel):
-    """All parameters of one run. `params/base.yaml` holds every value with its unit, source and ledger
-    number."""
+    """All parameters of one run. `params/base.yaml` says unit, source and ledger number of each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

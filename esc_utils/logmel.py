@@ -52,8 +52,7 @@ class LogMel(nn.Module):
 
 
 def dft_kernel(window: int) -> torch.Tensor:
-    """Real parts, then imaginary parts, of the DFT behind a periodic Hann window: (2 * bins, 1, window),
-    float64."""
+    """Real, then imaginary parts of the DFT behind a periodic Hann window: (2 * bins, 1, window), float64."""
     n = torch.arange(window, dtype=torch.float64)
     angle = 2 * math.pi / window * torch.outer(n[: window // 2 + 1], n)
     hann = torch.hann_window(window, periodic=True, dtype=torch.float64)

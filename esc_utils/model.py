@@ -76,7 +76,6 @@ class Cnn14(nn.Module):
         return self.fc_transfer(F.dropout(e, self.dropout[1], self.training))
 
     def forward(self, x: Tensor, view: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Log-mel (B, 1, frames, mels) in dB -> logits; `view` works on the normalised input, before any
-        blending."""
+        """Log-mel (B, 1, frames, mels) in dB -> logits; `view` works on the normalised input."""
         z = self.normalise(x)
         return self.classify(self.embed(view(z) if view is not None else z))

@@ -83,8 +83,7 @@ def rates_on(opt: torch.optim.Optimizer, device: torch.device) -> None:
 
 
 def saved_state(opt: torch.optim.Optimizer) -> dict:
-    """opt.state_dict() as it would be with learning rates off the device, so that any device goes on from
-    it."""
+    """opt.state_dict() with learning rates off the device, so that any device goes on from it."""
     state = opt.state_dict()
     groups = [group | {"lr": float(group["lr"])} for group in state["param_groups"]]
     groups = [group | ({"capturable": False} if "capturable" in group else {}) for group in groups]

@@ -10,8 +10,7 @@ ASSETS = Path(__file__).parent / "standins" / "assets"
 
 
 def mn04_file() -> Path:
-    """Where mn04's weights lie: in data/, else in shared/mn04/ beside the checkout, else where they are
-    fetched to."""
+    """Where mn04's weights lie: in data/, else in shared/mn04/ beside the checkout; else data/ is named."""
     own, beside = data_folder() / MN04_FILE, project_root().parent / "shared" / "mn04" / MN04_FILE
     return beside if beside.is_file() and not own.is_file() else own
 

@@ -25,8 +25,7 @@ def code_hash() -> str:
 
 
 def folder_hash(folder: Path, others: str) -> str:
-    """16 hex digits over the syntax trees of all modules under a folder, and the bytes of its files of that
-    pattern."""
+    """16 hex digits over the syntax trees of all modules under a folder, and over its `others`."""
     found = hashlib.sha256()
     for path in visible(folder, "*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -23,8 +23,7 @@ SCHEMA = 2
 
 
 class Record(BaseModel):
-    """metrics.json. Percentages are 0 to 100; `validation` and `transductive` as evaluation.score writes
-    them."""
+    """metrics.json. Percentages are 0 to 100; `validation`, `transductive`: see evaluation.score."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,8 +77,7 @@ def folder(config: RunConfig) -> Path:
 
 @contextmanager
 def claim(path: Path):
-    """Hold a run's folder for this process; UserError where it cannot be written or another process trains
-    there."""
+    """Hold a run's folder; UserError where it cannot be written or another process trains there."""
     taken = f"another process is training in {path}: wait for it, or give another outputs folder"
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -94,8 +92,7 @@ def claim(path: Path):
 
 
 def write(path: Path, record: dict, history: "pandas.DataFrame", predictions: dict[str, np.ndarray]) -> Run:
-    """Validate and write a record, whole or not at all; metrics.json comes last, so a folder with it is
-    complete."""
+    """Validate and write a record, whole or not at all: metrics.json comes last."""
     record = Record(**record).model_dump()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **predictions)

@@ -72,8 +72,7 @@ def build_model(config: RunConfig, classes: int = 0) -> torch.nn.Module:
 
 
 def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labels: torch.Tensor) -> None:
-    """Input statistics and last layer of a network on its device, from the labelled clips (rows of the
-    store)."""
+    """Input statistics and last layer of a network on its device, from labelled clips (rows of the store)."""
     if hasattr(model, "set_statistics"):
         model.set_statistics(clips[torch.from_numpy(some(rows)).to(clips.place)])
     if config.pretrained and config.head_start == "zero":

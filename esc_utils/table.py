@@ -81,8 +81,7 @@ def open_table(config: RunConfig) -> Dataset:
 
 
 def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window: float) -> "pandas.DataFrame":
-    """One row a clip or window, as in `Dataset.clips`; `offset`: where a window starts (NaN: the file
-    whole)."""
+    """One row a clip or window, as in `Dataset.clips`; `offset`: where a window starts (NaN: whole file)."""
     import pandas
 
     about, labelled = about.copy(), about["label"] != ""
@@ -199,8 +198,7 @@ def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
 
 
 def recordings(about: "pandas.DataFrame") -> "pandas.Series":
-    """Number of each file's recording: files of one name of a recording are one, and so are files of equal
-    content."""
+    """Number of each file's recording: one for equal names of a recording, and for equal content."""
     import pandas
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

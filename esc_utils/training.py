@@ -134,8 +134,7 @@ def train_epoch(state: State, step) -> dict:
 
 
 def rows_of(state: State, pool: np.ndarray, positions: list[torch.Tensor]) -> torch.Tensor:
-    """Rows of the store, (steps, clips), of the positions in a pool that each step draws; there where the
-    store is."""
+    """Rows of the store, (steps, clips), of the positions in a pool that each step draws; on its place."""
     return torch.from_numpy(pool[torch.stack(positions).numpy()]).to(state.clips.place)
 
 
@@ -166,8 +165,7 @@ def train_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, dr
 
 
 def update(state: State) -> None:
-    """The optimizer's step. A recorded step adds to gradients where they lie, unless it ends with this
-    update."""
+    """The optimizer's step. A recorded one adds to gradients where they lie, unless it ends with this."""
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=optimizer_too(state.config) or not state.recorded)
@@ -221,8 +219,7 @@ def scoring_statistics(state: State):
 
 
 def save_in_time(state: State) -> None:
-    """Write a checkpoint, unless the last took long and is recent: CNN14's is 1.3 GB, its epoch a second on a
-    GPU."""
+    """Write a checkpoint, unless the last took long and is recent: CNN14's is 1.3 GB, an epoch a second."""
     now = time.monotonic()
     if state.saved and (now - state.saved[1]) * SAVING_SHARE < state.saved[2]:
         return

@@ -1,5 +1,4 @@
-"""Checkpoints from outside, read without running code that they may carry, taken tensor by tensor or not at
-all."""
+"""Checkpoints from outside, read without running code that they may carry, whole or not at all."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -146,8 +145,7 @@ def _numpy_globals() -> list:
 
 
 def front_end_tensors() -> dict[str, Tensor]:
-    """Our own front end in the form PANN stores its: mel matrix (bins, mels) and DFT kernels (bins, 1,
-    window)."""
+    """Our front end in the form PANN stores its: mel matrix (bins, mels), DFT kernels (bins, 1, window)."""
     ours = LogMel()
     real, imaginary = ours.kernel.chunk(2)
     return dict(zip(FRONT_END, (ours.mel, real, imaginary), strict=True))

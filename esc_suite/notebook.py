@@ -8,7 +8,7 @@ import numpy as np
 from esc_suite import figures
 from esc_suite.results.names import method_title
 from esc_suite.run import plan
-from esc_utils import config as knobs
+from esc_utils import config as configuration
 from esc_utils import provenance
 from esc_utils.optim import rate_factor
 
@@ -154,7 +154,7 @@ def ablations(config) -> dict[str, list[dict]]:
     from esc_utils import runs
     from esc_utils.errors import UserError
 
-    spec, results, outputs = read_spec(), comparison.Results(), knobs.outputs_folder(config).parent
+    spec, results, outputs = read_spec(), comparison.Results(), configuration.outputs_folder(config).parent
     tables = {name: spec["tables"][name] for name in ABLATIONS}
     wanted = {
         (row["experiment"], fold)
@@ -208,7 +208,7 @@ def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):
     where they are about one run, whose record then gives the provenance and whose figures get a folder of
     their own; of_run: they get that folder before the run has a record.
     """
-    folder, of_run = knobs.outputs_folder(config) / "figures", of_run or run is not None
+    folder, of_run = configuration.outputs_folder(config) / "figures", of_run or run is not None
     if of_run:
         folder = folder / config.experiment / f"fold{config.train_fold}_seed{config.seed}"
     where = _provenance(config, dataset) if run is None else run.metrics["provenance"]

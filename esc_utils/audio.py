@@ -24,6 +24,9 @@ def decode(
     not finite or absurdly large."""
     import soundfile
 
+    def bad(why: str) -> UserError:
+        return UserError(f"audio file {path} {why}")
+
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate, header = file.samplerate, file.extra_info
@@ -35,37 +38,25 @@ def decode(
             complete = len(audio) == frames or not file.frames
             missing = 0.0 if complete else 1 - (begin + len(audio)) / file.frames
     except OSError as error:
-        raise UserError(
-            f"audio file {path} cannot be read ({error.strerror or error}): check it is there"
-        ) from None
+        raise bad(f"cannot be read ({error.strerror or error}): check it is there") from None
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"audio file {path} cannot be decoded ({reason}): unpack it again") from None
-    missing = _cut(header) or missing * (missing > 0.1)
-    if missing:
-        raise UserError(
-            f"audio file {path} is cut short ({missing:.0%} of its samples are missing): unpack it again"
-        )
+        raise bad(f"cannot be decoded ({' '.join(str(error).split())}): unpack it again") from None
+    if missing := _cut(header) or missing * (missing > 0.1):
+        raise bad(f"is cut short ({missing:.0%} of its samples are missing): unpack it again")
     mono = sum(audio.T) / audio.shape[1]  # as audio.mean(axis=1), which takes four times as long
     if mono.size == 0 and not begin:
-        raise UserError(f"audio file {path} has no samples: unpack it again")
+        raise bad("has no samples: unpack it again")
     if mono.size and rate != sample_rate and np.isfinite(mono).all():
         import soxr
 
         mono = soxr.resample(mono, rate, sample_rate)
     if mono.size == 0 and not begin:
-        raise UserError(
-            f"audio file {path} is shorter than one sample at {sample_rate} Hz (it says {rate} Hz): unpack "
-            "it again"
-        )
+        raise bad(f"is shorter than one sample at {sample_rate} Hz (it says {rate} Hz): unpack it again")
     if not np.isfinite(mono).all():  # also after resampling, which overflows near the largest float
-        raise UserError(f"audio file {path} has samples that are NaN, infinite or beyond float32: replace it")
+        raise bad("has samples that are NaN, infinite or beyond float32: replace it")
     if (peak := float(np.abs(mono).max(initial=0))) > LOUDEST:
-        raise UserError(
-            f"audio file {path} has samples up to {peak:.2g}, where full scale is 1 (damaged, or integers "
-            "marked as float): "
-            "replace it"
-        )
+        damage = "damaged, or integers marked as float"
+        raise bad(f"has samples up to {peak:.2g}, where full scale is 1 ({damage}): replace it")
     return mono.astype(np.float32, copy=False)
 
 

@@ -78,7 +78,7 @@ def test_labelled_clips_of_any_length_that_are_cut_are_counted(tmp_path, capsys)
     with (folder / "clips.csv").open("a") as file:
         file.write("two.wav,siren\nminute.flac,siren\n")
     common = command.settings(str(folder), "quick", str(tmp_path / "outputs"))
-    config = command.knobs.for_run("quick", validate.PROBE, **common)
+    config = command.configuration.for_run("quick", validate.PROBE, **common)
     command._opening(command.open_dataset(config), config)
     assert "2 labelled clips are longer than 1.28 s" in capsys.readouterr().out
 

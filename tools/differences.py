@@ -4,14 +4,14 @@ never typed."""
 import re
 
 from esc_suite.run.check_paper import pools
-from esc_utils import config as knobs
+from esc_utils import config
 from esc_utils.sampling import budget
 from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS
 
 # Not compared knob by knob: what changes no number, and what other lines say (data, folds, steps, the
 # machine).
 ELSEWHERE = {
-    *knobs.PLACES, "dataset", "allow_partial", "synthetic_clips", "synthetic_seed", "train_fold",
+    *config.PLACES, "dataset", "allow_partial", "synthetic_clips", "synthetic_seed", "train_fold",
     "valid_fold", "seed",
     "steps", "epochs", "precision", "threads",
 }  # fmt: skip
@@ -21,7 +21,7 @@ def differences(records: list[dict]) -> list[tuple[str, str, str, str]]:
     """(what, paper, here, which experiments) of all metrics.json given; "all" where every run differs so.
     "Paper" is what params/profiles/paper.yaml gives: printed, or the ledger's choice where the paper is
     silent."""
-    papers = [knobs.for_run("paper", r["experiment"], train_fold=r["fold"], seed=r["seed"]) for r in records]
+    papers = [config.for_run("paper", r["experiment"], train_fold=r["fold"], seed=r["seed"]) for r in records]
     words, found = _comments(), {}
     for record, paper in zip(records, papers, strict=True):
         for line in _of_run(record, paper, words):
@@ -66,7 +66,7 @@ def data_words(record: dict) -> str:
     return f"{clips_there(record):,} of UrbanSound8K's {CLIPS:,} clips: {', '.join(words)}"
 
 
-def _of_run(record: dict, paper: knobs.RunConfig, words: dict[str, str]) -> list[tuple[str, str, str]]:
+def _of_run(record: dict, paper: config.RunConfig, words: dict[str, str]) -> list[tuple[str, str, str]]:
     """(what, paper, here) of the data and every knob of one run, equal ones too."""
     lines = [("clips", f"UrbanSound8K whole, {CLIPS:,} clips", data_words(record))]
     for key, value in paper.model_dump().items():
@@ -105,5 +105,5 @@ def _folds_and_machine(records: list[dict]) -> list[tuple[str, str, str, str]]:
 
 def _comments() -> dict[str, str]:
     """Knob -> its comment in params/base.yaml, empty where it has none."""
-    text = (knobs.project_root() / "params" / "base.yaml").read_text(encoding="utf-8")
+    text = (config.project_root() / "params" / "base.yaml").read_text(encoding="utf-8")
     return dict(re.findall(r"^(\w+):[^#\n]*(?:#\s*(.*?)\s*)?$", text, re.M))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from esc_suite.figures import style
-from esc_utils import config as knobs
+from esc_utils import config as configuration
 from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 from esc_utils.evaluation import scored
@@ -32,7 +32,7 @@ def example(folder: Path) -> Path:
     target = folder / "clips.csv"
     if target.is_file():
         return target
-    known = open_dataset(knobs.for_run("quick", "", outputs=str(folder.parent.parent)))
+    known = open_dataset(configuration.for_run("quick", "", outputs=str(folder.parent.parent)))
     rows = [["path", "label", "recording", "truth"]]
     for name in EXAMPLE:
         own = known.clips[known.clips["class_name"] == name].drop_duplicates("fsid")[: LABELLED + UNLABELLED]

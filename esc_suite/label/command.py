@@ -11,7 +11,7 @@ import numpy as np
 
 from esc_suite.label import infer, networks, page, validate
 from esc_suite.notebook import ready
-from esc_utils import config as knobs
+from esc_utils import config as configuration
 from esc_utils import features, table
 from esc_utils.config import RunConfig, outputs_folder
 from esc_utils.errors import UserError, exit_with
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             return infer.label(
                 networks.load(options.data), options.clips, options.hop, options.to, options.skip_bad
             )
-        if options.data and (knobs.place(options.data) / networks.SUMMARY).is_file():
+        if options.data and (configuration.place(options.data) / networks.SUMMARY).is_file():
             raise UserError(f"{options.data} is a finished run: name the clips that it should label")
         own = {
             key: getattr(options, key) for key in ("seconds", "steps") if getattr(options, key) is not None
@@ -76,9 +76,9 @@ def settings(
     """The knobs of every run on a table: where it lies, and its own folder of results,
     outputs/label/<name>."""
     table.read_table(data)  # an error in the table comes before all else
-    at = knobs.place(data).resolve()
+    at = configuration.place(data).resolve()
     name = at.name if at.is_dir() else at.parent.name if at.name == "clips.csv" else at.stem
-    root = knobs.place(outputs or "outputs")
+    root = configuration.place(outputs or "outputs")
     found = {
         "dataset": "table", "data_dir": str(at), "allow_partial": skip_bad,
         "outputs": str(root / "label" / name),
@@ -94,7 +94,7 @@ def label_table(data: str, profile: str, outputs: str, fast: bool, skip_bad: boo
     """Answer with the frozen probe, then train, validate and answer again; writes labels.csv, labels.html,
     label.json."""
     common = settings(data, profile, outputs, skip_bad, **own)
-    config = ready(knobs.for_run(profile, validate.PROBE, **common))
+    config = ready(configuration.for_run(profile, validate.PROBE, **common))
     folder = outputs_folder(config)
     _check_owner(folder, config.data_dir)
     dataset = open_dataset(config)
@@ -162,7 +162,7 @@ def write(
 ) -> None:
     """labels.csv, labels.html and label.json of the method that is trusted."""
     rows, prob = validate.unlabelled_scores(trusted, dataset)
-    tau = knobs.for_run(config.profile, validate.FIXMATCH).tau
+    tau = configuration.for_run(config.profile, validate.FIXMATCH).tau
     labels = table_of(dataset.clips.iloc[rows], prob, dataset.classes, tau).sort_values(
         "confidence", kind="stable"
     )

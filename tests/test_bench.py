@@ -15,6 +15,7 @@ import accelerator
 import bench
 import floor
 import growth
+import one_run
 import peak
 import schedule
 import sides
@@ -40,18 +41,19 @@ def in_process(monkeypatch):
     monkeypatch.setattr(peak, "fresh", call)
 
 
+@pytest.mark.parametrize("network", ["cnn14", "mn04"])
 @pytest.mark.parametrize("method", ["supervised", "fixmatch"])
-def test_reference_has_the_same_loss_and_both_sides_train(method):
-    knobs = sides.knobs_of(method, 1, **TINY)
+def test_reference_has_the_same_loss_and_both_sides_train(method, network):
+    knobs = sides.knobs_of(method, 1, **TINY | ({"backbone": "mn04"} if network == "mn04" else {}))
     assert sides.difference(knobs) < 1e-5, "else the ratios would mean nothing"
     pool = sides.Pool(knobs)
     for side in (sides.Ours(knobs, pool), sides.Plain(knobs, pool)):
         before = {name: value.clone() for name, value in side.model.named_parameters()}
         side.train(2)
         moved = {name for name, value in side.model.named_parameters() if not value.equal(before[name])}
-        assert {"fc_transfer.weight"} < moved and any(
-            name.endswith("conv_block1.conv1.weight") for name in moved
-        )
+        first = "conv_block1.conv1.weight" if network == "cnn14" else "features.0.0.weight"
+        last = "fc_transfer.weight"
+        assert all(any(name.endswith(end) for name in moved) for end in (first, last))
 
 
 def test_every_step_has_draws_of_its_own():
@@ -63,12 +65,35 @@ def test_every_step_has_draws_of_its_own():
 
 def test_the_parts_of_the_bench_run(monkeypatch, capsys):
     monkeypatch.setattr(timing, "matrix_rate", lambda: 1e9)
+    threads = torch.get_num_threads()
     bench.front_end(1, clips=2)
     bench.inference(1, clips=1, width=1)
     bench.training("(d) FixMatch step", "fixmatch", 1, 1, **TINY)
     bench.overhead(1, width=1, **TINY)
+    bench.mn04(1, **TINY)
+    assert torch.get_num_threads() == threads
     text = capsys.readouterr().out
-    assert all(f"({letter})" in text for letter in "abde") and "same loss on the same masks" in text
+    assert all(f"({letter})" in text for letter in "abdeh") and "same loss on the same masks" in text
+
+
+def test_a_run_takes_its_training_and_what_is_around_it(capsys):
+    bench.around_a_run(1, ["steps 4", "synthetic_clips 1"])
+    assert "s of training" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="no_such"):
+        one_run.measure(0, ["no_such 1"])
+
+
+def test_quick_leaves_out_the_long_parts_unless_named(monkeypatch):
+    asked = []
+    monkeypatch.setattr(bench, "run", asked.append)
+    for words in (["--quick"], ["--quick", "--only", "b"], []):
+        monkeypatch.setattr("sys.argv", ["bench.py", *words])
+        bench.main()
+    assert [(found.only, found.repeats, found.widths) for found in asked] == [
+        ("floor,a,c,d,e,h,i", 1, "8"),
+        ("b", 1, "8"),
+        (",".join(bench.PARTS), 5, "8,64"),
+    ]
 
 
 @linux

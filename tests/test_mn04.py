@@ -384,3 +384,52 @@ def test_a_run_of_lite_says_what_stands_in(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"mine\.pt"):
         start.build_model(knobs.model_copy(update={"weights_path": "mine.pt"}))
+
+
+class Plain(Mn04):
+    """The same network with nothing overwritten: every layer by its plain module or formula."""
+
+    def embed(self, z):
+        x = (z + self.mean).transpose(2, 3)
+        for layer in self.features:
+            x = plain_residual(layer, x) if hasattr(layer, "residual") else plain_conv(layer, x)
+        return x.mean(dim=(2, 3))
+
+
+def plain_conv(layer, x):
+    x = layer[1](layer[0](x))
+    return layer.activation(x) if layer.activation else x
+
+
+def plain_residual(layer, x):
+    y = x
+    for part in layer.block:
+        if hasattr(part, "conc_se_layers"):
+            y = y * part.conc_se_layers[0](y.mean(dim=(2, 3)))[:, :, None, None]
+        else:
+            y = plain_conv(part, y)
+    return x + y if layer.residual else y
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_what_is_overwritten_changes_nothing(layout, gradients):
+    """Outputs, gradients and running statistics of a training pass, with gradients (a step) and without
+    (pseudo-labels)."""
+    torch.manual_seed(0)
+    fast, plain = Mn04(10).train(), Plain(10).train()
+    plain.load_state_dict(fast.state_dict())
+    x = torch.randn(4, 1, 64, 128)
+    results = []
+    for model in (fast.to(memory_format=layout), plain.to(memory_format=layout)):
+        kept = x.clone().requires_grad_()
+        with torch.set_grad_enabled(gradients):
+            logits = model(kept)
+        if gradients:
+            logits.square().sum().backward()
+        assert kept.equal(x), "the input belongs to the caller"
+        trained = [p.grad for p in model.parameters() if p.requires_grad] + [kept.grad] if gradients else []
+        results.append([logits.detach(), *trained, *model.buffers()])
+    assert len(results[0]) > 100 and not results[0][0].isnan().any()
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)

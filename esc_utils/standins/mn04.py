@@ -55,6 +55,11 @@ def channels(count: float) -> int:
     return rounded + 8 if rounded < 0.9 * count else rounded
 
 
+def overwritable(activation) -> bool:
+    """Whether the activation may write over a norm's output, which no gradient but hardswish's needs."""
+    return activation is F.relu or not torch.is_grad_enabled()
+
+
 class Conv(nn.Sequential):
     """Convolution without bias, batch norm, activation: the state-dict keys are `0.*` and `1.*`."""
 
@@ -69,7 +74,7 @@ class Conv(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         x = conv_norm(self[0], self[1], x)
-        return self.activation(x) if self.activation else x
+        return self.activation(x, inplace=overwritable(self.activation)) if self.activation else x
 
 
 class _Excitation(nn.Module):
@@ -93,7 +98,8 @@ class SqueezeExcitation(nn.Module):
         self.conc_se_layers = nn.ModuleList([_Excitation(size)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.conc_se_layers[0](x.mean(dim=(2, 3)))[:, :, None, None]
+        gate = self.conc_se_layers[0](x.mean(dim=(2, 3)))[:, :, None, None]
+        return x * gate if torch.is_grad_enabled() else x.mul_(gate)
 
 
 class InvertedResidual(nn.Module):
@@ -119,7 +125,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and channels_in == channels_out
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.block(x) if self.residual else self.block(x)
+        return self.block(x).add_(x) if self.residual else self.block(x)
 
 
 class Mn04(nn.Module):

@@ -6,8 +6,10 @@ and ratios. The two are first shown to compute the same loss on the same masks. 
 speed.
 
     --only   floor (counted, not timed), a audio to log-mel, b inference, c supervised step, d FixMatch step,
-             e share of
-             drawing and augmenting, f peak memory, g growth (docs/growth.png and .csv; another folder: --out)
+             e share of drawing and augmenting, f peak memory,
+             g growth (docs/growth.png and .csv; another folder: --out),
+             h mn04's steps as profile `lite` has them, i a run's seconds beside its training
+    --quick  one repeat, width 8, and no b, f and g unless --only names them
     --device cuda measures accelerator.py's list instead: the paper's step in bfloat16
 """
 
@@ -20,6 +22,7 @@ import accelerator
 import floor
 import growth
 import numpy as np
+import one_run
 import peak
 import reference
 import sides
@@ -27,6 +30,7 @@ import timing
 import torch
 from timing import alternate, line
 
+from esc_suite.run import check_paper
 from esc_suite.run.check_paper import forward_operations
 from esc_utils import allocator, features
 from esc_utils.augment import apply, mixup
@@ -36,7 +40,8 @@ from esc_utils.logmel import LogMel
 from esc_utils.model import Cnn14
 from esc_utils.urbansound import CLASSES
 
-PARTS = ("floor", "a", "b", "c", "d", "e", "f", "g")
+PARTS = ("floor", "a", "b", "c", "d", "e", "f", "g", "h", "i")
+LONG = ("b", "f", "g")  # not in --quick
 STEPS = {"c": ("(c) supervised step", "supervised"), "d": ("(d) FixMatch step", "fixmatch")}
 OUT = Path(__file__).resolve().parents[2] / "docs"
 
@@ -100,9 +105,31 @@ def training(name: str, method: str, width: int, repeats: int, **changes) -> Non
     gap = sides.difference(knobs)
     pool = sides.Pool(knobs, 256 if width <= 16 else 0)
     times = alternate(sides.Ours(knobs, pool).train, sides.Plain(knobs, pool).train, repeats)
-    line(f"{name}, width {width}", "clips/s", sides.loaded(knobs), *times)
-    needed = floor.floor(knobs, pool.shape[0]).operations
+    sized = name if knobs.network == "mn04" else f"{name}, width {width}"
+    line(sized, "clips/s", sides.loaded(knobs), *times)
+    forward = accelerator.forward_operations(knobs, pool.shape)
+    needed = check_paper.step_operations(knobs, forward)
     print(f"    {share(needed, times[0])}; same loss on the same masks within {gap:.1e}")
+
+
+def mn04(repeats: int, **changes) -> None:
+    """(h) The steps of profile `lite`, on one thread as its runs have."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for name, method in (("supervised", "supervised"), ("FixMatch", "fixmatch")):
+            training(f"(h) mn04, {name} step, 1 thread", method, 8, repeats, **(sides.LITE | changes))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def around_a_run(repeats: int, parameters: list[str] | None = None) -> None:
+    """(i) Seconds of a supervised run of `quick` in its notebook, less those of its training."""
+    found = np.array(one_run.measure(repeats, parameters))
+    print(
+        f"(i) a run of profile quick: {timing.spread(found[:, 0] - found[:, 1]).strip()} s beside "
+        f"{np.median(found[:, 1]):.1f} s of training"
+    )
 
 
 def overhead(repeats: int, width: int = 8, **changes) -> None:
@@ -143,14 +170,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default=",".join(PARTS), help="what to measure, separated by commas")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", help="what to measure, separated by commas; all of it if not given")
+    parser.add_argument("--quick", action="store_true", help="one repeat, width 8, the short parts")
+    parser.add_argument("--repeats", type=int, help="5; 1 in --quick")
     parser.add_argument(
-        "--widths", default="8,64", help="of the floor, the training steps and the peak memory"
+        "--widths", help="of the floor, the training steps and the peak memory: 8,64; 8 in --quick"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number>")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of growth.png and growth.csv")
     options = parser.parse_args()
+    options.only = options.only or ",".join(part for part in PARTS if not options.quick or part not in LONG)
+    options.repeats = options.repeats or (1 if options.quick else 5)
+    options.widths = options.widths or ("8" if options.quick else "8,64")
     with exit_with():
         run(options)
 
@@ -188,6 +219,10 @@ def run(options) -> None:
         memory(width)
     if "g" in chosen:
         growth.measure(options.out, repeats)
+    if "h" in chosen:
+        mn04(repeats)
+    if "i" in chosen:
+        around_a_run(repeats)
 
 
 if __name__ == "__main__":

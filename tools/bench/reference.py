@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torchlibrosa.augmentation import SpecAugmentation
 
+from esc_utils.standins.mn04 import Mn04
+from esc_utils.standins.mn04_logmel import Mn04LogMel
+
 PANN_16K = {
     "sample_rate": 16000,
     "window_size": 512,
@@ -111,6 +114,22 @@ class Reference(nn.Module):
         self.fc_transfer.load_state_dict(
             {k.removeprefix("fc_transfer."): v for k, v in state.items() if "fc_transfer" in k}
         )
+
+
+class ReferenceMn04(nn.Module):
+    """mn04 in the same way: front end inside, contiguous layout, as its authors' code runs it."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.front_end, self.base = Mn04LogMel(), Mn04(classes)
+
+    def forward(self, waveforms: Tensor, views: Views | None = None) -> Tensor:
+        z = self.base.normalise(self.front_end(waveforms))
+        return self.base.classify(self.base.embed(z if views is None else views(z)))
+
+    def take_weights(self, model: nn.Module) -> None:
+        """Copy the weights of our Mn04."""
+        self.base.load_state_dict(model.state_dict())
 
 
 def blended(logits: Tensor, labels: Tensor, weights: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -17,6 +17,13 @@ from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, 
 from esc_utils.standins.mn04 import Mn04
 from esc_utils.urbansound import CLASSES
 
+LITE = {
+    "backbone": "mn04",
+    "clip_seconds": 4.0,
+    "batch_size": 16,
+    "fixmatch_batch_size": 16,
+    "mu": 3,
+}  # mn04's
 EXPERIMENTS = {"fixmatch": "fixmatch_tau075", "supervised": "pann_10"}
 
 
@@ -163,10 +170,13 @@ class Plain(Side):
     """The plain way of reference.py: audio in, front end inside, contiguous float32, one forward pass with
     gradients, Adam. It starts from the weights of `like` where given."""
 
-    def __init__(self, knobs, pool: Pool, like: Cnn14 | None = None):
+    def __init__(self, knobs, pool: Pool, like: torch.nn.Module | None = None):
         super().__init__(knobs, pool)
         torch.manual_seed(0)
-        self.model = reference.Reference(len(CLASSES), knobs.width).train()
+        mn04 = knobs.network == "mn04"
+        self.model = (
+            reference.ReferenceMn04(len(CLASSES)) if mn04 else reference.Reference(len(CLASSES), knobs.width)
+        ).train()
         if like is not None:
             self.model.take_weights(like)
         self.model = self.model.to(pool.device)

@@ -142,6 +142,49 @@ def test_a_warm_kernel_ends_with(killed, tmp_path):
             process.wait()
 
 
+@pytest.mark.parametrize("served", [True, False], ids=["fork", "process of its own"])
+def test_a_command_is_the_same_as_a_fork(served, tmp_path):
+    """Output, errors, status, folder and variables are those of `python -m`, and it ends with who asked."""
+    (tmp_path / "told.py").write_text(
+        "import atexit, os, sys, time\n"
+        "atexit.register(print, 'put away')\n"
+        "print(sys.argv[1:], os.getcwd(), os.environ['TOLD'], flush=True)\n"
+        "print('the error', file=sys.stderr)\n"
+        "if 'wait' in sys.argv:\n    print(os.getpid(), flush=True)\n    time.sleep(600)\n"
+        "if 'raise' in sys.argv:\n    raise ValueError('raised')\n"
+        "sys.exit('last words' if 'words' in sys.argv else 7)\n"
+    )
+    path = tmp_path / "warm"
+    own = dict(os.environ, TOLD="variable", ESC_WARM=str(path), PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}")
+    server = None
+    ask = [sys.executable, "-I", "-S", "-X", "utf8", str(ROOT / "esc_suite/run/forked.py"), "told"]
+    try:
+        if served:
+            words = [sys.executable, "-m", "esc_suite.run.warm", str(path)]
+            server = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, env=own)
+            wait_for(path.exists, 300)
+        for word, status, said in (
+            ("é", 7, ""),
+            ("raise", 1, "ValueError: raised\n"),
+            ("words", 1, "last words\n"),
+        ):
+            done = subprocess.run([*ask, word], cwd=tmp_path, env=own, capture_output=True, text=True)
+            assert done.returncode == status
+            assert done.stdout == f"{[word]} {tmp_path} variable\nput away\n"
+            assert done.stderr.startswith("the error\n") and done.stderr.endswith(said)
+        asked = subprocess.Popen([*ask, "wait"], cwd=tmp_path, env=own, stdout=subprocess.PIPE, text=True)
+        asked.stdout.readline()
+        fork = int(asked.stdout.readline())
+        assert (fork != asked.pid) == served
+        asked.kill()
+        asked.wait()
+        wait_for(lambda: not lives(fork))
+    finally:
+        if server:
+            server.kill()
+            server.wait()
+
+
 def test_a_closed_terminal_ends_a_driver_that_the_system_does_not_tell(tmp_path):
     """It tells the session's leader alone, and make then waits for its child."""
     import pty

@@ -15,7 +15,7 @@ def read_spec(path: Path | None = None) -> dict:
     otherwise."""
     path = path or config.project_root() / "params" / "tables.yaml"
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        spec = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         rows = {f"{name}.{row['id']}": row for name, table in spec["tables"].items() for row in table["rows"]}
         for name, row in rows.items():
             for kind in ("baseline", "control"):

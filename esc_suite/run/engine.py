@@ -4,7 +4,8 @@ sockets where there is a place for those, so that parallel runs never race for p
 
 import ast
 import base64
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +23,7 @@ from esc_utils.errors import UserError
 
 # Seconds from a cell's reply to the last of its output: papermill's 4 end a run where others are busy
 IOPUB_TIMEOUT = 60
+SAVE_EVERY = 5  # s between two writings of a notebook that is under way
 WARM = {
     "kernel_provisioner": {"provisioner_name": "esc-warm", "config": {}}
 }  # run/warm.py; without a server as usual
@@ -73,7 +75,8 @@ class EscEngine(NBClientEngine):
         # as an error.
         kwargs.setdefault("extra_arguments", [] if debug else ["--log-level=CRITICAL"])
         try:
-            result = super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+            with _seldom_saved(nb_man):
+                result = super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
         except DeadKernelError:
             raise click.ClickException(
                 "the kernel died (killed, or out of memory): give it more memory, or lower batch_size, "
@@ -83,6 +86,26 @@ class EscEngine(NBClientEngine):
         _one_line_errors(nb_man.nb, debug)
         _fold_away_parameters(nb_man.nb)
         return result
+
+
+@contextmanager
+def _seldom_saved(nb_man):
+    """Papermill writes the whole notebook before and after every cell, prose included, which takes longer
+    than most cells do: here at most once in SAVE_EVERY seconds. It writes it again at the end, however that
+    is."""
+    save, last = nb_man.save, time.monotonic()
+
+    def in_time(**kwargs) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SAVE_EVERY:
+            save(**kwargs)
+            last = time.monotonic()
+
+    nb_man.save = in_time
+    try:
+        yield
+    finally:
+        del nb_man.save
 
 
 def _fold_away_parameters(nb) -> None:

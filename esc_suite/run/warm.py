@@ -1,20 +1,22 @@
-"""Warm kernels: one process imports torch and the rest once, and every run's kernel is a fork of it, seconds
-earlier.
+"""Warm starts: one process imports torch and the rest once, and every job's papermill and kernel is a fork of
+it, seconds earlier.
 
     python -m esc_suite.run.warm SOCKET      the server: until its standard input closes
 
-`kernels` starts it for the workflow's driver. Papermill's side is `WarmProvisioner`, chosen by
-JUPYTER_DEFAULT_PROVISIONER_NAME=esc-warm and $ESC_WARM=SOCKET. Where no server answers, kernels start in the
-usual way. A connection lasts as long as its kernel: the server reports the exit over it, and ends the kernel
-when papermill's end of it closes. The kernels hold a pipe to the server, and end when it does, however that
-ends.
+`kernels` starts it for the workflow's driver. A kernel is asked for by papermill's `WarmProvisioner`, chosen
+by JUPYTER_DEFAULT_PROVISIONER_NAME=esc-warm and $ESC_WARM=SOCKET; papermill itself and the suite's commands
+by `forked.py`. Where no server answers, all of them start in the usual way. A connection lasts as long as the
+fork: the server reports the exit over it, and ends the fork when the other end of it closes. The forks hold a
+pipe to the server, and end when it does, however that ends.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -31,7 +33,8 @@ PRELOADED = (
     "matplotlib.figure", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "IPython.display",
     "ipykernel.kernelapp",
     "ipykernel.ipkernel", "esc_utils.training", "esc_suite.figures", "esc_suite.results.audit",
-    "esc_suite.notebook",
+    "esc_suite.notebook", "papermill.cli", "esc_suite.run.papermill_entry", "esc_suite.tables.write",
+    "esc_suite.tables.report",
 )  # fmt: skip
 
 
@@ -90,9 +93,8 @@ def _ask(path: str, cmd: list[str], kwargs: dict) -> "Forked | None":
         return Forked(connection, pid)
 
 
-def _line(connection: socket.socket) -> bytes:
-    """What is sent up to the end of a line, or of the connection."""
-    found = b""
+def _line(connection: socket.socket, found: bytes = b"") -> bytes:
+    """What is sent, after what was found already, up to the end of a line or of the connection."""
     while not found.endswith(b"\n") and (more := connection.recv(1 << 16)):
         found += more
     return found
@@ -142,10 +144,11 @@ class Forked:
 
 
 def serve(path: str) -> None:
-    """Import, then fork a kernel a request until SIGTERM or the end of standard input; kernels end with the
+    """Import, then fork a process a request until SIGTERM or the end of standard input; forks end with the
     server."""
     for name in PRELOADED:
         importlib.import_module(name)
+    _warm_up()
     gc.collect()
     gc.freeze()  # children do not touch, and so do not copy, what is here now
     wake, waker = os.pipe()
@@ -157,7 +160,7 @@ def serve(path: str) -> None:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     listener.listen(64)
-    kernels: dict[int, socket.socket] = {}  # pid -> connection to its papermill
+    kernels: dict[int, socket.socket] = {}  # pid -> connection to who asked for it
     try:
         while True:
             ready = select.select([0, listener, wake, *kernels.values()], [], [])[0]
@@ -167,19 +170,22 @@ def serve(path: str) -> None:
                 os.read(wake, 4096)
                 _report(kernels)
             for pid, connection in list(kernels.items()):
-                if connection in ready:  # papermill is gone: so is the kernel
+                if connection in ready:  # who asked is gone: so is the fork
                     connection.close()
                     del kernels[pid]
                     _end(pid)
             if listener in ready:
                 connection, _ = listener.accept()
-                with contextlib.suppress(OSError, ValueError):  # a papermill that was ended as it asked
-                    request = json.loads(_line(connection))
-                    pid = _fork(
-                        request, [listener, connection, *kernels.values()], (wake, waker, held), alive
-                    )
+                streams = []
+                with contextlib.suppress(OSError, ValueError):  # who asked was ended as it asked
+                    start, streams, _, _ = socket.recv_fds(connection, 1 << 16, 2)
+                    request = json.loads(_line(connection, start))
+                    others = [listener, connection, *kernels.values()]
+                    pid = _fork(request, others, (wake, waker, held), alive, streams)
                     kernels[pid] = connection
                     connection.sendall(f"{pid}\n".encode())
+                for stream in streams:
+                    os.close(stream)
     finally:
         for pid in kernels:
             _end(pid)
@@ -207,7 +213,23 @@ def _end_with(pipe: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, ...], alive: int) -> int:
+def _warm_up() -> None:
+    """What every process would do again: the hash of the method's code, and matplotlib's first figure, which
+    finds and loads the fonts."""
+    from esc_suite import figures
+    from esc_suite.figures import style
+    from esc_utils import provenance
+
+    provenance.code_hash()
+    with style.own_style():
+        first = style.new(title="first")
+        first.add_subplot().set(title="axes", xlabel="x", ylabel="y")
+    figures.draw(first)
+
+
+def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, ...], alive: int, streams) -> int:
+    """Process id of a kernel with the request's arguments, or of its module, run as by `python -m`, with
+    these streams as standard output and error."""
     pid = os.fork()
     if pid:
         return pid
@@ -221,25 +243,37 @@ def _fork(request: dict, sockets: list[socket.socket], pipes: tuple[int, ...], a
             one.close()
         for pipe in pipes:
             os.close(pipe)
-        quiet = os.open(
-            os.devnull, os.O_RDWR
-        )  # what the kernel itself prints; cells speak over their sockets
-        for stream in (0, 1, 2):
-            os.dup2(quiet, stream)
+        # What a kernel itself prints is lost: its cells speak over their sockets.
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for number, stream in enumerate([quiet, *(streams or (quiet, quiet))]):
+            os.dup2(stream, number)
+        for stream in streams:
+            os.close(stream)
         threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["env"])
-        sys.argv = ["ipykernel_launcher", *request["argv"]]
+        sys.argv = [request.get("module", "ipykernel_launcher"), *request["argv"]]
         sys.path[:0] = [""]
-        from ipykernel import kernelapp
+        if "module" in request:
+            runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        else:
+            from ipykernel import kernelapp
 
-        kernelapp.launch_new_instance(argv=request["argv"])
+            kernelapp.launch_new_instance(argv=request["argv"])
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
-        sys.stdout.flush()
+        with contextlib.suppress(BaseException):
+            if "module" in request:  # what such a process puts away at its end
+                atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
 

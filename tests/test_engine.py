@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import nbformat
@@ -79,3 +80,35 @@ def test_bad_parameters_of_a_real_notebook(tmp_path, words, expected):
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("metrics.json"))
+
+
+def test_a_notebook_is_written_seldom_and_whole_in_the_end(tmp_path, monkeypatch):
+    """Also where a cell fails; what is written in between is not each cell."""
+    from papermill import engines, execute
+
+    from esc_suite.run import engine
+
+    written = []
+    usual = engines.write_ipynb
+
+    def count(book, path):
+        written.append(path)
+        usual(book, path)
+
+    monkeypatch.setattr(engines, "write_ipynb", count)
+    monkeypatch.setattr(engine, "SAVE_EVERY", 1000)
+    engines.papermill_engines.register("esc", engine.EscEngine)
+    for last in ("print(9)", "1 / 0"):
+        written.clear()
+        cells = [nbformat.v4.new_code_cell(f"print({number})") for number in range(9)]
+        book = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell(last)])
+        book.metadata.kernelspec = {"name": "python3", "display_name": "", "language": "python"}
+        nbformat.write(book, tmp_path / "in.ipynb")
+        out = tmp_path / "out.ipynb"
+        failed = last == "1 / 0"
+        with pytest.raises(execute.PapermillExecutionError) if failed else nullcontext():
+            execute.execute_notebook(tmp_path / "in.ipynb", out, engine_name="esc", progress_bar=False)
+        assert len(written) == 2  # before the first cell and after the last
+        found = [cell for cell in nbformat.read(out, 4).cells if cell.cell_type == "code"]
+        assert [cell.outputs[0].text for cell in found[:9]] == [f"{number}\n" for number in range(9)]
+        assert ("ename" if failed else "text") in found[9].outputs[0]

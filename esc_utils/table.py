@@ -5,8 +5,9 @@ where there are any, recording (what must not be split between folds) and fold (
 ignored. In a folder the first folder of a path is the label (`unlabelled`, or none, for clips without one)
 and the second is the recording, which is the same one under every label."""
 
+import csv
 import sys
-from csv import reader
+import unicodedata
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,12 @@ def open_table(config: RunConfig) -> Dataset:
             f"copies of {own['path'][shared.idxmax()]} in {root} lie in two folds (same content, other name)"
             ": put them and their recordings into one fold"
         )
+    spread = own.groupby("label")["fold"].nunique()
+    if spread.min() < 2:
+        raise UserError(
+            f"all clips of class '{spread.idxmin()}' in {root} lie in one fold, where no network could both "
+            "learn it and be scored on it: give them at least two folds, or give no folds at all"
+        )
     clips = _rows(about, root, names, config.clip_seconds)
     audio = digest([about[["path", "digest"]].values.tolist(), clips[["file", "start"]].values.tolist()])
     missing = {0: int(bad.sum())} if bad.any() else {}
@@ -116,13 +123,12 @@ def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
     """The table as text (path, label, recording, fold; empty where there is none), and the folder that paths
     start from. `data`: a CSV, a folder with a clips.csv, or a folder of class folders."""
     if not data or not (at := place(data)).exists():
-        raise UserError(
-            f"no table of clips {data or 'given'}: set data_dir (DATA= for make) to a CSV or a folder"
-        )
+        where = f"{data} ({at} is not there)" if data else "given"
+        raise UserError(f"no table of clips {where}: set data_dir (DATA= for make) to a CSV or a folder")
     if at.is_dir() and not (at / "clips.csv").is_file():
         return _class_folders(at), at.resolve()
-    csv = at / "clips.csv" if at.is_dir() else at
-    return _read_csv(csv), csv.parent.resolve()
+    file = at / "clips.csv" if at.is_dir() else at
+    return _read_csv(file), file.parent.resolve()
 
 
 def _class_folders(root: Path) -> "pandas.DataFrame":
@@ -136,44 +142,65 @@ def _class_folders(root: Path) -> "pandas.DataFrame":
     rows = []
     for path in files:
         label, recording = (*path.parts[:-1], "", "")[:2]
-        rows.append((path.as_posix(), "" if label.lower() in UNLABELLED else label, recording, ""))
-    return pandas.DataFrame(rows, columns=list(COLUMNS))
+        rows.append((path.as_posix(), label, recording, ""))
+    return _spelled(pandas.DataFrame(rows, columns=list(COLUMNS)), [f"{root}"] * len(rows))
 
 
-def _read_csv(csv: Path) -> "pandas.DataFrame":
+def _read_csv(path: Path) -> "pandas.DataFrame":
     import pandas
 
     try:
-        with csv.open(encoding="utf-8-sig") as lines:
-            first = lines.readline().strip()
-        separator = ";" if first.count(";") > first.count(",") else ","
-        names = [name.strip().lower() for name in next(reader([first], delimiter=separator), [])]
-        if "path" not in names or "label" not in names:
-            raise UserError(f"{csv} lacks a column path or label in its first line ({first[:80]}): add it")
-        if doubled := [name for name in COLUMNS if names.count(name) > 1]:
-            raise UserError(f"{csv} has two columns '{doubled[0]}': rename one of them")
-        names = [name if name in COLUMNS else f"other {at}" for at, name in enumerate(names)]
-        table = pandas.read_csv(
-            csv, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False,
-            sep=separator, header=0, names=names, index_col=False,
-        )  # fmt: skip
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            separator = separator_of(first := text.readline())
+            names = [name.strip().lower() for name in next(csv.reader([first], delimiter=separator), [])]
+            if "path" not in names or "label" not in names:
+                first = first.strip()[:80]
+                raise UserError(f"{path} lacks a column path or label in its first line ({first}): add it")
+            if doubled := [name for name in COLUMNS if names.count(name) > 1]:
+                raise UserError(f"{path} has two columns '{doubled[0]}': rename one of them")
+            rest = csv.reader(text, delimiter=separator, strict=True)
+            rows = [(rest.line_num + 1, row) for row in rest if any(map(str.strip, row))]
     except OSError as error:
-        raise UserError(f"{csv} cannot be read ({error.strerror}): check its permissions") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{csv} is no CSV table in UTF-8 ({reason}): save it as one") from None
-    table = table.reindex(columns=list(COLUMNS), fill_value="").apply(lambda column: column.str.strip())
-    lines = np.arange(len(table)) + 2
+        raise UserError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no CSV table in UTF-8 ({error}): save it as one") from None
+    for line, row in rows:
+        if any(map(str.strip, row[len(names) :])):
+            found = f"{path}, line {line} has {len(row)} cells, the first line {len(names)}"
+            raise UserError(f"{found}: put a text that holds '{separator}' into quotes")
+    cells = [dict(zip(names, map(str.strip, row), strict=False)) for _, row in rows]
+    table = pandas.DataFrame(cells, columns=list(COLUMNS), dtype=str).fillna("")
     used = (table != "").any(axis=1).to_numpy()
-    table = table[used].reset_index(drop=True)
-    _check(csv, table, lines[used])
+    table, lines = table[used].reset_index(drop=True), np.array([line for line, _ in rows])[used]
+    table = _spelled(table, [f"{path}, line {line}" for line in lines])
+    _check(path, table, lines)
     return table
 
 
-def _check(csv: Path, table: "pandas.DataFrame", lines: np.ndarray) -> None:
-    refuse = partial(refuse_row, csv, table, lines, "path")
+def separator_of(first: str) -> str:
+    """What parts the cells of a table, told from its first line: commas, semicolons or tabs."""
+    return max(",;\t", key=first.count)
+
+
+def _spelled(table: "pandas.DataFrame", where: list[str]) -> "pandas.DataFrame":
+    """The table in one spelling: an umlaut is one character (macOS writes two), no label is "", fold 1.0, as
+    pandas writes it, is 1. UserError, with `where` it stands, for a text that cannot be printed."""
+    for column in COLUMNS[:3]:
+        for at, text in zip(where, table[column], strict=True):
+            if not text.isprintable():  # a line break, or bytes that are no UTF-8
+                raise UserError(
+                    f"{at}: the {column} {text!r} has characters that cannot be printed: rename it"
+                )
+    names = {column: table[column].map(partial(unicodedata.normalize, "NFC")) for column in COLUMNS[1:3]}
+    table = table.assign(**names, fold=table["fold"].str.replace(r"^0*(\d+)(\.0*)?$", r"\1", regex=True))
+    table["label"] = table["label"].mask(table["label"].str.lower().isin(UNLABELLED), "")
+    return table
+
+
+def _check(file: Path, table: "pandas.DataFrame", lines: np.ndarray) -> None:
+    refuse = partial(refuse_row, file, table, lines, "path")
     if table.empty:
-        raise UserError(f"{csv} lists no clips: write one line a clip, its path and its label")
+        raise UserError(f"{file} lists no clips: write one line a clip, its path and its label")
     refuse(table["path"] == "", "it names no file: fill in its path, or remove the line")
     refuse(table["path"].duplicated(), "the clip is listed twice: remove one of the lines")
     labelled, folds = table["label"] != "", table["fold"]

@@ -30,7 +30,7 @@ COMMANDS = {  # name: where it is, what it does; words only, for a machine on wh
 def listed() -> str:
     """All commands with a line each."""
     lines = [f"  {name:<13}{about}" for name, (_, about) in COMMANDS.items()]
-    return "\n".join([__doc__, "", *lines])
+    return "\n".join([__doc__ or "", "", *lines])  # -OO leaves out docstrings
 
 
 def main() -> int:

@@ -356,3 +356,14 @@ def test_check_on_a_machine_with_nothing_installed():
     done = run("-S", "-m", "esc_suite", "check")
     assert done.returncode == 1 and done.stderr == ""
     one_line(done.stdout, "fail", "is not installed", "make install")
+
+
+@pytest.mark.parametrize(
+    "words", [["check", "--help"], ["sensitivity", "--help"], ["download", "--help"], ["--help"]]
+)
+def test_commands_work_without_docstrings(words):
+    """PYTHONOPTIMIZE=2, which somebody else's program may need."""
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "esc_suite", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and not done.stderr

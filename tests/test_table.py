@@ -280,6 +280,11 @@ def test_no_table(tmp_path, knobs):
             urbansound.open_dataset(knobs(data))
 
 
+@pytest.mark.parametrize("name", ["none", "other/none.csv"])
+def test_where_a_table_was_looked_for_is_said(name):
+    refused(lambda: table.read_table(name), f"no table of clips {name} (", f"/{name} is not there)")
+
+
 def broken(folder: Path) -> list[str]:
     """Files that cannot be used, one of each kind; their names."""
     whole = {suffix: folder / f"whole{suffix}" for suffix in own.FORMATS}

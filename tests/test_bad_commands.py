@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -367,3 +368,14 @@ def test_commands_work_without_docstrings(words):
         [sys.executable, "-OO", "-m", "esc_suite", *words], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and not done.stderr
+
+
+@pytest.mark.parametrize("words", [["-m", "esc_suite", "--help"], ["-m", "esc_suite", "check", "--quick"]])
+def test_a_reader_that_ends_first_is_no_traceback(words):
+    """As `| head` is."""
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        running.stdout.close()
+        assert not running.stderr.read()
+    assert running.returncode == 128 + signal.SIGPIPE

@@ -19,8 +19,8 @@ from esc_utils.errors import UserError
 from esc_utils.evaluation import scored
 from esc_utils.features import Clips, open_store
 from esc_utils.files import write_atomic
+from esc_utils.listing import separator_of
 from esc_utils.start import build_model, standardisation
-from esc_utils.table import separator_of
 from esc_utils.urbansound import open_dataset
 
 EXAMPLE = ("car_horn", "siren", "street_music")  # those that the shipped backbone tells apart least well

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from esc_suite.label.networks import Networks
-from esc_utils import features, table
+from esc_utils import features, listing, table
 from esc_utils.audio import decode
 from esc_utils.config import digest
 from esc_utils.contents import visible
@@ -86,7 +86,7 @@ def found(clips: list[str]) -> list[Path]:
     for name in clips:
         place = Path(name).expanduser()
         if place.is_dir():
-            paths += [path for path in visible(place, "*") if path.suffix.lower() in table.SUFFIXES]
+            paths += [path for path in visible(place, "*") if path.suffix.lower() in listing.SUFFIXES]
         elif place.exists():
             paths.append(place)
         else:

@@ -37,7 +37,8 @@ def main() -> int:
     """Run one command with the rest of the command line."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("-h", "--help"):
-        print(listed())
+        with one_line():
+            print(listed())
         return 0
     if not name:
         print(listed(), file=sys.stderr)

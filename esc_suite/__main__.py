@@ -30,14 +30,15 @@ COMMANDS = {  # name: where it is, what it does; words only, for a machine on wh
 def listed() -> str:
     """All commands with a line each."""
     lines = [f"  {name:<13}{about}" for name, (_, about) in COMMANDS.items()]
-    return "\n".join([__doc__, "", *lines])
+    return "\n".join([__doc__ or "", "", *lines])  # -OO leaves out docstrings
 
 
 def main() -> int:
     """Run one command with the rest of the command line."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("-h", "--help"):
-        print(listed())
+        with one_line():
+            print(listed())
         return 0
     if not name:
         print(listed(), file=sys.stderr)

@@ -30,10 +30,10 @@ def decode(
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate, header = file.samplerate, file.extra_info
-            begin, frames = 0, -1
+            begin, frames = 0, file.frames  # not -1, which GSM 6.10 and G.721 cannot be read with
             if not math.isnan(start):
                 begin = file.seek(min(round(start * rate), file.frames))
-                frames = -1 if seconds is None else math.ceil(seconds * rate)
+                frames = file.frames if seconds is None else math.ceil(seconds * rate)
             audio = file.read(frames, dtype="float32", always_2d=True)
             complete = len(audio) == frames or not file.frames
             missing = 0.0 if complete else 1 - (begin + len(audio)) / file.frames

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 import yaml
@@ -53,22 +54,32 @@ def place(text: str) -> Path:
     if not text.isprintable():  # neither a line break nor bytes that are no UTF-8
         raise UserError(f"{text!r} has characters that cannot be printed: give it a name without them")
     try:
-        return working_root() / Path(text).expanduser()
+        found = working_root() / Path(text).expanduser()
+        found.exists()
+        return found
     except RuntimeError:
         raise UserError(f"{text!r}: no home folder is known for this ~, give the whole path") from None
+    except OSError as error:  # another user's folder, a name that is too long
+        raise UserError(f"{text!r} cannot be used ({error.strerror}): name another place") from None
 
 
 class _OnceLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, where YAML would silently take the later line."""
+    """Refuses what YAML would silently read otherwise than it looks: a key that stands twice (the later
+    line), and whole numbers such as 010 (8) or 1:30 (90)."""
 
     def compose_mapping_node(self, anchor):
         node, seen = super().compose_mapping_node(anchor), set()
-        for key, _ in node.value:
+        for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else key
             if name in seen:
                 line = key.start_mark.line + 1
                 raise UserError(f"line {line}: '{name}' stands there a second time: remove one")
             seen.add(name)
+            for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if one.tag.endswith(":int") and not re.fullmatch("[-+]?(0|[1-9][0-9]*)", one.value):
+                    found = f"{name}: {one.value} is {self.construct_yaml_int(one)} in YAML"
+                    remedy = "a number in plain digits, a text in quotes (for papermill, -r instead of -p)"
+                    raise UserError(f"line {one.start_mark.line + 1}: {found}: write {remedy}")
         return node
 
 
@@ -149,7 +160,7 @@ def _named(params: Path, folders: list[str], kind: str, name: str) -> Path:
     known = {path.stem: path for folder in folders for path in sorted((params / folder).glob("[!.]*.yaml"))}
     if name not in known:
         where = " or params/".join(folders)
-        raise UserError(f"no {kind} '{name}' in params/{where}: choose from {', '.join(known)}")
+        raise UserError(f"no {kind} {name!r} in params/{where}: choose from {', '.join(known)}")
     return known[name]
 
 

@@ -18,9 +18,16 @@ class UserError(Exception):
 
 @contextmanager
 def exit_with():
-    """For command lines: a UserError inside becomes one line on stderr and exit status 1."""
+    """For command lines: a UserError inside becomes one line on stderr and exit status 1, and so does a file
+    or folder of any kind that cannot be used (permission, disk, an endless link)."""
     try:
         yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = f"cannot be used ({error.strerror}): mend its permissions or its disk, or name another place"
+        print(f"error: {error.filename} {reason}", file=sys.stderr)
+        sys.exit(1)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

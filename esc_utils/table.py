@@ -1,12 +1,7 @@
-"""Any recordings as a dataset: a CSV of clips, or a folder of class folders.
-
-The CSV has a header and one line a clip. Columns: path (relative to the CSV), label (empty: unlabelled), and,
-where there are any, recording (what must not be split between folds) and fold (1 to 10). Other columns are
-ignored. In a folder the first folder of a path is the label (`unlabelled`, or none, for clips without one)
-and the second is the recording, which is the same one under every label."""
+"""Any recordings as a dataset: what a CSV of clips, or a folder of class folders, lists (listing.py), with
+classes, folds, recordings and windows."""
 
 import sys
-from csv import reader
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,19 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .audio import SAMPLE_RATE, decode
-from .config import RunConfig, cache_folder, digest, outputs_folder, place
-from .contents import remembered, sha256, visible
+from .config import RunConfig, cache_folder, digest, outputs_folder
+from .contents import remembered, sha256
 from .dataset import Dataset, synthesised
 from .errors import UserError
 from .files import write_atomic
-from .index import refuse_row
+from .listing import COLUMNS, read_table
 
 if TYPE_CHECKING:
     import pandas
 
-COLUMNS = ("path", "label", "recording", "fold")
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
-UNLABELLED = ("", "unlabelled", "unlabeled")  # folders whose clips have no label
 MOST_FOLDS, FOLD_SEED = 5, 0
 MOST_CLASSES = 127  # pseudo-labels are kept as int8
 LONG = 60.0  # s; a longer file is read piece by piece
@@ -74,6 +66,12 @@ def open_table(config: RunConfig) -> Dataset:
             f"copies of {own['path'][shared.idxmax()]} in {root} lie in two folds (same content, other name)"
             ": put them and their recordings into one fold"
         )
+    spread = own.groupby("label")["fold"].nunique()
+    if spread.min() < 2:
+        raise UserError(
+            f"all clips of class '{spread.idxmin()}' in {root} lie in one fold, where no network could both "
+            "learn it and be scored on it: give them at least two folds, or give no folds at all"
+        )
     clips = _rows(about, root, names, config.clip_seconds)
     audio = digest([about[["path", "digest"]].values.tolist(), clips[["file", "start"]].values.tolist()])
     missing = {0: int(bad.sum())} if bad.any() else {}
@@ -110,81 +108,6 @@ def windows(seconds: float, window: float, hop: float) -> list[tuple[float, floa
     out, a file that is shorter is one."""
     count = 1 + max(0, int(np.floor((seconds - window / 2) / hop + 1e-9)))
     return [(n * hop, min(n * hop + window, seconds)) for n in range(count)]
-
-
-def read_table(data: str) -> tuple["pandas.DataFrame", Path]:
-    """The table as text (path, label, recording, fold; empty where there is none), and the folder that paths
-    start from. `data`: a CSV, a folder with a clips.csv, or a folder of class folders."""
-    if not data or not (at := place(data)).exists():
-        raise UserError(
-            f"no table of clips {data or 'given'}: set data_dir (DATA= for make) to a CSV or a folder"
-        )
-    if at.is_dir() and not (at / "clips.csv").is_file():
-        return _class_folders(at), at.resolve()
-    csv = at / "clips.csv" if at.is_dir() else at
-    return _read_csv(csv), csv.parent.resolve()
-
-
-def _class_folders(root: Path) -> "pandas.DataFrame":
-    import pandas
-
-    files = [path.relative_to(root) for path in visible(root, "*") if path.suffix.lower() in SUFFIXES]
-    if not files:
-        raise UserError(
-            f"no clips.csv and no audio files in {root}: give a CSV, or a folder with one folder a class"
-        )
-    rows = []
-    for path in files:
-        label, recording = (*path.parts[:-1], "", "")[:2]
-        rows.append((path.as_posix(), "" if label.lower() in UNLABELLED else label, recording, ""))
-    return pandas.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _read_csv(csv: Path) -> "pandas.DataFrame":
-    import pandas
-
-    try:
-        with csv.open(encoding="utf-8-sig") as lines:
-            first = lines.readline().strip()
-        separator = ";" if first.count(";") > first.count(",") else ","
-        names = [name.strip().lower() for name in next(reader([first], delimiter=separator), [])]
-        if "path" not in names or "label" not in names:
-            raise UserError(f"{csv} lacks a column path or label in its first line ({first[:80]}): add it")
-        if doubled := [name for name in COLUMNS if names.count(name) > 1]:
-            raise UserError(f"{csv} has two columns '{doubled[0]}': rename one of them")
-        names = [name if name in COLUMNS else f"other {at}" for at, name in enumerate(names)]
-        table = pandas.read_csv(
-            csv, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False,
-            sep=separator, header=0, names=names, index_col=False,
-        )  # fmt: skip
-    except OSError as error:
-        raise UserError(f"{csv} cannot be read ({error.strerror}): check its permissions") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{csv} is no CSV table in UTF-8 ({reason}): save it as one") from None
-    table = table.reindex(columns=list(COLUMNS), fill_value="").apply(lambda column: column.str.strip())
-    lines = np.arange(len(table)) + 2
-    used = (table != "").any(axis=1).to_numpy()
-    table = table[used].reset_index(drop=True)
-    _check(csv, table, lines[used])
-    return table
-
-
-def _check(csv: Path, table: "pandas.DataFrame", lines: np.ndarray) -> None:
-    refuse = partial(refuse_row, csv, table, lines, "path")
-    if table.empty:
-        raise UserError(f"{csv} lists no clips: write one line a clip, its path and its label")
-    refuse(table["path"] == "", "it names no file: fill in its path, or remove the line")
-    refuse(table["path"].duplicated(), "the clip is listed twice: remove one of the lines")
-    labelled, folds = table["label"] != "", table["fold"]
-    if (folds[labelled] == "").all():
-        return
-    wrong = labelled & ~folds.isin([str(k) for k in range(1, 11)])
-    refuse(wrong, "fold is '{fold}', must be 1 to 10 for a labelled clip")
-    of = folds[labelled & (table["recording"] != "")].groupby(table["recording"])
-    leaks = set(of.nunique()[lambda count: count > 1].index)
-    leaking = labelled & table["recording"].isin(leaks)
-    refuse(leaking, "recording '{recording}' lies in two folds: put it into one")
 
 
 def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:

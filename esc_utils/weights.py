@@ -1,6 +1,7 @@
 """Checkpoints from outside, read without running code that they may carry, whole or not at all."""
 
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -39,16 +40,20 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def read_pickled(path: Path, where: str, allowed: Sequence = ()):
     """What torch.save wrote, on the CPU. `allowed`: globals beyond those of plain tensors that the file may
-    name; `where`: how to get the right file. UserError where the file is damaged or names any other
-    global."""
+    name; `where`: how to get the right file. UserError where the file is damaged, names any other global, or
+    is of a later pickle protocol than torch's reader of plain data knows."""
     try:
-        with torch.serialization.safe_globals(list(allowed)):
+        with torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a cut file: EOFError, RuntimeError, KeyError, ..., by where it is cut
+        why = "is damaged or no PyTorch checkpoint"
+        if later := re.search(r"Detected (pickle protocol \d)", " ".join(str(one.message) for one in told)):
+            why = f"was written with {later[1]}, which torch cannot read without running code (torch.save "
+            why += "without pickle_protocol writes what it can)"
         if named := _named_globals(path, allowed, str(error)):
             why = f"holds more than weights ({named}) and was refused"
-            raise UserError(f"{path} {why}: delete it and {where}") from error
-        raise UserError(f"{path} is damaged or no PyTorch checkpoint; delete it and {where}") from error
+        raise UserError(f"{path} {why}: move it away and {where}") from error
 
 
 def _named_globals(path: Path, allowed: Sequence, message: str) -> str:

@@ -36,6 +36,8 @@ SUPPORTED = {  # rate, seconds, channels, soundfile's format and subtype
     "WAVE_EXTENSIBLE float": (48000, 1.0, 1, "WAVEX", "FLOAT"),
     "big-endian RIFX": (16000, 1.0, 1, "WAV", "PCM_16"),
     "mu-law": (16000, 1.0, 1, "WAV", "ULAW"),
+    "GSM 6.10": (16000, 1.0, 1, "WAV", "GSM610"),
+    "G.721 ADPCM": (16000, 1.0, 1, "WAV", "G721_32"),
     "MS ADPCM": (44100, 1.0, 2, "WAV", "MS_ADPCM"),
     "FLAC named .wav": (44100, 1.0, 1, "FLAC", "PCM_16"),
     "5.1": (48000, 1.0, 6, "WAVEX", "PCM_16"),

@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -356,3 +357,25 @@ def test_check_on_a_machine_with_nothing_installed():
     done = run("-S", "-m", "esc_suite", "check")
     assert done.returncode == 1 and done.stderr == ""
     one_line(done.stdout, "fail", "is not installed", "make install")
+
+
+@pytest.mark.parametrize(
+    "words", [["check", "--help"], ["sensitivity", "--help"], ["download", "--help"], ["--help"]]
+)
+def test_commands_work_without_docstrings(words):
+    """PYTHONOPTIMIZE=2, which somebody else's program may need."""
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "esc_suite", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and not done.stderr
+
+
+@pytest.mark.parametrize("words", [["-m", "esc_suite", "--help"], ["-m", "esc_suite", "check", "--quick"]])
+def test_a_reader_that_ends_first_is_no_traceback(words):
+    """As `| head` is."""
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        running.stdout.close()
+        assert not running.stderr.read()
+    assert running.returncode == 128 + signal.SIGPIPE

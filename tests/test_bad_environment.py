@@ -4,6 +4,7 @@ results untouched."""
 import errno
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -166,6 +167,27 @@ def test_code_never_is_and_is_named(hidden, legacy, tmp_path):
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     refused(lambda: weights._read_published(path), "mine.pth", "more than weights", "getattr", "refused")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+@pytest.mark.parametrize(
+    "write",
+    [
+        torch.save,
+        lambda content, path, pickle_protocol: path.write_bytes(pickle.dumps(content, pickle_protocol)),
+    ],
+)
+def test_a_later_pickle_protocol_is_named_and_code_in_it_stays_unread(write, protocol, tmp_path, recwarn):
+    from esc_utils import weights
+
+    for own in (np.arange(4), Hostile(tmp_path / "ran")):
+        write({"model": {}, "sampler": {"indexes": own}}, tmp_path / "mine.pth", pickle_protocol=protocol)
+        refused(lambda: weights._read_published(tmp_path / "mine.pth"), "mine.pth", "move it away")
+    assert not (tmp_path / "ran").exists() and not recwarn.list
+    write(
+        {"model": {}, "sampler": {"indexes": np.arange(4)}}, tmp_path / "mine.pth", pickle_protocol=protocol
+    )
+    refused(lambda: weights._read_published(tmp_path / "mine.pth"), f"pickle protocol {protocol}")
 
 
 # --- disk and permissions -------------------------------------------------------------------------

@@ -230,6 +230,9 @@ BAD_FILES = {
     "nested": (b"fixmatch:\n  tau: 0.75\n", ("unknown parameter 'fixmatch'",)),
     "number as key": (b"1: 2\n", ("flat",)),
     "key twice": (b"tau: 0.5\nmu: 7\n# later\ntau: 0.9\n", ("line 4", "'tau'", "second time", "remove")),
+    "octal": (b"tau: 0.5\ntrain_fold: 010\n", ("line 2", "train_fold: 010 is 8 in YAML", "plain digits")),
+    "octal in a list": (b"seeds:\n  - 0\n  - 017\n", ("line 3", "seeds: 017 is 15 in YAML")),
+    "minutes": (b"epochs: 1:10\n", ("line 1", "epochs: 1:10 is 70 in YAML")),
     "1e-4": (b"learning_rate: 1e-4\n", ("learning_rate", "1.0e-4")),
 }
 

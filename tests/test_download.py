@@ -357,3 +357,11 @@ def test_command(offer, server, tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         download.main(["weights", "--to", str(tmp_path / "file"), "--base-url", server.url])
     assert capsys.readouterr().err.startswith("error: cannot write into")
+
+
+@pytest.mark.parametrize("profile", ["Lite", "paper.yaml", ""])
+def test_a_mistyped_profile_downloads_nothing(profile, tmp_path, server, capsys):
+    with pytest.raises(SystemExit):
+        download.main([f"--profile={profile}", "--to", str(tmp_path / "data"), "--base-url", server.url])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no profile {profile!r}" in line and not (tmp_path / "data").exists()

@@ -1,8 +1,14 @@
 """`make install` mends an environment that was moved, copied or broke; a person's settings do not reach
 it."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from esc_suite.run import install
@@ -101,3 +107,35 @@ def test_settings_of_the_network_are_kept_and_others_are_not(venv, monkeypatch, 
         "VIRTUAL_ENV",
     }
     assert not left & set(found)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_step_is_one_line_and_leaves_no_program(number, tmp_path):
+    """The step: a program that starts another one, both of which tell of an interrupt at length."""
+    inner = f"import pathlib, time; pathlib.Path({str(tmp_path / 'begun')!r}).touch(); time.sleep(600)"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    code = Path(install.__file__).read_text().replace(
+        "        install()\n", f"        step('it', '', sys.executable, '-c', {outer!r})\n"
+    )  # fmt: skip
+    script = tmp_path / "install.py"
+    script.write_text(
+        code.replace("Path(__file__).resolve().parent.parent.parent", f"Path({str(tmp_path)!r})")
+    )
+    words = [sys.executable, str(script)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        until(lambda: (tmp_path / "begun").exists())
+        os.killpg(running.pid, number)
+        said = running.communicate(timeout=60)[1]
+    assert said == "error: interrupted: run make install again, it goes on\n" and running.returncode == 1
+    until(lambda: not any(str(tmp_path / "begun") in " ".join(line) for line in commands()))
+
+
+def until(holds) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def commands() -> list[list[str]]:
+    return [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]

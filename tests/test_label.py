@@ -226,6 +226,19 @@ def test_bad_audio_while_labelling(finished, data, tmp_path, capfd):
     assert len(pd.read_csv(tmp_path / "new.csv")) == 9
 
 
+@pytest.mark.parametrize("name", [b"a\xff.wav", b"\xe4\xf6.wav"])
+def test_a_file_whose_name_is_no_text_is_a_line(name, finished, data, tmp_path, capfd):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for target in (name, b"good.wav"):
+        shutil.copyfile(next((data / "known").iterdir()), os.fsencode(folder) + b"/" + target)
+    with pytest.raises(SystemExit):
+        command.main([str(finished), str(folder), "--to", str(tmp_path / "new.csv")])
+    assert "no audio file that libsndfile can read" in capfd.readouterr().err
+    words = [str(finished), str(folder), "--to", str(tmp_path / "new.csv"), "--skip-bad"]
+    assert command.main(words) == 0 and len(pd.read_csv(tmp_path / "new.csv")) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
@@ -234,7 +247,9 @@ def test_bad_audio_while_labelling(finished, data, tmp_path, capfd):
         (["{run}"], "is a finished run: name the clips"),
         (["{run}", "nothing.wav"], "no clip nothing.wav"),
         (["{run}", "{run}/runs"], "no audio files in"),
-        (["{run}", "{data}/long.flac", "--hop", "-1"], "--hop -1 is negative"),
+        (["{run}", "{data}/long.flac", "--hop", "-1"], "--hop -1 is no length of time"),
+        (["{run}", "{data}/long.flac", "--hop", "nan"], "--hop nan is no length of time"),
+        (["{run}", "{data}/long.flac", "--hop", "inf"], "--hop inf is no length of time"),
         (["{data}", "--seconds", "0"], "clip_seconds"),
         (["{data}", "--steps", "0"], "--steps 0 must be at least 1"),
         (["{data}/long.flac", "{data}/long.flac"], "is damaged or no safetensors file"),

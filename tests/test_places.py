@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from bad_input import refused
+from permissions import drop_override
 
 from esc_suite.run import check, plan
-from esc_utils import config, paths, urbansound
+from esc_utils import config, paths, table, urbansound
+from esc_utils.errors import exit_with
 
 ROOT = Path(__file__).resolve().parent.parent
 # Numbers to YAML, text to a shell, variables to make, comments, options, and other alphabets.
@@ -56,6 +58,40 @@ def test_every_place_has_the_same_meaning(project):
 )
 def test_what_is_no_place_is_refused(text, project):
     refused(lambda: config.place(text), repr(text))
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "ü" * 200 + "/b"])
+def test_a_place_that_no_disk_can_hold_is_refused_by_all(text, project):
+    for read in (config.place, urbansound.find_dataset, table.read_table):
+        refused(lambda read=read: read(text), text, "File name too long", "name another place")
+
+
+def test_a_place_in_another_users_folder_is_refused_by_all(tmp_path, project):
+    (tmp_path / "private" / "set").mkdir(parents=True)
+    (tmp_path / "private").chmod(0)
+    code = (
+        "import sys; from esc_utils import config, table, urbansound\n"
+        "from esc_utils.errors import UserError\n"
+        "for read in (config.place, urbansound.find_dataset, table.read_table):\n"
+        "    try:\n        read(sys.argv[1])\n    except UserError as error:\n        print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "private" / "set")],
+        preexec_fn=drop_override, capture_output=True, text=True,
+    )  # fmt: skip
+    (tmp_path / "private").chmod(0o755)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 and not done.stderr, done.stderr
+    assert all("Permission denied" in line and "name another place" in line for line in lines)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/x"), OSError(40, "Loop", "/x")])
+def test_a_command_line_says_in_one_line_what_it_cannot_use(error, capsys):
+    with pytest.raises(SystemExit) as ended, exit_with():
+        raise error
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: /x cannot be used ({error.strerror}): mend its permissions or its disk")
 
 
 def dataset(root: Path) -> Path:

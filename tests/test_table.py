@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from bad_input import refused
 
 from esc_suite.label import infer
 from esc_utils import contents, features, start, table, training, urbansound
@@ -69,6 +70,14 @@ def test_folds_are_the_same_again_and_written_beside_the_outputs(clips, knobs, t
     (file,) = tmp_path.glob("quick/folds-*.csv")
     found = pd.read_csv(file)
     assert len(found) == 9 and list(found) == ["path", "label", "recording", "fold"]
+
+
+@pytest.mark.parametrize(("folds", "alone"), [("1112", "x"), ("1222", "y"), ("1111", "x"), ("3377", "x")])
+def test_a_class_that_lies_in_one_of_the_given_folds_alone_is_refused(folds, alone, tmp_path, knobs):
+    names = ["x0", "x1", "y0", "y1"]
+    lines = [f"{name}.wav,{name[0]},,{fold}" for name, fold in zip(names, folds, strict=True)]
+    with pytest.raises(UserError, match=f"all clips of class '{alone}' in .* lie in one fold.*two folds"):
+        urbansound.open_dataset(knobs(written(tmp_path, *lines)))
 
 
 @pytest.mark.parametrize("folds", [("", ""), (1, 2)])
@@ -197,8 +206,50 @@ def test_excel_writes_semicolons_and_a_mark(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("a.wav,Tu\u0308r,,", "Tür"),  # as macOS writes it
+        ("a.wav,Tür\u00a0,,", "Tür"),
+        ("a.wav,01,,", "01"),
+        ("a.wav,NA,,", "NA"),
+        ("a.wav,{x} 🐶,,", "{x} 🐶"),
+        ('a.wav,"x, ""y""",,', 'x, "y"'),
+        ("a.wav,x,,,,", "x"),  # cells without a text
+        ("a.wav,unlabelled,,", ""),  # as the folder of that name
+        ("a.wav,Unlabeled,,", ""),
+    ],
+)
+def test_a_label_is_what_was_written(line, found, tmp_path):
+    path = written(tmp_path, line)
+    assert table.read_table(str(path))[0]["label"].tolist() == [found]
+    path.write_text(path.read_text().replace(",", "\t"))
+    if '"' not in line:
+        assert table.read_table(str(path))[0]["label"].tolist() == [found], "parted by tabs"
+
+
+@pytest.mark.parametrize("folds", [("1.0", "2.0"), ("01", "02"), (" 1", "2.")])
+def test_a_fold_is_a_number_however_a_program_writes_it(folds, tmp_path, knobs):
+    lines = [f"{label}{n}.wav,{label},,{folds[n]}" for label in "xy" for n in range(2)]
+    assert set(urbansound.open_dataset(knobs(written(tmp_path, *lines))).clips["fold"]) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "label"), [(["a/1.wav", "a/2\udcff.wav"], None), (["a\nb/1.wav"], None), (["a.wav"], "x\0y")]
+)
+def test_what_cannot_be_printed_is_refused_with_its_place(names, label, tmp_path):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    if label:
+        (tmp_path / "clips.csv").write_text(f"path,label\n{names[-1]},{label}\n")
+    refused(lambda: table.read_table(str(tmp_path)), str(tmp_path), "cannot be printed: rename it")
+
+
+@pytest.mark.parametrize(
     ("lines", "words"),
     [
+        (["a.wav,x,,", "", "b.wav,dogs, big,r,1"], "line 4 has 5 cells, the first line 4: put"),
+        (['a.wav,"x', "b.wav,y"], "unexpected end of data"),
         (["a.wav,x,,", "a.wav,y,,"], "line 3 (a.wav): the clip is listed twice"),
         ([",x,,"], "line 2 (): it names no file"),
         (["a.wav,x,,1", "b.wav,y,,eleven"], "line 3 (b.wav): fold is 'eleven'"),
@@ -227,6 +278,11 @@ def test_no_table(tmp_path, knobs):
     for data, words in (("", "given"), (tmp_path / "none.csv", "none.csv"), (tmp_path, "no clips.csv")):
         with pytest.raises(UserError, match=words):
             urbansound.open_dataset(knobs(data))
+
+
+@pytest.mark.parametrize("name", ["none", "other/none.csv"])
+def test_where_a_table_was_looked_for_is_said(name):
+    refused(lambda: table.read_table(name), f"no table of clips {name} (", f"/{name} is not there)")
 
 
 def broken(folder: Path) -> list[str]:

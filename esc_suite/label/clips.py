@@ -19,6 +19,7 @@ from esc_utils.errors import UserError
 from esc_utils.evaluation import scored
 from esc_utils.features import Clips, open_store
 from esc_utils.files import write_atomic
+from esc_utils.listing import separator_of
 from esc_utils.start import build_model, standardisation
 from esc_utils.urbansound import open_dataset
 
@@ -52,7 +53,7 @@ def relabel(table: Path, labels: dict[str, str]) -> None:
         content = table.read_bytes()
         text = content.decode("utf-8-sig")
         first = (text.splitlines() or [""])[0]
-        separator = ";" if first.count(";") > first.count(",") else ","
+        separator = separator_of(first)
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
         names = [name.strip().lower() for name in rows[0]]
         path, label = names.index("path"), names.index("label")

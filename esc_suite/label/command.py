@@ -100,10 +100,6 @@ def label_table(data: str, profile: str, outputs: str, fast: bool, skip_bad: boo
     dataset = open_dataset(config)
     _opening(dataset, config)
     folds = sorted(int(fold) for fold in set(dataset.clips["fold"]) if fold)
-    if len(folds) < 2:
-        raise UserError(
-            f"all labelled clips of {data} lie in fold {folds[0]}: give them at least two folds, or none"
-        )
     store = features.open_store(config, dataset)
     methods = [validate.PROBE] if fast else list(validate.METHODS)
     if not (dataset.clips["class_id"] < 0).any() and not fast:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from esc_suite.label.networks import Networks
-from esc_utils import features, table
+from esc_utils import features, listing, table
 from esc_utils.audio import decode
 from esc_utils.config import digest
 from esc_utils.contents import visible
@@ -30,9 +30,10 @@ def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: b
 
     With `to` the rows are kept in a hidden file beside it, which the same command goes on from, and which
     becomes `to` after the last."""
-    if hop < 0:
+    if not 0 <= hop < math.inf:
         raise UserError(
-            f"--hop {hop:g} is negative: give seconds between windows, 0 for one window after the other"
+            f"--hop {hop:g} is no length of time: give seconds between windows, 0 for one window after "
+            "the other"
         )
     paths = found(clips)
     window = networks.config.clip_seconds
@@ -85,7 +86,7 @@ def found(clips: list[str]) -> list[Path]:
     for name in clips:
         place = Path(name).expanduser()
         if place.is_dir():
-            paths += [path for path in visible(place, "*") if path.suffix.lower() in table.SUFFIXES]
+            paths += [path for path in visible(place, "*") if path.suffix.lower() in listing.SUFFIXES]
         elif place.exists():
             paths.append(place)
         else:
@@ -173,7 +174,7 @@ def _spans(paths, window, hop, skip_bad, bar):
     for path in paths:
         try:
             seconds = soundfile.info(str(path)).duration
-        except (soundfile.SoundFileError, OSError):
+        except (soundfile.SoundFileError, OSError, ValueError):  # ValueError: a name that is no UTF-8
             _refused(f"{path} is no audio file that libsndfile can read", skip_bad)
             seconds = None
         if seconds:

@@ -250,7 +250,7 @@ def _version_file(package: str) -> dict | None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m esc_suite check", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m esc_suite check", description=__doc__)
     parser.add_argument("--profile", default="quick", help="quick (default), lite or paper")
     parser.add_argument("--data", default="", metavar="DIR", help="folder of UrbanSound8K")
     parser.add_argument("--outputs", default="", metavar="DIR", help="where results go")

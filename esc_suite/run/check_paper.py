@@ -125,9 +125,7 @@ def one_step(knobs: config.RunConfig) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m esc_suite check-paper", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m esc_suite check-paper", description=__doc__)
     parser.add_argument("--plan-only", action="store_true", help="leave out the step (minutes on a CPU)")
     parser.add_argument(
         "--teraflops",

@@ -21,7 +21,7 @@ import pooch
 
 from esc_suite.run.archive import unpack_tar
 from esc_suite.run.transfer import GB, NotReachedError, amount, progress, size, transfer
-from esc_utils.config import RunConfig, data_folder
+from esc_utils.config import RunConfig, data_folder, layers_of
 from esc_utils.errors import UserError, exit_with
 from esc_utils.paths import MN04_FILE, MN04_SHA256, PANN_FILE, mn04_file
 
@@ -299,7 +299,7 @@ def _unpack(source: Source, archive: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m esc_suite download", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m esc_suite download", description=__doc__)
     parser.add_argument("what", nargs="?", choices=[*SOURCES, "all"], help="default: what the profile needs")
     parser.add_argument(
         "--profile", default="quick", help="lite or paper; of any other, everything is downloaded"
@@ -311,6 +311,7 @@ def main(argv: list[str] | None = None) -> int:
     names = {None: needed, "all": SOURCES}.get(args.what, [args.what])
     try:
         with exit_with():
+            layers_of(args.profile, "")  # a mistyped profile downloads nothing
             fetch(list(names), args.to or data_folder(), args.base_url)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here", file=sys.stderr)

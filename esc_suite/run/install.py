@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,10 +96,17 @@ def network_environment() -> dict:
 
 
 def step(what: str, remedy: str, *words, **options) -> None:
+    """One program, in a session of its own: Ctrl-C reaches this one alone, which ends that one with all it
+    started."""
     try:
-        status = subprocess.run(words, cwd=ROOT, **options).returncode
+        process = subprocess.Popen(words, cwd=ROOT, start_new_session=True, **options)
     except OSError as error:
         raise Failed(f"{what}: {words[0]} cannot be run ({error.strerror}); {remedy}") from None
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     if status:
         raise Failed(f"{what} failed (see above); {remedy}")
 
@@ -159,6 +167,9 @@ def install() -> None:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C; under nohup SIGHUP stays ignored
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         install()
     except Failed as problem:

@@ -42,6 +42,10 @@ def one_line():
     threading.Thread(target=_watch, args=(parent, _terminal()), daemon=True).start()
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, as after `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except Ended as why:
         with suppress(OSError):  # a closed terminal
             print(

@@ -213,9 +213,7 @@ def write(outputs: Path, profile: str) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m esc_suite sensitivity", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m esc_suite sensitivity", description=__doc__)
     add_places(parser)
     options = parser.parse_args(argv)
     with exit_with():

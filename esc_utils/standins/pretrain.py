@@ -98,9 +98,7 @@ def save_backbone(model, folder: Path, record: dict) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Render the corpus, train, score on held-out recordings, save."""
-    parser = argparse.ArgumentParser(
-        prog="python -m esc_utils.standins.pretrain", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m esc_utils.standins.pretrain", description=__doc__)
     parser.add_argument("--clips", type=int, default=8400, help="clips of the corpus")
     parser.add_argument("--classes", type=int, default=70)
     parser.add_argument("--clip-seconds", type=float, default=1.28)

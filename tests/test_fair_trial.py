@@ -18,9 +18,9 @@ def trained(knobs):
     caught = []
     plain = training.finish
 
-    def finish(state):
+    def finish(state, *others):
         caught.append({name: p.detach().clone() for name, p in state.model.named_parameters()})
-        return plain(state)
+        return plain(state, *others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "finish", finish)

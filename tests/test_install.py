@@ -122,10 +122,19 @@ def test_an_interrupted_step_is_one_line_and_leaves_no_program(number, tmp_path)
         code.replace("Path(__file__).resolve().parent.parent.parent", f"Path({str(tmp_path)!r})")
     )
     words = [sys.executable, str(script)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
-        until(lambda: (tmp_path / "begun").exists())
-        os.killpg(running.pid, number)
-        said = running.communicate(timeout=60)[1]
+
+    def heard():
+        signal.signal(number, signal.SIG_DFL)  # whoever runs the tests may ignore it, as nohup does
+
+    own = {"start_new_session": True, "preexec_fn": heard}
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **own) as running:
+        try:
+            until(lambda: (tmp_path / "begun").exists())
+            os.killpg(running.pid, number)
+            said = running.communicate(timeout=60)[1]
+        except BaseException:
+            os.killpg(running.pid, signal.SIGKILL)
+            raise
     assert said == "error: interrupted: run make install again, it goes on\n" and running.returncode == 1
     until(lambda: not any(str(tmp_path / "begun") in " ".join(line) for line in commands()))
 

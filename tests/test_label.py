@@ -310,4 +310,4 @@ def test_the_command_is_listed_and_make_gives_it_a_folder_as_it_is():
         "LABEL=--fast",
     ]
     found = subprocess.run(words, **kept)
-    assert found.returncode and f"no table of clips {name}:" in found.stderr
+    assert found.returncode and f"no table of clips {name} (" in found.stderr

@@ -4,10 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MANY, FEW = (
-    1024,
-    128,
-)  # output channels, at least, and positions of a clip, at most: the last two blocks at PANN's width
+# Output channels, at least, and positions of a clip, at most: the last two blocks at PANN's width.
+MANY, FEW = 1024, 128
 
 
 def lay_out(model: nn.Module, device: torch.device, training: bool = True) -> nn.Module:

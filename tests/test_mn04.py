@@ -10,7 +10,7 @@ import torch
 from oracles import randomise, settle
 from torch.nn import functional as F
 
-from esc_suite.run import download
+from esc_suite.run import mn04_copy
 from esc_utils import augment, config, sampling, start
 from esc_utils.errors import UserError
 from esc_utils.features import front_end
@@ -327,7 +327,7 @@ def test_outputs_are_the_authors(pretrained):
 
 @torch.no_grad()
 def test_the_embedded_check_knows_the_weights_and_any_other(pretrained, tmp_path):
-    assert download.is_mn04(WEIGHTS)
+    assert mn04_copy.is_mn04(WEIGHTS)
     state = {k: v for k, v in pretrained.state_dict().items() if not k.startswith(("fc_transfer", "mean"))}
     for name in (
         "features.0.0.weight",
@@ -337,9 +337,9 @@ def test_the_embedded_check_knows_the_weights_and_any_other(pretrained, tmp_path
     ):
         path = tmp_path / "other.pt"
         torch.save(state | {name: state[name].roll(1, 0)}, path)
-        assert not download.is_mn04(path), name
+        assert not mn04_copy.is_mn04(path), name
     path.write_bytes(b"no weights")
-    assert not download.is_mn04(path)
+    assert not mn04_copy.is_mn04(path)
 
 
 def test_names_are_the_published_list():

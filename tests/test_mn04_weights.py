@@ -12,7 +12,7 @@ from oracles import randomise
 from safetensors.torch import save_file
 from test_download import Server, one_line
 
-from esc_suite.run import download, transfer
+from esc_suite.run import download, mn04_copy, transfer
 from esc_utils import config, paths, provenance, training
 from esc_utils.errors import UserError
 from esc_utils.standins.mn04 import Mn04, load_mn04
@@ -58,9 +58,9 @@ def known(monkeypatch, tensors, tmp_path):
     with torch.inference_mode():
         from esc_utils.logmel import Mn04LogMel
 
-        x = Mn04LogMel()(download._chirp()[None])
+        x = Mn04LogMel()(mn04_copy.chirp()[None])
         logits = model.audioset_logits(model.embed(model.normalise(x)))[0]
-    monkeypatch.setattr(download, "LOGITS", logits[download.CLASSES].tolist())
+    monkeypatch.setattr(mn04_copy, "LOGITS", logits[mn04_copy.CLASSES].tolist())
     return path.read_bytes()
 
 

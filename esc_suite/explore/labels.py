@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from esc_suite import figures
-from esc_suite.explore import _audio, _image
+from esc_suite.explore.html import audio, image
 from esc_suite.label.clips import relabel
 from esc_utils.audio import SAMPLE_RATE, decode
 
@@ -39,8 +39,8 @@ def label_editor(table: Path, dataset, store, labels):
         drawn = figures.clip_view(
             waveform, SAMPLE_RATE, np.asarray(store[clip.value]), row["file"], synthesised=dataset.synthesised
         )
-        picture.value = _image(drawn, f"Waveform and log-mel of {row['file']}")
-        sound.value = _audio(waveform, SAMPLE_RATE, row["file"])
+        picture.value = image(drawn, f"Waveform and log-mel of {row['file']}")
+        sound.value = audio(waveform, SAMPLE_RATE, row["file"])
 
     def kept(_):
         name = dataset.clips.loc[clip.value, "file"]

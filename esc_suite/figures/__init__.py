@@ -10,6 +10,13 @@ import io
 import json
 from pathlib import Path
 
+from esc_suite.figures.confidence import (
+    confidence_curve,
+    confidence_roc,
+    reliability,
+    threshold_comparison,
+    threshold_sweep,
+)
 from esc_suite.figures.data import (
     class_fold_counts,
     clip_view,
@@ -20,16 +27,7 @@ from esc_suite.figures.data import (
     salience,
     spectrogram_colours,
 )
-from esc_suite.figures.fixmatch import (
-    confidence_curve,
-    confidence_histograms,
-    confidence_roc,
-    pseudo_label_by_class,
-    pseudo_label_curves,
-    reliability,
-    threshold_comparison,
-    threshold_sweep,
-)
+from esc_suite.figures.fixmatch import confidence_histograms, pseudo_label_by_class, pseudo_label_curves
 from esc_suite.figures.heatmap import mask_heatmap
 from esc_suite.figures.network import layer_shapes, layer_table, network
 from esc_suite.figures.pairs import pairs

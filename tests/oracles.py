@@ -1,35 +1,20 @@
 """What the parity tests share: independent implementations, sounds, and checkpoints in the form PANN
 published."""
 
-import importlib
 import math
-import os
+import sys
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import torch
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools" / "bench"))
+
+from reference import PANN_16K, panns_models
+
+__all__ = ["PANN_16K", "panns_models"]
 SAMPLES = 80_000  # 5 s at 16 kHz
-PANN_16K = {
-    "sample_rate": 16000,
-    "window_size": 512,
-    "hop_size": 160,
-    "mel_bins": 64,
-    "fmin": 50,
-    "fmax": 8000,
-}
-
-
-def panns_models(home: Path):
-    """The module panns_inference.models. Its package fetches a label file into $HOME when there is none: we
-    put one."""
-    labels = home / "panns_data" / "class_labels_indices.csv"
-    labels.parent.mkdir(parents=True, exist_ok=True)
-    labels.write_text("index,mid,display_name\n0,/m/09x0r,Speech\n")
-    with mock.patch.dict(os.environ, HOME=str(home), USERPROFILE=str(home)):
-        return importlib.import_module("panns_inference.models")
 
 
 def reference_front_end(**changes) -> nn.Module:

@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import evidence  # noqa: E402
 import evidence_pages as pages  # noqa: E402
+from evidence_claims import VERDICTS  # noqa: E402
 
 # Evidence of profiles; outputs/evidence/pairs holds rows that no table reports (test_pairs.py).
 BLOCKS = {
@@ -172,7 +173,7 @@ def test_readme_has_table_5_and_the_page_has_everything(collected):
         assert f"| {float(row['paper_accuracy']):.2f}<br>AUC {float(row['paper_auc']):.2f} | {own}" in page
     assert page.count("How to read the tables") == 1
     for claim in json.loads((collected / "claims.json").read_text()):
-        assert f"({claim['id']}) {claim['claim']} | {pages.VERDICTS[claim['verdict']]}" in page
+        assert f"({claim['id']}) {claim['claim']} | {VERDICTS[claim['verdict']]}" in page
         assert all(f"{rule['evidence']}\n" in page for rule in claim["rules"])
     assert "  - \\+ FixMatch [EfficientAT mn04" in page, "not a list in a list"
     assert "TSCNN-DS (Su et al. 2019)" in page and "TSCNN-DS" not in block

@@ -81,9 +81,9 @@ def test_masked_cells_are_zero_and_others_untouched():
     assert torch.equal(apply(x, masks), by_hand)
 
 
-def test_mixup_blends_the_pairs_that_pann_blends(tmp_path):
+def test_mixup_blends_the_pairs_that_pann_blends():
     """PANN's do_mixup takes lambda and 1 - lambda alternating; ours takes one a pair."""
-    do_mixup = panns_models(tmp_path).do_mixup
+    do_mixup = panns_models().do_mixup
     x, w = torch.randn(12, 1, 20, 8), torch.rand(6)
     alternating = torch.stack([w, 1 - w], dim=1).flatten()
     assert torch.allclose(mixup(x, w), do_mixup(x, alternating), atol=1e-6)

@@ -9,18 +9,16 @@ from pathlib import Path
 from statistics import fmean
 
 import differences
+from evidence_claims import claim_count, line, of_claims
 from shown import GALLERY, SHOWN
 
 from esc_suite.results.intervals import fold_interval
 from esc_suite.results.spec import read_spec
-from esc_suite.tables.claims import OPEN, summary
-from esc_suite.tables.claims import VERDICTS as GLYPHS
 from esc_suite.tables.render import as_markdown, markdown_notes, markdown_table
-from esc_suite.tables.view import NO_RUN, from_csv, lettered, level, readable
+from esc_suite.tables.view import from_csv, lettered, level, readable
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIDENCE = ROOT / "outputs" / "evidence"
-VERDICTS = {verdict: f"{glyph} {verdict}" for verdict, glyph in GLYPHS.items()}
 
 
 def write() -> list[Path]:
@@ -83,7 +81,10 @@ def results() -> list[str]:
     lines = []
     for profile in of_real_clips():
         link = f"docs/results-{profile}.md"
-        lines += [f"**`{profile}`**: {_about(profile)} {_claim_count(profile)} [All results]({link}).", ""]
+        lines += [
+            f"**`{profile}`**: {_about(profile)} {claim_count(read_claims(profile))} [All results]({link}).",
+            "",
+        ]
         if number := SHOWN[profile]["table"]:
             view = _view(profile, number, of_ours=True)
             lines += [view["caption"], "", *markdown_table(view, marks=False), ""]
@@ -106,7 +107,7 @@ def gallery(chinese: bool) -> list[str]:
                 f"(`{profile}`)"
             )
     rows = [cells[at : at + 3] for at in range(0, len(cells), 3)]
-    return [_line(row) for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])] if rows else []
+    return [line(row) for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])] if rows else []
 
 
 def of_synthesised_audio() -> list[str]:
@@ -161,7 +162,7 @@ def page(profile: str) -> str:
         lines += [*as_markdown(view, notes=False).replace("### ", "## ").splitlines(), ""]
         lines += [f"Every column: [{name}.csv](../outputs/evidence/{profile}/{name}.csv).", ""]
     lines += ["## Notes to the tables", "", *markdown_notes(views).splitlines(), ""]
-    lines += _differences(profile) + _claims(profile)
+    lines += _differences(profile) + of_claims(read_claims(profile))
     lines += ["## Figures", ""]
     for name in SHOWN[profile]["figures"]:
         lines += [*_figure(profile, name, "../outputs/evidence"), ""]
@@ -210,10 +211,6 @@ def _rows(profile: str, number: int) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def _line(cells) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
 def read_records(profile: str) -> list[dict]:
     """metrics.json of every committed run, by experiment, fold and seed."""
     paths = (EVIDENCE / profile / "runs").glob("*/*/metrics.json")
@@ -229,67 +226,13 @@ def _differences(profile: str) -> list[str]:
         "silent, the choice "
         "of the [ledger](ledger.md), whose lines stand in brackets. What is equal is not listed.",
         "",
-        *map(_line, (["What", "Paper", "Here", "Of"], ["---"] * 4)),
+        *map(line, (["What", "Paper", "Here", "Of"], ["---"] * 4)),
     ]
-    return [*lines, *map(_line, differences.differences(read_records(profile))), ""]
+    return [*lines, *map(line, differences.differences(read_records(profile))), ""]
 
 
-def _read_claims(profile: str) -> list[dict]:
+def read_claims(profile: str) -> list[dict]:
     return json.loads((EVIDENCE / profile / "claims.json").read_text(encoding="utf-8"))
-
-
-def _scope(claims: list[dict]) -> str:
-    """What all verdicts are limited to, such as another network in PANN's place; "" for nothing, or not the
-    same."""
-    scopes = {claim["scope"] for claim in claims}
-    return scopes.pop() if len(scopes) == 1 else ""
-
-
-def _claim_count(profile: str) -> str:
-    claims = _read_claims(profile)
-    found = Counter(claim["verdict"] for claim in claims)
-    words = ", ".join(
-        f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict] or verdict != "blocked"
-    )
-    return f"Of the paper's {found.total()} claims, on these runs: {words}."
-
-
-def _claims(profile: str) -> list[str]:
-    claims = _read_claims(profile)
-    scope = _scope(claims)
-    words = (
-        "Differences in points, of a claim's first rule; it is supported if all its rules are, "
-        "contradicted if one is."
-    )
-    known = all("could_be_decided" in claim for claim in claims)
-    words = " ".join(
-        filter(None, [words, scope and f"Every verdict is {scope}.", known and of_the_paper(claims)])
-    )
-    lines = ["## The paper's claims", "", words, ""]
-    lines += map(_line, (["Claim", "Verdict", "Here", "Paper"], ["---"] * 4))
-    for claim in claims:
-        here = level(claim["difference"], claim["low"], claim["high"], "+")
-        paper = NO_RUN if claim["paper"] is None else f"{claim['paper']:+.2f}"
-        lines.append(_line([f"({claim['id']}) {claim['claim']}", VERDICTS[claim["verdict"]], here, paper]))
-    lines += ["", "The evidence, rule by rule:", ""]
-    for claim in claims:
-        about = " ".join(
-            filter(None, (claim["note"], claim["scope"] and not scope and f"Scope: {claim['scope']}."))
-        )
-        lines.append(f"- ({claim['id']}) {claim['claim']} {about}".rstrip())
-        lines += [f"  - {_plain(rule['evidence'])}" for rule in claim["rules"]]
-    return [*lines, ""]
-
-
-def of_the_paper(claims: list[dict]) -> str:
-    """How many claims are settled for the paper itself, and how many these runs could decide at all."""
-    still = sum(claim["of_the_paper"] == OPEN for claim in claims)
-    return f"Of the paper itself {still} of {len(claims)} claims are open. {summary(claims)}".strip()
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown would take for a list if it began with its mark, as the label "+ FixMatch" does."""
-    return re.sub(r"^([-+*]+) ", r"\\\1 ", text)
 
 
 def _figure(profile: str, name: str, folder: str) -> list[str]:

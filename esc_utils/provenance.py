@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .contents import sha256, visible
@@ -75,7 +75,13 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
-    return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # one that this run does not need, as on Kaggle
+            found[package] = "missing"
+    return found
 
 
 def commit() -> tuple[str, bool]:

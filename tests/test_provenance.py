@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from esc_utils import provenance
 from esc_utils.provenance import dump
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,3 +98,10 @@ def test_a_repository_that_does_not_hold_the_code_is_not_its(inside):
     git("-C", "suite", "add", "esc_utils")
     git("-C", "suite", "commit", "-qm", "code")
     assert said(GIT_DIR=str(suite.parent / ".git")) == [git("-C", "suite", "rev-parse", "HEAD"), "False"]
+
+
+def test_a_package_that_a_run_does_not_need_may_be_missing(monkeypatch):
+    """On Kaggle: the record of a trained run is not lost for it."""
+    monkeypatch.setattr(provenance, "PACKAGES", ("torch", "no-such-package"))
+    found = provenance.versions()
+    assert found["no-such-package"] == "missing" and found["torch"][0].isdigit()

@@ -89,7 +89,6 @@ def test_last_epoch_in_one_row():
     found = audit.last_epoch(confidence, pseudo, np.array([0, 2, 1, 3]), np.array([7, 7, 8, 9]), 0.95)
     assert (found["drawn"], found["accepted"], found["right"], found["recordings"]) == (3, 2, 1, 1)
     assert found["never_accepted"] == ["car_horn"]  # class 1 was drawn and rejected; class 3 was not drawn
-    assert found["best_tau"] == pytest.approx(
-        0.99
-    )  # one right alone: as good as two right and one wrong at .6
+    # One right alone: as good as two right and one wrong at .6
+    assert found["best_tau"] == pytest.approx(0.99)
     assert found["ece_after"] == pytest.approx(100 * abs(0.5 - 0.98), abs=0.1)

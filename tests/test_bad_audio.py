@@ -76,12 +76,10 @@ def test_supported_audio(case, tmp_path, reference):
     soundfile.write(path, tone(rate, seconds, channels), rate, subtype, endian, form)
     audio = features.decode(path)
     assert audio.dtype == np.float32 and audio.ndim == 1
-    assert abs(len(audio) - 16000 * seconds) <= 1 + (
-        16000 / rate * 1012 if "ADPCM" in case else 0
-    )  # ADPCM: whole blocks
-    middle = audio[
-        len(audio) // 4 : len(audio) // 4 + round(min(len(audio) // 2, 8000) / 16) * 16
-    ]  # whole periods
+    # ADPCM: whole blocks
+    assert abs(len(audio) - 16000 * seconds) <= 1 + (16000 / rate * 1012 if "ADPCM" in case else 0)
+    # Whole periods
+    middle = audio[len(audio) // 4 : len(audio) // 4 + round(min(len(audio) // 2, 8000) / 16) * 16]
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(LEVEL / np.sqrt(2), rel=0.03)
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     assert spectrum.argmax() * 16000 / len(middle) == pytest.approx(TONE, abs=16000 / len(middle))

@@ -16,13 +16,8 @@ from esc_utils import features as clips
 from esc_utils.urbansound import open_dataset, split
 
 NO_CUDA = "needs a CUDA device"
-WAITING = (
-    "_local_scalar_dense",
-    "nonzero",
-    "masked_select",
-    "_unique2",
-    "equal",
-)  # what needs a value on the host
+# What needs a value on the host
+WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal")
 
 
 class Watch(TorchDispatchMode):

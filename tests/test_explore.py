@@ -170,9 +170,8 @@ def test_tau_explorer_shows_the_static_pixels():
     left, top, right, bottom = base.boxes["main"]
     assert expected.shape == painted.shape
     inner = painted[top + 3 : bottom - 3, left + 3 : right - 3]
-    alike = np.zeros(
-        inner.shape[:2], bool
-    )  # the two round to pixels each in its own way: one pixel off is alike
+    # The two round to pixels each in its own way: one pixel off is alike
+    alike = np.zeros(inner.shape[:2], bool)
     for down in (-1, 0, 1):
         for across in (-1, 0, 1):
             near = expected[top + 3 + down : bottom - 3 + down, left + 3 + across : right - 3 + across]

@@ -227,9 +227,8 @@ def test_curves_begin_before_training_and_a_probe_has_one_point():
     }
     probe = figures.learning_curves(history(0, fixmatch=False))
     assert len(figures.draw(probe, 40)) > 1000
-    assert "last 50.0" in words(probe) and "no step of training" in words(
-        probe
-    )  # the loss, the learning rate
+    # The loss, the learning rate
+    assert "last 50.0" in words(probe) and "no step of training" in words(probe)
 
 
 def test_the_learning_rate_of_every_step_shows_its_peak():
@@ -613,11 +612,7 @@ def test_both_kinds_of_clips_are_picked_by_turns():
     confidence = np.array([0.2, 0.9, 0.5, 0.8, 0.99, 0.74])
     picked = pseudo.both_kinds(confidence, 0.75)
     assert confidence[picked].tolist() == [0.99, 0.74, 0.8, 0.2]
-    assert confidence[pseudo.both_kinds(confidence, 0.95)].tolist() == [
-        0.99,
-        0.9,
-        0.74,
-        0.2,
-    ]  # one is accepted
+    # One is accepted
+    assert confidence[pseudo.both_kinds(confidence, 0.95)].tolist() == [0.99, 0.9, 0.74, 0.2]
     assert len(set(pseudo.both_kinds(confidence, 1.1))) == len(set(pseudo.both_kinds(confidence, 0.0))) == 4
     assert len(pseudo.both_kinds(confidence[:2], 0.75)) == 2

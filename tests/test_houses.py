@@ -52,15 +52,8 @@ def test_no_circles(house):
 
 # ---- docs/architecture.md ------------------------------------------------------------------------
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-ROOMS = (
-    "results",
-    "figures",
-    "run",
-    "tables",
-    "notebook",
-    "label",
-    "explore",
-)  # each imports earlier ones only
+# Each imports earlier ones only
+ROOMS = ("results", "figures", "run", "tables", "notebook", "label", "explore")
 
 
 def room(path: Path) -> str:

@@ -74,9 +74,8 @@ def simulation():
         found = intervals.paired_interval([sums], [other], "accuracy", resamples=200, seed=seed)
         held["difference"].append(found["low"] <= 0 <= found["high"])
         right = clips[1].argmax(1) == clips[0]
-        naive = (
-            100 * rng.binomial(len(right), right.mean(), 200) / len(right)
-        )  # the clip bootstrap of an accuracy
+        # The clip bootstrap of an accuracy
+        naive = 100 * rng.binomial(len(right), right.mean(), 200) / len(right)
         low, high = np.percentile(naive, [2.5, 97.5])
         held["naive"].append(low <= accuracy <= high)
     return {name: 100 * np.mean(hits) for name, hits in held.items()}
@@ -139,9 +138,8 @@ def test_paired_interval_is_tighter_than_two_separate_ones():
     paired, alone = intervals.paired_interval([a], [b], "accuracy"), intervals.interval([a], "accuracy")
     assert paired["low"] > 0 and paired["p"] < 0.05
     assert paired["high"] - paired["low"] < (alone["high"] - alone["low"]) / 3
-    assert (
-        intervals.paired_interval([a], [b], "accuracy", margin=5)["p"] < 0.05
-    )  # and well below a margin of 5
+    # And well below a margin of 5
+    assert intervals.paired_interval([a], [b], "accuracy", margin=5)["p"] < 0.05
 
 
 def test_fold_tests_equal_scipy_and_the_corrected_one_is_wider():

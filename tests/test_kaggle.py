@@ -194,9 +194,8 @@ def test_metadata(path):
         isinstance(found[key], bool) for key in flags
     )
     owner, slug = found["id"].split("/")
-    assert owner == "YOUR_NAME" and slug == re.sub(
-        r"[^a-z0-9]+", "-", found["title"].lower()
-    )  # the slug follows the title
+    # The slug follows the title
+    assert owner == "YOUR_NAME" and slug == re.sub(r"[^a-z0-9]+", "-", found["title"].lower())
     assert 5 <= len(found["title"]) <= 50
     assert (found["language"], found["kernel_type"]) == ("python", "notebook")
     assert found["code_file"] == f"../../{path.parent.name}.ipynb"

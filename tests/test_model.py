@@ -192,9 +192,8 @@ def test_another_front_end_is_refused(tmp_path, source, key):
     if key.endswith("melW"):
         from torchaudio.functional import melscale_fbanks
 
-        tensors[key] = melscale_fbanks(
-            257, 0.0, 8000.0, 64, 16000, "slaney", "slaney"
-        )  # fmin 0 instead of 50
+        # Fmin 0 instead of 50
+        tensors[key] = melscale_fbanks(257, 0.0, 8000.0, 64, 16000, "slaney", "slaney")
     else:
         tensors[key] = -tensors[key]
     assert re.search(f"another front end.*{key}", refusal(tmp_path, tensors))

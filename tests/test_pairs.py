@@ -62,9 +62,8 @@ def test_rows_are_trained_once_and_a_bad_name_is_one_line(tmp_path):
     table = pd.read_csv(target / "pairs.csv")
     assert table["experiment"].tolist() == ["pann_control"] and table["steps"].tolist() == [3]
     assert str(tmp_path) not in "".join(file.read_text() for file in target.rglob("*.json"))
-    later = (
-        tmp_path / "later" / "quick" / "runs" / "pann_control"
-    )  # another session's folder adds to what is there
+    # Another session's folder adds to what is there
+    later = tmp_path / "later" / "quick" / "runs" / "pann_control"
     shutil.copytree(record.parent, tmp_path / "more" / later.relative_to(tmp_path) / "fold2_seed0")
     assert pairs.collect(tmp_path / "more", target) == 2
     assert sorted(pd.read_csv(target / "pairs.csv")["variant"]) == ["later", "steps=3+synthetic_clips=1"]

@@ -63,9 +63,8 @@ def test_embedding_and_head(oracle, ours, clips):
     found = embedding(ours, clips)
     assert found.shape == (2, 2048)
     assert same(found, expected["embedding"])
-    assert (
-        relative(found[0], found[1]) > 0.05
-    )  # an embedding that ignores its input would pass the line above
+    # An embedding that ignores its input would pass the line above
+    assert relative(found[0], found[1]) > 0.05
     tagger = copy.copy(ours)
     tagger._modules = ours._modules | {"fc_transfer": oracle.fc_audioset}
     assert torch.allclose(tagger(LogMel()(clips)).sigmoid(), expected["clipwise_output"], atol=1e-4)

@@ -90,9 +90,8 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(outputs):
     assert "Counts <of> clips" in words and "papermill 01" in words
     for number in range(1, 6):
         assert f"Table {number}." in words
-    assert (
-        "Of the paper itself: open" in words and "claims could be decided here" not in words
-    )  # no pair of runs: no noise known
+    # No pair of runs: no noise known
+    assert "Of the paper itself: open" in words and "claims could be decided here" not in words
     assert "2 runs on synthesised audio" in words and "Of the paper's 12 claims these runs leave" in words
     assert (
         "TSCNN-DS (Su et al. 2019)" in words and "(a) At equal iterations PANN is far above CNN14." in words
@@ -132,12 +131,10 @@ def test_each_note_stands_once_for_all_tables(outputs):
     )
     assert {"href": "#notes"} in page.all("a")
     # What audio it is stands over every table with numbers of it, and a stand-in carries its name.
-    assert (
-        words.count("Numbers from synthesised audio: they show that the suite works") == 3
-    )  # Tables 1, 2 and 3
-    assert (
-        "narrow CNN14 \u2020" in page.text and words.count(f"\u2020 {narrow} in place of PANN.") == 1
-    )  # Table 2
+    # Tables 1, 2 and 3
+    assert words.count("Numbers from synthesised audio: they show that the suite works") == 3
+    # Table 2
+    assert "narrow CNN14 \u2020" in page.text and words.count(f"\u2020 {narrow} in place of PANN.") == 1
     assert "FixMatch" in words and words.count("How to read the tables") == 1
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -251,9 +248,8 @@ def test_the_page_opens_with_the_picture_and_the_outcome_and_stays_small(outputs
     import numpy as np
     from PIL import Image
 
-    noise = Image.fromarray(
-        np.random.default_rng(0).integers(0, 255, (1300, 1400, 3), np.uint8)
-    )  # the worst to compress
+    # The worst to compress
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (1300, 1400, 3), np.uint8))
     figures = outputs / "quick" / "figures"
     for name in ("tables_forest", "claims", *(f"figure_{at}" for at in range(5))):
         noise.save(figures / f"{name}.png", compress_level=1)

@@ -80,12 +80,12 @@ def test_fixmatch_step_equals_equations_1_to_5(mixup):
             losses.append(-w * counts[a] * p[targets[a]] - (1 - w) * counts[b] * p[targets[b]])  # ledger 7
         return losses
 
+    # Eq. 4
     l_s = sum(blended(strong_x, labels.tolist(), [1.0] * len(x), draw.weights)) / (
         len(x) / (2 if mixup else 1)
-    )  # eq. 4
-    l_u = sum(blended(strong, hard, mask, draw.unlabelled_weights)) / (
-        len(u) / (2 if mixup else 1)
-    )  # eq. 3, ledger 8
+    )
+    # Eq. 3, ledger 8
+    l_u = sum(blended(strong, hard, mask, draw.unlabelled_weights)) / (len(u) / (2 if mixup else 1))
     assert 0 < sum(mask) < len(mask)  # the case is not trivial
     assert found.mask_rate.item() == pytest.approx(sum(mask) / len(mask))
     assert found.pseudo_labels.tolist() == hard

@@ -356,9 +356,8 @@ def test_verdicts_on_known_differences(spec, tmp_path):
         found["e"]["verdict"] == "undecided"
         and "missing: fixmatch_tau075_accum has no run" in found["e"]["evidence"]
     )
-    assert (
-        found["f"]["rules"][1]["verdict"] == "undecided"
-    )  # 2 points above SGD is neither clearly more nor less than 5
+    # 2 points above SGD is neither clearly more nor less than 5
+    assert found["f"]["rules"][1]["verdict"] == "undecided"
     assert "missing" in found["g_fixmatch"]["evidence"]
     assert "60 recordings" in found["a"]["evidence"] and "80% power" in found["a"]["evidence"]
 

@@ -95,9 +95,8 @@ def _values(where: str, left, right) -> list[str]:
 
 
 def _same(left, right) -> bool:
-    return json.dumps(left, sort_keys=True) == json.dumps(
-        right, sort_keys=True
-    )  # NaN equals NaN, 1 is not 1.0
+    # NaN equals NaN, 1 is not 1.0
+    return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
 def main(argv: list[str] | None = None) -> int:

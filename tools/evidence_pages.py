@@ -179,9 +179,8 @@ def _view(profile: str, number: int, of_ours: bool = False) -> dict:
         spec["tables"] |= {name: table | {"rows": [table["rows"][at] for at in ours]}}
         rows = [rows[at] | {"group": ""} for at in ours]
     view = readable(spec, name, rows, profile)
-    return lettered([view | {"common": []}])[
-        0
-    ]  # what a profile changes stands under "What differs from the paper"
+    # What a profile changes stands under "What differs from the paper"
+    return lettered([view | {"common": []}])[0]
 
 
 def _about(profile: str) -> str:

@@ -32,10 +32,8 @@ from esc_utils.urbansound import open_dataset, split  # noqa: E402
 
 PAIRS = ((2, 1), (1, 10), (10, 2))
 AUTHORS_MASK = 0.9  # (0 + 4.5) / 5: the authors put 0 into ln(mel)
-RECORDINGS, DRAWS = (
-    (1, 2, 4, 8, None),
-    5,
-)  # labelled recordings a class (None: all of the fold), and draws of them
+# Labelled recordings a class (None: all of the fold), and draws of them
+RECORDINGS, DRAWS = ((1, 2, 4, 8, None), 5)
 TAUS, ROUNDS = (0.75, 0.9), 3
 
 

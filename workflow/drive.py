@@ -74,10 +74,8 @@ def drive(options) -> int:
         print("\n".join(lines) or checked.stderr, file=sys.stderr)
         return 1
     for line in checked.stdout.splitlines():
-        if line.split()[:2] == [
-            "warn",
-            "dataset",
-        ]:  # clips that are missing are never left out without a word
+        # Clips that are missing are never left out without a word
+        if line.split()[:2] == ["warn", "dataset"]:
             print(f"note: {line.split(maxsplit=2)[2]}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     with locks.hold(
@@ -215,9 +213,8 @@ def snakemake(options, folder: Path, stale: list[str]) -> int:
     if options.dry_run:
         return subprocess.run(words, cwd=ROOT, env=own).returncode
     if options.workflow_profile != "default":
-        return together.run(
-            words, seconds=60, cwd=ROOT, env=own
-        )  # enough to take back what waits in the queue
+        # Enough to take back what waits in the queue
+        return together.run(words, seconds=60, cwd=ROOT, env=own)
     own["OMP_NUM_THREADS"] = str(config.for_run(options.profile, "").threads or limits.cores())
     with warm.kernels(cwd=ROOT, env=own) as server:
         return together.run(words, cwd=ROOT, env=own | server)

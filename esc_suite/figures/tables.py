@@ -165,9 +165,8 @@ def roc_artists(figure, rows) -> list:
             low, high = np.clip(mean - spread, 0, 1), np.clip(mean + spread, 0, 1)
             band = np.stack([np.r_[FPR_GRID, FPR_GRID[::-1]], np.r_[low, high[::-1]]], axis=1)
             made.append(left.add_artist(Polygon(band, facecolor=look["color"], alpha=0.16, linewidth=0)))
-            made.append(
-                left.add_artist(Line2D(FPR_GRID, mean, **line))
-            )  # `plot` would measure the limits, which stand
+            # `plot` would measure the limits, which stand
+            made.append(left.add_artist(Line2D(FPR_GRID, mean, **line)))
             deviation = 100 * areas.std(ddof=1) if len(areas) > 1 else 0.0
             area = f"{100 * areas.mean():.1f} \N{PLUS-MINUS SIGN} {deviation:.1f}"
             words = f"{wrapped(short_name(label), 32)}\n{area}, n = {len(areas)} folds"

@@ -138,10 +138,8 @@ def rows_of(networks: Networks, paths: list[Path], window: float, hop: float, sk
         ahead = ((batch, read(batch)) for batch in batches)
         waiting = next(ahead, None)
         while waiting:
-            (batch, jobs), waiting = (
-                waiting,
-                next(ahead, None),
-            )  # the next batch is decoded while this one is scored
+            # The next batch is decoded while this one is scored
+            (batch, jobs), waiting = (waiting, next(ahead, None))
             audio, good = [], []
             for item, job in zip(batch, jobs, strict=True):
                 waveform = job.result()

@@ -30,9 +30,8 @@ class Sums(NamedTuple):
     size: np.ndarray  # (G,) clips
     right: np.ndarray  # (G,) clips labelled right; a mean over seeds after `average`
     positives: np.ndarray  # (C, G) clips of each class
-    wins: (
-        np.ndarray
-    )  # (C, G, G) pairs (clip of class c in g, other clip in h) that the score of c ranks right
+    # (C, G, G) pairs (clip of class c in g, other clip in h) that the score of c ranks right
+    wins: np.ndarray
 
 
 @functools.cache

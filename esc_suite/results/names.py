@@ -2,11 +2,8 @@
 
 from esc_suite.results.spec import read_spec
 
-NETWORKS = {
-    "pann": "PANN",
-    "mn04": "mn04",
-    "synthesised": "narrow CNN14",
-}  # by what their weights were pretrained on
+# By what their weights were pretrained on
+NETWORKS = {"pann": "PANN", "mn04": "mn04", "synthesised": "narrow CNN14"}
 OPTIMIZERS = {"sgd": "SGD", "ranger": "Ranger"}
 
 

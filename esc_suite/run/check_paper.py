@@ -23,10 +23,8 @@ from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS
 EXPERIMENT = "fixmatch_tau075"
 FRAMES, MELS = 501, 64  # of a clip of 5 s
 GB = 1e9
-CARD_GB, MACHINE_GB = (
-    16,
-    24,
-)  # what the paper's step must fit: a card, and the memory of a machine without one
+# What the paper's step must fit: a card, and the memory of a machine without one
+CARD_GB, MACHINE_GB = (16, 24)
 RESERVE = 1.25  # workspace of the convolutions, fragmentation
 REMEDY = "lower fixmatch_batch_size or mu in params/profiles/paper.yaml"
 

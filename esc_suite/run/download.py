@@ -73,10 +73,8 @@ SOURCES = {
     ),
 }
 PATIENCE = 120  # s that a run waits for another one's download
-OF_PROFILE = {
-    "lite": ("dataset", "mn04"),
-    "paper": ("dataset", "weights"),
-}  # what a profile needs; of others: everything
+# What a profile needs; of others: everything
+OF_PROFILE = {"lite": ("dataset", "mn04"), "paper": ("dataset", "weights")}
 
 
 def fetch(

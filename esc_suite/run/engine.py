@@ -24,9 +24,8 @@ from esc_utils.errors import UserError
 # Seconds from a cell's reply to the last of its output: papermill's 4 end a run where others are busy
 IOPUB_TIMEOUT = 60
 SAVE_EVERY = 5  # s between two writings of a notebook that is under way
-WARM = {
-    "kernel_provisioner": {"provisioner_name": "esc-warm", "config": {}}
-}  # run/warm.py; without a server as usual
+# Run/warm.py; without a server as usual
+WARM = {"kernel_provisioner": {"provisioner_name": "esc-warm", "config": {}}}
 
 
 class OwnKernelManager(AsyncKernelManager):

@@ -24,9 +24,8 @@ def devices() -> list[str]:
     if given is None:
         return [str(number) for number, _ in enumerate(DRIVER.glob("*"))]
     names = (name.strip() for name in given.split(","))
-    read = itertools.takewhile(
-        lambda name: name and not name.startswith("-"), names
-    )  # where CUDA stops reading, too
+    # Where CUDA stops reading, too
+    read = itertools.takewhile(lambda name: name and not name.startswith("-"), names)
     return list(dict.fromkeys(read))
 
 
@@ -59,9 +58,8 @@ def _hold(name: str) -> int | None:
     path = Path(tempfile.gettempdir()) / f"esc-gpu-{quote(f'{job}-{name}' if job else name, safe='')}.lock"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    except (
-        PermissionError
-    ):  # another user's file in a shared /tmp: it can be locked, but not opened to create it
+    except PermissionError:
+        # Another user's file in a shared /tmp: it can be locked, but not opened to create it
         descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

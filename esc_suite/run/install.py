@@ -80,9 +80,8 @@ def network_environment() -> dict:
     the index."""
     kept, words = {}, [PYTHON, "-m", "pip", "config", "list"]
     own = {name: value for name, value in os.environ.items() if not re.match("PYTHON.", name)}
-    own |= dict.fromkeys(
-        ("PIP_USER", "PIP_GLOBAL", "PIP_SITE"), "0"
-    )  # they choose one file for `pip config`, too
+    # They choose one file for `pip config`, too
+    own |= dict.fromkeys(("PIP_USER", "PIP_GLOBAL", "PIP_SITE"), "0")
     lines = subprocess.run(words, capture_output=True, text=True, env=own).stdout.splitlines()
     for scope in ("global.", "install.", ":env:."):  # later ones win
         for line in lines:
@@ -160,9 +159,8 @@ def install() -> None:
     step("installing the packages", again, uv, "pip", "sync", *packages, env=environment)
     step("installing the project", again, uv, "pip", "install", *project, env=environment)
     for link in VENV.glob("lib/python3*/site-packages/__editable__*esc_utils*.pth"):
-        link.write_text(
-            "../../../..\n"
-        )  # by a relative path: a copied or moved checkout never runs the original's code
+        # By a relative path: a copied or moved checkout never runs the original's code
+        link.write_text("../../../..\n")
     STAMP.touch()
 
 

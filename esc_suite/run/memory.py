@@ -28,7 +28,6 @@ def gradient_clips(config: RunConfig) -> int:
     """Inputs of a step that are differentiated, after blending: labelled, and with FixMatch strong views."""
     if config.method != "fixmatch":
         return config.batch_size if config.method == "supervised" else config.fixmatch_batch_size
-    weak = (
-        unlabelled_batch(config) if config.forward == "joint" else 0
-    )  # one pass: the weak views lie in its graph
+    # One pass: the weak views lie in its graph
+    weak = unlabelled_batch(config) if config.forward == "joint" else 0
     return config.fixmatch_batch_size * (1 + config.mu) + weak

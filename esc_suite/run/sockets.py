@@ -8,12 +8,8 @@ import sys
 import tempfile
 
 MOST = 107 if sys.platform == "linux" else 103  # bytes of a path
-PLACES = (
-    os.environ.get("XDG_RUNTIME_DIR"),
-    "/tmp",
-    "/dev/shm",
-    "/var/tmp",
-)  # after the usual temporary folder
+# After the usual temporary folder
+PLACES = (os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/dev/shm", "/var/tmp")
 LONGEST = 8  # bytes of a socket's name
 
 

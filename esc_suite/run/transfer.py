@@ -38,9 +38,8 @@ def transfer(url: str, part: Path, label: str, wait: float) -> None:
             break
         except _CutError as problem:
             here = size(part)
-            idle = (
-                0 if here > best else idle + 1
-            )  # a connection that still brings something is never given up
+            # A connection that still brings something is never given up
+            idle = 0 if here > best else idle + 1
             best = max(best, here)
             if idle == TRIES:
                 kept = f"; {amount(here)} are kept for the next run" if here else ""

@@ -83,11 +83,8 @@ def _ask(path: str, cmd: list[str], kwargs: dict) -> "Forked | None":
             connection.connect(path)
             connection.sendall(json.dumps(request).encode() + b"\n")
             pid = int(_line(connection))
-        except (
-            OSError,
-            ValueError,
-            AttributeError,
-        ):  # no server, a dying one, no Unix sockets in this Python
+        except (OSError, ValueError, AttributeError):
+            # No server, a dying one, no Unix sockets in this Python
             return None
         unless_served.pop_all()
         return Forked(connection, pid)

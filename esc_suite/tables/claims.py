@@ -8,12 +8,8 @@ from esc_suite.results import comparison, family, intervals, rules
 from esc_suite.results.rules import sign
 
 OPEN = "open"
-VERDICTS = {
-    "supported": "\u2713",
-    "contradicted": "\u2717",
-    "undecided": "?",
-    "blocked": "\u2013",
-}  # and a glyph for each
+# And a glyph for each
+VERDICTS = {"supported": "\u2713", "contradicted": "\u2717", "undecided": "?", "blocked": "\u2013"}
 
 
 def decide(spec: dict, results: comparison.Results) -> list[dict]:

@@ -12,10 +12,8 @@ NAMES = ("table1", "table2", "table3", "table4", "table5")
 METRICS = ("accuracy", "auc")
 SCORES = ("accuracy", "auc", comparison.BY_RECORDING)
 ENDS = {"difference": "", "low": "_low", "high": "_high"}
-ABOVE = {
-    "supported": "above",
-    "contradicted": "below",
-}  # a control is not printed: FixMatch above it, or below
+# A control is not printed: FixMatch above it, or below
+ABOVE = {"supported": "above", "contradicted": "below"}
 # Knobs that a profile may change although they are method: what its network or budget cannot bear. Tables
 # print them.
 METHOD_KNOBS = (

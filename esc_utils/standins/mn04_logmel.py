@@ -28,9 +28,8 @@ class Mn04LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         if waveform.shape[-1] < self.least:
             raise ValueError(f"{waveform.shape[-1]} samples: mn04's front end needs {self.least}")
-        return torch.stack([self._levels(clip) for clip in waveform])[
-            :, None
-        ]  # one at a time: it stays in the cache
+        # One at a time: it stays in the cache
+        return torch.stack([self._levels(clip) for clip in waveform])[:, None]
 
     def _levels(self, clip: Tensor) -> Tensor:
         emphasised = torchaudio.functional.preemphasis(clip.float(), 0.97)[1:]

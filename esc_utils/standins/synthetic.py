@@ -20,11 +20,8 @@ from ..standins import sounds, urban
 GENERATOR = "esc_utils.standins.synthetic 5"  # raise the number with every change that changes the audio
 HEADER = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
 RARE = {"car_horn", "gun_shot"}  # fewer clips, as in UrbanSound8K
-SHORT = {
-    "car_horn": 0.5,
-    "dog_bark": 0.5,
-    "gun_shot": 0.8,
-}  # share of clips shorter than the window; others 0.08
+# Share of clips shorter than the window; others 0.08
+SHORT = {"car_horn": 0.5, "dog_bark": 0.5, "gun_shot": 0.8}
 
 # A class has this share of its regions' width, a device this colour (dB). Classes lie apart, so that clips
 # without labels show where one ends and the next begins: what FixMatch lives on; but not so far that few

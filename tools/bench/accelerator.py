@@ -180,9 +180,8 @@ def hours(rows: list[check_paper.Row], step: dict[str, Found], scored: Found) ->
     for row in rows:
         knobs = config.for_run("paper", row.experiment)
         operations = row.steps * check_paper.step_operations(knobs, forward)
-        kind = (
-            "fixmatch" if knobs.method == "fixmatch" else "supervised"
-        )  # a control's step is a supervised one, a probe has none
+        # A control's step is a supervised one, a probe has none
+        kind = "fixmatch" if knobs.method == "fixmatch" else "supervised"
         found[kind] += operations * np.median(step[kind].seconds) / step[kind].operations
         clips = (row.operations - operations) / forward
         found["scoring"] += clips * np.median(scored.seconds) / scored.clips

@@ -197,9 +197,8 @@ def tables() -> str:
     ]
     for commit, line in lines:
         if line.get("phase") == "throughput" and "milliseconds" in line:
-            peak = (
-                "" if "graph" in line["way"] else f"{line['peak_gb']:.1f}"
-            )  # a graph's own memory is not counted there
+            # A graph's own memory is not counted there
+            peak = "" if "graph" in line["way"] else f"{line['peak_gb']:.1f}"
             found.append(
                 f"| {line['network']} | {words[line['step']]} | {line['way']} | {line['milliseconds']:.1f} | "
                 f"{line['clips_per_second']:,.0f} | {line['share_of_matrix_rate']:.1%} | {peak} | {commit} |"

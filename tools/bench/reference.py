@@ -90,9 +90,8 @@ class Reference(nn.Module):
             self.base = models.Cnn14(**PANN_16K, classes_num=527)
         else:
             with mock.patch.object(models, "init_layer"), mock.patch.object(nn.Conv2d, "reset_parameters"):
-                self.base = models.Cnn14(
-                    **PANN_16K, classes_num=527
-                )  # its blocks are replaced: no start values
+                # Its blocks are replaced: no start values
+                self.base = models.Cnn14(**PANN_16K, classes_num=527)
             channels = [1] + [width * 2**i for i in range(6)]
             for i in range(6):
                 setattr(self.base, f"conv_block{i + 1}", models.ConvBlock(channels[i], channels[i + 1]))

@@ -17,13 +17,8 @@ from esc_utils.sampling import Budget, Draw, draw_epoch, labelled_batch, moved, 
 from esc_utils.standins.mn04 import Mn04
 from esc_utils.urbansound import CLASSES
 
-LITE = {
-    "backbone": "mn04",
-    "clip_seconds": 4.0,
-    "batch_size": 16,
-    "fixmatch_batch_size": 16,
-    "mu": 3,
-}  # mn04's
+# Mn04's
+LITE = {"backbone": "mn04", "clip_seconds": 4.0, "batch_size": 16, "fixmatch_batch_size": 16, "mu": 3}
 EXPERIMENTS = {"fixmatch": "fixmatch_tau075", "supervised": "pann_10"}
 
 

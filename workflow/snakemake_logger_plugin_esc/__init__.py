@@ -81,9 +81,8 @@ class LogHandler(LogHandlerBase):
 
     def _fail(self, record) -> None:
         name = self.jobs.get(record.jobid, (record.rule_name, 0.0))[0]
-        tails = [
-            (log, tail) for log in record.log or [] if (tail := _tail(log))
-        ]  # the rule's own, then Slurm's
+        # The rule's own, then Slurm's
+        tails = [(log, tail) for log in record.log or [] if (tail := _tail(log))]
         if tails and tails[0][1][-1].startswith(("error: ", "Error: ")):  # what a user can mend
             self._say(f"FAILED {name}: {tails[0][1][-1].partition(' ')[2]} (log: {tails[0][0]})")
             return

@@ -128,7 +128,7 @@ def pseudo_label_by_class(
 
 @style.figure
 def confidence_histograms(
-    confidence, pseudo, labels, tau, epochs=None, bins=25, title="Confidence of the weak view against tau"
+    confidence, pseudo, labels, tau, epochs=None, bins=20, title="Confidence of the weak view against tau"
 ):
     """Confidence of right and wrong pseudo-labels at an early, a middle and a late epoch, and what tau lets
     through."""

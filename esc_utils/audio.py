@@ -11,6 +11,8 @@ from .errors import UserError
 SAMPLE_RATE = 16000
 # largest sample of a clip that is taken for sound; a float file may go a little beyond full scale, 1
 LOUDEST = 100.0
+# rates (Hz) that a recording may have; a header that says another is wrong
+SLOWEST, FASTEST = 1000, 10_000_000
 
 
 def decode(
@@ -30,6 +32,8 @@ def decode(
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate, header = file.samplerate, file.extra_info
+            if not SLOWEST <= rate <= FASTEST:
+                raise bad(f"says {rate} Hz, which is no rate of a recording: mend its header or replace it")
             begin, frames = 0, file.frames  # not -1, which GSM 6.10 and G.721 cannot be read with
             if not math.isnan(start):
                 begin = file.seek(min(round(start * rate), file.frames))

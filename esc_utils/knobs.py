@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fold = Annotated[int, Field(ge=1, le=10)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Batch = Annotated[int, Field(ge=1, le=4096)]  # more fits no memory
 Stripes = Annotated[int, Field(ge=0, le=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -59,11 +60,11 @@ class RunConfig(BaseModel):
 
     epochs: Count
     epoch_of: Literal["labelled", "unlabelled"]
-    steps: Annotated[int, Field(ge=0)]
+    steps: Annotated[int, Field(ge=0, le=10_000_000)]
     steps_scale: Literal["run", "labelled_folds"]
-    batch_size: Count
-    fixmatch_batch_size: Count
-    accumulate: Count
+    batch_size: Batch
+    fixmatch_batch_size: Batch
+    accumulate: Batch
     evaluate_every: Count
 
     optimizer: Literal["adamw", "sgd", "ranger"]
@@ -80,7 +81,7 @@ class RunConfig(BaseModel):
     mixup_alpha: Positive
     mixup_pairs: Literal["within", "mixmatch"]
 
-    mu: Count
+    mu: Batch
     lambda_u: Annotated[float, Field(ge=0)]
     tau: Share
     labelled_view: Literal["auto", "strong", "weak"]

@@ -44,8 +44,8 @@ def run(config: RunConfig, quiet: bool = False, keep: Callable[[State], None] | 
         try:
             state = set_up(config, dataset, folds, folder, identity)
             return train(state, quiet, keep)
-        except RuntimeError as error:  # the CPU's allocator and a lost device raise no class of their own
-            known = any(words in str(error) for words in OUT_OF_MEMORY)
+        except (RuntimeError, MemoryError) as error:  # PyTorch's allocators raise no class of their own
+            known = isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
             if not known and not isinstance(error, torch.AcceleratorError):
                 raise
             reason = str(error).strip().splitlines()[0]

@@ -175,6 +175,13 @@ def test_absurd_samples_name_their_file(factor, rate, tmp_path):
     refused(lambda: features.decode(tmp_path / "clip.wav"), "clip.wav", "full scale is 1", "replace it")
 
 
+@pytest.mark.parametrize("rate", [1, 50, 999, 2**31 - 1])
+def test_absurd_rates_name_their_file(rate, tmp_path):
+    """A header of 1 Hz would make hours of four seconds."""
+    soundfile.write(tmp_path / "clip.wav", tone(16000), rate, "PCM_16")
+    refused(lambda: features.decode(tmp_path / "clip.wav"), "clip.wav", f"says {rate} Hz", "header")
+
+
 def test_a_float_file_may_go_beyond_full_scale(tmp_path):
     soundfile.write(tmp_path / "clip.wav", (tone(16000) * 8).astype(np.float32), 16000, "FLOAT")
     assert np.abs(features.decode(tmp_path / "clip.wav")).max() == pytest.approx(4, rel=1e-3)

@@ -275,6 +275,7 @@ BAD_COMMANDS = {  # the command, what its line must hold
     "profile": ((DRIVE, "--profile", "quickk"), ("'quickk'", "choose from lite")),
     "profile by a path": ((DRIVE, "--profile", "../base"), ("'../base'", "choose from lite")),
     "no jobs": ((DRIVE, "--jobs", "0"), ("--jobs 0", "1 or more")),
+    "jobs in words": ((DRIVE, "--jobs", "two"), ("--jobs two", "1 or more")),
     "workflow profile": ((DRIVE, "--workflow-profile", "slrum"), ("'slrum'", "choose from default, slurm")),
     "outputs is a file": ((DRIVE, "--outputs", "{file}"), ("{file}", "cannot write", "OUTPUTS=")),
     "dataset missing": (
@@ -379,3 +380,13 @@ def test_a_reader_that_ends_first_is_no_traceback(words):
         running.stdout.close()
         assert not running.stderr.read()
     assert running.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["check", "--quick"]])
+def test_output_on_a_full_disk_is_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "esc_suite", *words]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    one_line(done.stderr, "error: the output cannot be written (No space left on device)", "make room")

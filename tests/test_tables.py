@@ -430,6 +430,9 @@ def test_command_line(tmp_path, capsys):
         write.main(["--outputs", str(tmp_path), "--profile", "paper"])
     error = capsys.readouterr().err
     assert error.startswith("error: no finished run under") and error.count("\n") == 1
+    assert write.main(["--outputs", str(tmp_path), "--profile", "paper", "--tables", "1"]) == 0
+    assert "params/base.yaml" in (tmp_path / "paper/tables/table1.md").read_text()  # no run is needed for it
+    capsys.readouterr()
     records.write(tmp_path, "cnn14_table2", 40)
     for words in (("nonsense",), ("paper", "--tables", "9")):
         with pytest.raises(SystemExit, match="1"):

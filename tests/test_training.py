@@ -190,6 +190,7 @@ def test_logistic_head_start_is_the_regression_on_the_embeddings():
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError("Unable to allocate 2.0 TiB for an array"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
     ],
     ids=["device", "cpu"],

@@ -32,15 +32,23 @@ def main() -> int:
     parser.add_argument("--data", default="")
     parser.add_argument("--outputs", default="outputs")
     parser.add_argument("--tables", default="")
-    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--jobs", type=number_of_jobs)
     parser.add_argument(
         "--sensitivity", action="store_true", help="the ledger's alternatives instead of the tables"
     )
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--workflow-profile", default="default")
-    options = parser.parse_args()
     with together.one_line(), exit_with():
-        return drive(options)
+        return drive(parser.parse_args())
+
+
+def number_of_jobs(text: str) -> int:
+    """--jobs; UserError where it is none."""
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(
+            f"--jobs {text} (JOBS= for make) is no number of jobs: give 1 or more, or leave it out"
+        )
+    return int(text)
 
 
 def drive(options) -> int:
@@ -51,10 +59,6 @@ def drive(options) -> int:
             f"no such table in --tables {options.tables}: choose from {', '.join(map(str, known))}"
         )
     wanted = sorted(map(int, asked))
-    if options.jobs is not None and options.jobs < 1:
-        raise UserError(
-            f"--jobs {options.jobs} (JOBS= for make) is no number of jobs: give 1 or more, or leave it out"
-        )
     ways = sorted(path.parent.name for path in (ROOT / "workflow" / "profiles").glob("*/config.yaml"))
     if options.workflow_profile not in ways:
         raise UserError(f"no workflow profile '{options.workflow_profile}': choose from {', '.join(ways)}")

@@ -44,8 +44,15 @@ def one_line():
         yield
         sys.stdout.flush()
     except BrokenPipeError:  # nobody reads on, as after `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _silence()
+        print(f"error: the output cannot be written ({error.strerror}): make room, or send it elsewhere",
+              file=sys.stderr)  # fmt: skip
+        sys.exit(1)
     except Ended as why:
         with suppress(OSError):  # a closed terminal
             print(
@@ -58,6 +65,11 @@ def one_line():
         if not heard:
             for number, old in kept.items():
                 signal.signal(number, old)
+
+
+def _silence() -> None:
+    """Let what is still to be printed go nowhere, so that Python's own end does not fail on it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _watch(parent: int, terminal: bool) -> None:

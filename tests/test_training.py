@@ -193,7 +193,7 @@ def test_logistic_head_start_is_the_regression_on_the_embeddings():
         MemoryError("Unable to allocate 2.0 TiB for an array"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
     ],
-    ids=["device", "cpu"],
+    ids=["device", "numpy", "cpu"],
 )
 def test_out_of_memory_says_what_to_lower_and_the_run_goes_on(tiny, monkeypatch, error):
     knobs, plain, calls = tiny("cnn14_10"), training.supervised_step, []

@@ -50,8 +50,8 @@ def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_hi
         f"gallery/{name}.png" for name in books
     }
     runs = {name for name in files if name.startswith("runs/")}
-    assert {Path(name).name for name in runs} == {"metrics.json", "history.csv"}
-    assert len(runs) == 2 * len(list((made_outputs / "lite" / "runs").glob("*/*"))) == 2 * 35
+    assert {Path(name).name for name in runs} == {"metrics.json", "history.csv", "predictions.npz"}
+    assert len(runs) == 3 * len(list((made_outputs / "lite" / "runs").glob("*/*"))) == 3 * 35
     for name in ("table2.csv", "claims.json"):
         assert (collected / name).read_text() == (made_outputs / "lite" / "tables" / name).read_text()
 
@@ -129,6 +129,31 @@ def test_refused_in_one_line_and_what_was_there_stays(
     assert "\n" not in str(error.value)
     assert before == {path: path.read_bytes() for path in collected.rglob("*") if path.is_file()}
     assert [path.name for path in collected.parent.iterdir()] == ["lite"]
+
+
+def test_of_a_profile_that_is_not_finished_what_is_there_is_collected_and_shown(made_outputs, collected):
+    figure, book = (made_outputs / "lite" / name for name in ("figures/tables_forest.png", "notebooks"))
+    kept = figure.read_bytes()
+    figure.unlink()
+    book.rename(book.with_name("away"))
+    try:
+        with pytest.raises(UserError, match=r"is missing: run `make tables PROFILE=lite` first"):
+            evidence.collect("lite", made_outputs, collected)
+        evidence.collect("lite", made_outputs, collected, partial=True)
+    finally:
+        figure.write_bytes(kept)
+        book.with_name("away").rename(book)
+    assert not (collected / "figures" / "tables_forest.png").exists()
+    assert {path.stem[:2] for path in (collected / "notebooks").iterdir()} == {"03", "04"}
+    page = pages.page("lite")
+    assert "Rendered notebooks: [03]" in page and "tables_forest" not in page and "mean_roc.png" in page
+
+
+def test_predictions_that_name_a_place_are_refused(tmp_path):
+    path = tmp_path / evidence.PREDICTIONS
+    for name, bad in (("fold1/a.wav", False), ("/home/me/fold1/a.wav", True)):
+        np.savez(path, valid_file=np.array([name]), valid_prob=np.zeros((1, 10)))
+        assert bool(evidence.complaints(path)) == bad
 
 
 # ---- Pages ---------------------------------------------------------------------------------------

@@ -2,7 +2,12 @@
 
 python tools/evidence.py --profile lite   after `make tables PROFILE=lite`: tables, claims, figures, rendered
                                           notebooks, scores and history of every run; then the pages
+    --partial                             not all runs, figures and notebooks are there: what is
 python tools/evidence.py --pages          the pages alone, again, from the committed files
+
+Trainings of days go on from the committed records of a profile that keeps predictions, in a checkout of the
+commit that made them (its page names it): copy outputs/evidence/<profile>/runs to outputs/<profile>/runs, and
+start `make tables` there. What is finished is not trained again.
 """
 
 import argparse
@@ -15,6 +20,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
@@ -29,6 +36,7 @@ MOST_BYTES = 15_000_000  # of one profile
 THUMBNAIL = (300, 220)  # of the gallery, pixels
 WIDTH = 700  # most of a picture in a rendered notebook
 RUN_FILES = ("metrics.json", "history.csv")
+PREDICTIONS = "predictions.npz"  # with these, tables, intervals and curves can be made again without training
 # A file name of this machine: not after a word, a dot or another slash, so that "clips/run" and "../data" are
 # none.
 ABSOLUTE = re.compile(
@@ -38,10 +46,10 @@ ABSOLUTE = re.compile(
 AUDIO = re.compile(r"data:audio|\"audio/|<audio")
 
 
-def collect(profile: str, outputs: Path, target: Path) -> int:
+def collect(profile: str, outputs: Path, target: Path, partial: bool = False) -> int:
     """Replace `target` by the evidence of a profile and return its size in bytes. UserError where something
-    is missing, still names a place of this machine, holds audio, or is too large; then `target` stays as it
-    was."""
+    is missing (`partial`: a table or the claims), still names a place of this machine, holds audio, or is too
+    large; then `target` stays as it was."""
     source = outputs / profile
     for name in ("tables/table5.csv", "tables/claims.json"):
         if not (source / name).is_file():
@@ -50,7 +58,7 @@ def collect(profile: str, outputs: Path, target: Path) -> int:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".collecting-") as folder:
         new = Path(folder) / profile
         try:
-            _copy(profile, source, new)
+            _copy(profile, source, new, partial)
         except FileNotFoundError as error:
             raise UserError(
                 f"{error.filename} is missing: run `make tables PROFILE={profile}` first"
@@ -61,8 +69,12 @@ def collect(profile: str, outputs: Path, target: Path) -> int:
     return size
 
 
-def _copy(profile: str, source: Path, new: Path) -> None:
+def _copy(profile: str, source: Path, new: Path, partial: bool) -> None:
     shown, rows, records = pages.SHOWN[profile], of_tables((2, 3, 4, 5)), {}
+
+    def there(file: str) -> bool:
+        return not partial or (source / file).is_file()
+
     for path in runs.find(source.parent, profile):
         metrics = runs.read_metrics(path)
         if (metrics["experiment"], metrics["fold"]) in rows:  # those of the sensitivity table are others
@@ -76,6 +88,8 @@ def _copy(profile: str, source: Path, new: Path) -> None:
     _write(new / "claims.json", clean((source / "tables" / "claims.json").read_text(encoding="utf-8")))
     _write(new / "machine.json", json.dumps(machine(), indent=1) + "\n")
     for name, place in shown["figures"].items():
+        if not there(f"figures/{place}.png"):
+            continue
         (new / "figures").mkdir(exist_ok=True)
         shutil.copy(source / "figures" / f"{place}.png", new / "figures" / f"{name}.png")
         _write(
@@ -83,6 +97,8 @@ def _copy(profile: str, source: Path, new: Path) -> None:
             clean((source / "figures" / f"{place}.json").read_text(encoding="utf-8")),
         )
     for name, (place, picture, *_) in pages.GALLERY.items() if shown["gallery"] else ():
+        if not there(f"{place}.ipynb"):
+            continue
         text = (source / f"{place}.ipynb").read_text(encoding="utf-8")
         _write(new / "notebooks" / f"{name}.ipynb", notebook(text, clean))
         (new / "gallery").mkdir(exist_ok=True)
@@ -93,6 +109,8 @@ def _copy(profile: str, source: Path, new: Path) -> None:
             _write(
                 new / "runs" / name / file, clean((source / "runs" / name / file).read_text(encoding="utf-8"))
             )
+        if shown["predictions"]:
+            shutil.copyfile(source / "runs" / name / PREDICTIONS, new / "runs" / name / PREDICTIONS)
 
 
 def of_tables(numbers) -> set[tuple[str, int]]:
@@ -228,14 +246,22 @@ def check(folder: Path) -> int:
 
 def complaints(path: Path) -> list[str]:
     """What a file of the evidence must not hold."""
-    if path.suffix not in (".png", ".json", ".csv", ".ipynb"):
+    if path.suffix not in (".png", ".json", ".csv", ".ipynb") and path.name != PREDICTIONS:
         return [f"{path.suffix or 'such'} files are no evidence"]
     if path.suffix == ".png":
         text = png_words(path.read_bytes())
+    elif path.name == PREDICTIONS:
+        text = names_in(path)
     else:
         text = path.read_text(encoding="utf-8")
     found = [f"names a place of a machine: {m[0][:80]}" for m in ABSOLUTE.finditer(_without_pictures(text))]
     return found + [f"holds audio: {m[0]}" for m in AUDIO.finditer(text)]
+
+
+def names_in(predictions: Path) -> str:
+    """Every text in the arrays of a run's predictions: the names of its clips, relative to the dataset."""
+    with np.load(predictions, allow_pickle=False) as arrays:
+        return "\n".join(word for name in arrays if arrays[name].dtype.kind == "U" for word in arrays[name])
 
 
 def png_words(data: bytes) -> str:
@@ -265,11 +291,13 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--profile", default="quick", choices=sorted(pages.SHOWN))
     parser.add_argument("--outputs", type=Path, default=ROOT / "outputs")
+    parser.add_argument("--partial", action="store_true", help="not all is there: collect what is")
     parser.add_argument("--pages", action="store_true", help="write the pages again, collect nothing")
     options = parser.parse_args(argv)
     with exit_with():
         if not options.pages:
-            size = collect(options.profile, options.outputs, pages.EVIDENCE / options.profile)
+            target = pages.EVIDENCE / options.profile
+            size = collect(options.profile, options.outputs, target, options.partial)
             print(f"{pages.EVIDENCE.relative_to(ROOT) / options.profile}: {size / 1e6:.1f} MB")
         for path in pages.write():
             print(path.relative_to(ROOT))

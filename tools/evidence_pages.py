@@ -66,7 +66,8 @@ def insert(readme: str, chinese: bool = False) -> str:
 
 def picture() -> list[str]:
     """The picture of the nearest profile to the paper that has one."""
-    shown = next((_figure(name, SHOWN[name]["picture"], "outputs/evidence") for name in of_real_clips()), [])
+    found = (_figure(name, SHOWN[name]["picture"], "outputs/evidence") for name in of_real_clips())
+    shown = next(filter(None, found), [])
     return ["<br>".join(filter(None, shown))] if shown else []
 
 
@@ -165,7 +166,8 @@ def page(profile: str) -> str:
     lines += _differences(profile) + of_claims(read_claims(profile))
     lines += ["## Figures", ""]
     for name in SHOWN[profile]["figures"]:
-        lines += [*_figure(profile, name, "../outputs/evidence"), ""]
+        if shown := _figure(profile, name, "../outputs/evidence"):
+            lines += [*shown, ""]
     return "\n".join(lines + _runs(profile)) + "\n"
 
 
@@ -235,8 +237,12 @@ def read_claims(profile: str) -> list[dict]:
 
 
 def _figure(profile: str, name: str, folder: str) -> list[str]:
-    """A figure with its alternative and caption; one of a run also says which network that trained."""
-    about = json.loads((EVIDENCE / profile / "figures" / f"{name}.json").read_text(encoding="utf-8"))
+    """A figure with its alternative and caption; one of a run also says which network that trained. Nothing
+    where it is not collected (`--partial`)."""
+    path = EVIDENCE / profile / "figures" / f"{name}.json"
+    if not path.is_file():
+        return []
+    about = json.loads(path.read_text(encoding="utf-8"))
     run = SHOWN[profile]["figures"][name].rpartition("/")[0]
     network = f" Network: {_backbone(profile, run)}." if run and _backbone(profile, run) else ""
     return [f"![{about['alt']}]({folder}/{profile}/figures/{name}.png)", "", f"*{about['caption']}{network}*"]
@@ -262,10 +268,12 @@ def _runs(profile: str) -> list[str]:
     codes = ", ".join(dict.fromkeys(r["provenance"]["code_hash"] for r in records))
     lines = ["## Notebooks and records", ""]
     if SHOWN[profile]["gallery"]:
-        books = [f"[{name.split('_')[0]}]({folder}/notebooks/{name}.ipynb)" for name in GALLERY]
+        there = [name for name in GALLERY if (EVIDENCE / profile / "notebooks" / f"{name}.ipynb").is_file()]
+        books = [f"[{name.split('_')[0]}]({folder}/notebooks/{name}.ipynb)" for name in there]
         lines.append(f"- Rendered notebooks: {', '.join(books)}")
     lines += [
-        f"- [Scores, every knob, provenance and history of all {len(records)} runs]({folder}/runs)",
+        f"- [Scores, every knob, provenance{', predictions' if SHOWN[profile]['predictions'] else ''} and "
+        f"history of all {len(records)} runs]({folder}/runs)",
         f"- Code: commit {commits}; hash of the method's code {codes}",
         "",
         "To train the rows of a table again and compare every number with these (several tables: "

@@ -54,6 +54,7 @@ REAL = {
     }
     | RUN_FIGURES,
     "gallery": True,
+    "predictions": True,  # of every run
     "picture": "tables_forest",  # that README opens with
     "table": 5,  # that README shows
 }
@@ -65,9 +66,10 @@ SHOWN = {
             name: place for name, place in RUN_FIGURES.items() if re.match("tau075_(conf|.*by_class)", name)
         },
         "gallery": False,  # its runs were made on another machine, so none is rendered
+        "predictions": False,
         "picture": "tau075_confidence_mask",
         "table": None,
     },
     # Synthesised audio: no page of results, and no number of it in README.
-    "quick": {"figures": {}, "gallery": True, "picture": None, "table": None},
+    "quick": {"figures": {}, "gallery": True, "predictions": False, "picture": None, "table": None},
 }

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from esc_suite.run import forked
+
 ROOT = Path(__file__).resolve().parent.parent
 # A driver whose command starts another process, as Snakemake does; both write their ids down.
 DRIVER = """
@@ -199,3 +201,22 @@ def test_a_closed_terminal_ends_a_driver_that_the_system_does_not_tell(tmp_path)
     os.close(terminal)
     wait_for(lambda: not any(map(lives, ids)))
     os.waitpid(pid, 0)
+
+
+OWN = "import sys\nfrom papermill.__main__ import papermill\nsys.exit(papermill())\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "wraps"),
+    [
+        ("#!/bin/sh\nmodule load sox\nexec nice papermill.real $*\n", True),
+        ("#!/bin/bash\nexec time python -m papermill $*\n", True),
+        (f"#!/a/b/.venv/bin/python\n{OWN}", False),
+        (f"#!/bin/sh\n'''exec' '/a b/python' \"$0\" \"$@\"\n' '''\n{OWN}", False),
+        (None, False),
+    ],
+)
+def test_a_wrapper_in_place_of_a_command_is_run(script, wraps, tmp_path):
+    if script:
+        (tmp_path / "papermill").write_text(script)
+    assert forked._wrapper(str(tmp_path / "papermill")) == wraps

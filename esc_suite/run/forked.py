@@ -1,5 +1,6 @@
 """`python -m MODULE WORDS` as a fork of the warm process (warm.py), which has imported everything: it starts
-in a tenth of a second. Where no such process answers it starts in the usual way.
+in a tenth of a second. Where no such process answers it starts in the usual way; and where the environment's
+own bin/MODULE is a wrapper that somebody put there (`#!/bin/sh`: a profiler, a module system), that is run.
 
     python -I -S -X utf8 esc_suite/run/forked.py MODULE WORDS ...
 
@@ -17,6 +18,9 @@ def main(words: list[str]) -> int:
     if not words:
         print("usage: python -I -S esc_suite/run/forked.py MODULE WORDS ...", file=sys.stderr)
         return 2
+    script = os.path.join(os.path.dirname(sys.executable), words[0])  # noqa: PTH118, PTH120
+    if _wrapper(script):
+        os.execv(script, [script, *words[1:]])
     folder = os.getcwd()  # noqa: PTH109 (pathlib takes as long to import as all the rest)
     request = {"module": words[0], "argv": words[1:], "env": dict(os.environ), "cwd": folder}
     try:
@@ -36,6 +40,16 @@ def main(words: list[str]) -> int:
         print("error: the warm process was killed (out of memory?): give JOBS=1", file=sys.stderr)
         return 1
     return int(status) if int(status) >= 0 else 128 - int(status)
+
+
+def _wrapper(script: str) -> bool:
+    """Whether a command of the environment is there and no longer the Python script of its package (whose
+    first line may be /bin/sh, too, where the environment's path is long or has spaces)."""
+    try:
+        with open(script, "rb") as file:  # noqa: PTH123
+            return b"import sys" not in file.read(4000)
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import pytest
 import soundfile
 from bad_input import refused
 
+from esc_suite.inputs import table
 from esc_suite.label import infer
-from esc_utils import contents, features, start, table, training, urbansound
+from esc_utils import contents, features, start, training, urbansound
 from esc_utils.errors import UserError
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "us8k-real"

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from esc_suite.inputs import listing, table
 from esc_suite.label.networks import Networks
-from esc_utils import features, listing, table
+from esc_utils import features
 from esc_utils.audio import decode
 from esc_utils.config import digest
 from esc_utils.contents import visible

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio import SAMPLE_RATE, decode
-from .config import RunConfig, cache_folder, digest, outputs_folder
-from .contents import remembered, sha256
-from .dataset import Dataset, synthesised
-from .errors import UserError
-from .files import write_atomic
-from .listing import COLUMNS, read_table
+from esc_suite.inputs.listing import COLUMNS, read_table
+from esc_utils.audio import SAMPLE_RATE, decode
+from esc_utils.config import RunConfig, digest
+from esc_utils.contents import remembered, sha256
+from esc_utils.dataset import Dataset, synthesised
+from esc_utils.errors import UserError
+from esc_utils.files import write_atomic
+from esc_utils.paths import cache_folder, outputs_folder
 
 if TYPE_CHECKING:
     import pandas

@@ -72,7 +72,7 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
 def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labels: torch.Tensor) -> None:
     """Input statistics and last layer of a network on its device, from labelled clips (rows of the store)."""
     if hasattr(model, "set_statistics"):
-        model.set_statistics(clips[torch.from_numpy(some(rows)).to(clips.place)])
+        model.set_statistics(clips[torch.from_numpy(statistics_rows(rows)).to(clips.place)])
     if config.pretrained and config.head_start == "zero":
         torch.nn.init.zeros_(model.fc_transfer.weight)
     if config.pretrained and (config.head_start == "logistic" or config.method == "probe"):
@@ -85,6 +85,6 @@ def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labe
         model.train()
 
 
-def some(rows: np.ndarray) -> np.ndarray:
+def statistics_rows(rows: np.ndarray) -> np.ndarray:
     """Evenly spaced ones of many rows: enough for statistics."""
     return rows[:: -(-len(rows) // STATISTICS_CLIPS)]

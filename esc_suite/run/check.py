@@ -22,7 +22,7 @@ from packaging.version import Version
 
 from esc_suite.inputs import params
 from esc_suite.run import check_place, limits
-from esc_suite.run.check_base import Line, Setup, existing, require_writable, some
+from esc_suite.run.check_base import Line, Setup, existing, first_few, require_writable
 from esc_suite.run.check_data import dataset, weights
 from esc_suite.run.requirements import lock_problems, needs, project, read_lock
 from esc_utils import paths
@@ -97,9 +97,9 @@ def packages(setup: Setup) -> Iterator[Line]:
         if (found := _installed(need.name)) is not None and found not in need.specifier
     ]
     if unfit:
-        yield Line("warn", "packages", f"outside the supported versions: {some(unfit)}; {remedy}")
+        yield Line("warn", "packages", f"outside the supported versions: {first_few(unfit)}; {remedy}")
     elif other:
-        yield Line("warn", "packages", f"not the tested versions: {some(other)}; {remedy}")
+        yield Line("warn", "packages", f"not the tested versions: {first_few(other)}; {remedy}")
     else:
         yield Line("ok", "packages", f"the {len(locked)} locked versions")
 

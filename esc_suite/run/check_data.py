@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from esc_suite.run.check_base import Line, Setup, require_writable, some
+from esc_suite.run.check_base import Line, Setup, first_few, require_writable
 from esc_utils import paths
 from esc_utils.errors import UserError
 from esc_utils.paths import ASSETS, mn04_file
@@ -33,7 +33,7 @@ def dataset(setup: Setup) -> Iterator[Line]:
         if sizes.get(k, 0) != n
     ]:
         yield Line(
-            "warn", "dataset", f"{text}: not the whole UrbanSound8K ({some(odd)}); `make data` gets it"
+            "warn", "dataset", f"{text}: not the whole UrbanSound8K ({first_few(odd)}); `make data` gets it"
         )
     else:
         yield Line("ok", "dataset", f"{text}, as published")
@@ -63,7 +63,7 @@ def official(found) -> Line:
     if other:
         text += (
             f"; {len(other):,} differ from the published files, after a conversion, an edit or damage "
-            f"({some(other)})"
+            f"({first_few(other)})"
         )
     if lacking:
         text += f"; {lacking:,} of {len(published):,} are not there"

@@ -87,7 +87,7 @@ def main() -> None:
         networks = ours(profile, seconds)
 
         def label(networks=networks):
-            assert len(list(infer.rows_of(networks, paths, seconds, 1000.0, False))) == len(paths)
+            assert len(list(infer.labelled_rows(networks, paths, seconds, 1000.0, False))) == len(paths)
 
         pair = timing.alternate(label, lambda: theirs(tagger, paths, seconds), options.repeats)
         timing.line(name, "clips/s", len(paths), *pair)

@@ -39,7 +39,7 @@ def test_plan_counts_every_run_of_the_tables_once():
     )
 
 
-def test_one_step_of_a_narrow_network():
+def test_a_measured_step_of_a_narrow_network():
     knobs = params.for_run("paper", check_paper.EXPERIMENT, width=1, fixmatch_batch_size=2, mu=1)
     found = check_paper.measure_step(knobs)
     assert found["clips"] == 4 + 4

@@ -327,7 +327,8 @@ def papermill(tmp_path):
             "profile = 'quick'\nexperiment = 'pann_10'", metadata={"tags": ["parameters"]}
         ),
         nbformat.v4.new_code_cell(
-            "from esc_utils import config, urbansound\nsettings = params.from_notebook(globals())"
+            "from esc_suite.inputs import params\nfrom esc_utils import urbansound\n"
+            "settings = params.from_notebook(globals())"
         ),
         nbformat.v4.new_code_cell("dataset = urbansound.open_dataset(settings)"),
     ]

@@ -65,6 +65,12 @@ def test_classes_folds_and_formats_come_from_the_table(clips, knobs):
     assert store.shape[0] == 15 and np.isfinite(store).all()
 
 
+def test_the_method_alone_says_who_reads_a_table(clips, knobs, monkeypatch):
+    monkeypatch.delitem(urbansound.READERS, "table")
+    with pytest.raises(UserError, match="no reader: import"):
+        urbansound.open_dataset(knobs(clips))
+
+
 def test_folds_are_the_same_again_and_written_beside_the_outputs(clips, knobs, tmp_path):
     first, again = (urbansound.open_dataset(knobs(clips)).clips["fold"] for _ in range(2))
     assert first.equals(again)

@@ -7,9 +7,8 @@ import numpy as np
 
 from esc_suite import figures
 from esc_suite.results.names import method_title
-from esc_suite.run import plan
-from esc_utils import config as configuration
-from esc_utils import provenance
+from esc_suite.run import needed_runs
+from esc_utils import paths, provenance
 from esc_utils.optim import rate_factor
 
 RUN_DPI = 110  # a table is dozens of runs with a dozen figures each; the suite's own figures are drawn finer
@@ -154,7 +153,7 @@ def ablations(config) -> dict[str, list[dict]]:
     from esc_utils import runs
     from esc_utils.errors import UserError
 
-    spec, results, outputs = read_spec(), comparison.Results(), configuration.outputs_folder(config).parent
+    spec, results, outputs = read_spec(), comparison.Results(), paths.outputs_folder(config).parent
     tables = {name: spec["tables"][name] for name in ABLATIONS}
     wanted = {
         (row["experiment"], fold)
@@ -163,7 +162,7 @@ def ablations(config) -> dict[str, list[dict]]:
         for fold in table["folds"]
     }
     for experiment, fold in sorted(wanted):
-        for path in runs.find(outputs, config.profile, experiment):
+        for path in comparison.run_folders(outputs, config.profile, experiment):
             if path.name.startswith(f"fold{fold}_"):
                 with suppress(UserError):
                     comparison.add(results, runs.read(path))
@@ -208,13 +207,13 @@ def keeper(config, notebook: str, dataset=None, run=None, of_run: bool = False):
     where they are about one run, whose record then gives the provenance and whose figures get a folder of
     their own; of_run: they get that folder before the run has a record.
     """
-    folder, of_run = configuration.outputs_folder(config) / "figures", of_run or run is not None
+    folder, of_run = paths.outputs_folder(config) / "figures", of_run or run is not None
     if of_run:
         folder = folder / config.experiment / f"fold{config.train_fold}_seed{config.seed}"
     where = _provenance(config, dataset) if run is None else run.metrics["provenance"]
     dpi = RUN_DPI if of_run else 200
     return partial(
-        figures.save, folder=folder, command=plan.command(config, notebook, of_run), provenance=where,
+        figures.save, folder=folder, command=needed_runs.command(config, notebook, of_run), provenance=where,
         formats=tuple(config.figure_formats), dpi=dpi,
     )  # fmt: skip
 

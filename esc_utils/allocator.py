@@ -1,12 +1,10 @@
 """What glibc's malloc does with a freed tensor: kept for the next step, or given back to the system."""
 
 import ctypes
-from contextlib import contextmanager
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of mallopt(3)'s parameters in malloc.h
 MIB = 2**20
 KEPT = 96 * MIB  # more would keep up to twice what a step holds (docs/performance.md)
-USUAL_MMAP, USUAL_TRIM = 32 * MIB, 64 * MIB  # where glibc's own sliding thresholds end
 
 
 def keep_freed() -> bool:
@@ -15,19 +13,7 @@ def keep_freed() -> bool:
 
     Otherwise every tensor over 32 MiB is new memory, whose pages the system clears one by one at first touch
     (what that costs: docs/performance.md)."""
-    return _set(KEPT, -1)
-
-
-@contextmanager
-def usual():
-    """Inside, what a program gets that sets nothing (though it may use again what was kept before); kept
-    again after it."""
-    changed = _set(USUAL_MMAP, USUAL_TRIM)
-    try:
-        yield
-    finally:
-        if changed:
-            keep_freed()
+    return set_thresholds(KEPT, -1)
 
 
 def give_back() -> None:
@@ -37,7 +23,8 @@ def give_back() -> None:
         trim(0)
 
 
-def _set(mmap: int, trim: int) -> bool:
+def set_thresholds(mmap: int, trim: int) -> bool:
+    """Bytes from which a tensor is memory of its own, and free bytes from which some go back (-1: never)."""
     mallopt = _function("mallopt")
     if not mallopt or not mallopt(MMAP_THRESHOLD, mmap):  # refused first, before either stops sliding
         return False

@@ -1,4 +1,4 @@
-"""What a reader of clips returns, UrbanSound8K's (urbansound.py) or any table's (table.py), and its split."""
+"""What a reader of clips returns, UrbanSound8K's (urbansound.py) or another, and its split."""
 
 import json
 from dataclasses import dataclass

@@ -64,7 +64,7 @@ def device_name(device: torch.device) -> str:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device."""
+    """Memory that is free on a device; of any but a CUDA card (Apple's), what is free of the machine's."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     import psutil

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from .audio import SAMPLE_RATE, decode
-from .config import RunConfig, cache_folder, digest
+from .config import RunConfig, digest
 from .dataset import Dataset
 from .device import free_bytes
 from .errors import UserError
 from .locks import hold
 from .logmel import LogMel, Mn04LogMel
+from .paths import cache_folder
 
 STORE_VERSION = 1
 BATCH = 64  # clips transformed at a time: bounds the memory of a build

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .config import RunConfig, outputs_folder
+from .config import RunConfig
 from .errors import UserError
 from .files import replace_all
 from .locks import hold
+from .paths import outputs_folder
 
 if TYPE_CHECKING:
     import pandas
@@ -144,16 +144,3 @@ def read(path: Path | str) -> Run:
 def _damaged(record: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:200]
     return UserError(f"run record {record} is damaged ({reason}): delete its folder and train again")
-
-
-def find(outputs: Path | str, profile: str, experiment: str = "*") -> list[Path]:
-    """Folders of all finished runs of a profile, sorted by experiment, fold and seed."""
-    found = (Path(outputs) / profile / "runs").glob(f"{experiment}/fold*_seed*/metrics.json")
-    return sorted((file.parent for file in found), key=_order)
-
-
-def _order(path: Path) -> tuple:
-    named = re.fullmatch(r"fold(\d+)_seed(\d+)", path.name)
-    if not named:
-        raise UserError(f"run folder {path} is not named fold<k>_seed<s>: rename it, or move it out of runs/")
-    return path.parent.name, *map(int, named.groups())

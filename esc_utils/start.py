@@ -9,11 +9,11 @@ import torch
 from .config import RunConfig
 from .evaluation import scored
 from .features import Clips
+from .index import CLASSES
 from .model import Cnn14
 from .paths import weights_file
 from .sampling import START, stream_seed
 from .standins.mn04 import Mn04, load_mn04
-from .urbansound import classes_of
 from .weights import load_pann
 
 BACKBONES = {
@@ -58,10 +58,8 @@ def start_from_logistic(model, embeddings: np.ndarray, labels: np.ndarray, class
         model.fc_transfer.bias.copy_(torch.from_numpy(bias))
 
 
-def build_model(config: RunConfig, classes: int = 0) -> torch.nn.Module:
-    """The network of a run, from random start or with its pretrained weights, on the CPU. classes: 0 for as
-    many as its dataset has."""
-    classes = classes or len(classes_of(config))
+def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Module:
+    """The network of a run, from random start or with its pretrained weights, on the CPU."""
     torch.manual_seed(stream_seed(config, START, 0))
     if config.network == "mn04":
         return load_mn04(Mn04(classes), config.weights_path)
@@ -74,7 +72,7 @@ def build_model(config: RunConfig, classes: int = 0) -> torch.nn.Module:
 def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labels: torch.Tensor) -> None:
     """Input statistics and last layer of a network on its device, from labelled clips (rows of the store)."""
     if hasattr(model, "set_statistics"):
-        model.set_statistics(clips[torch.from_numpy(some(rows)).to(clips.place)])
+        model.set_statistics(clips[torch.from_numpy(statistics_rows(rows)).to(clips.place)])
     if config.pretrained and config.head_start == "zero":
         torch.nn.init.zeros_(model.fc_transfer.weight)
     if config.pretrained and (config.head_start == "logistic" or config.method == "probe"):
@@ -87,6 +85,6 @@ def prepare_start(model, config: RunConfig, clips: Clips, rows: np.ndarray, labe
         model.train()
 
 
-def some(rows: np.ndarray) -> np.ndarray:
+def statistics_rows(rows: np.ndarray) -> np.ndarray:
     """Evenly spaced ones of many rows: enough for statistics."""
     return rows[:: -(-len(rows) // STATISTICS_CLIPS)]

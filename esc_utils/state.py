@@ -68,7 +68,7 @@ def set_up(config: RunConfig, dataset: Dataset, folds: Split, folder: Path, iden
     clips = Clips(open_store(config, dataset), device)
     labels = torch.from_numpy(dataset.clips["class_id"].to_numpy()[folds.labelled]).to(device)
     steps = budget(config, len(folds.labelled), len(folds.unlabelled), len(folds.labelled_folds))
-    model = lay_out(build_model(config), device).train()
+    model = lay_out(build_model(config, len(dataset.classes)), device).train()
     prepare_start(model, config, clips, folds.labelled, labels)
     parameters = [p for p in model.parameters() if p.requires_grad]
     drawn = (steps.epochs if config.method == "fixmatch" else 0, len(folds.unlabelled))

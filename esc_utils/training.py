@@ -18,7 +18,7 @@ from .optim import rate_factor, rates_on, set_rate
 from .progress import Progress
 from .record import HISTORY, write_record
 from .sampling import DROPOUT, LEAST_EPOCHS, START, Draw, clips_a_step, draw_epoch, moved, stream_seed
-from .start import some
+from .start import statistics_rows
 from .state import State, restore, set_up, snapshot
 from .steps import StepLoss, fixmatch_step, supervised_step
 from .urbansound import open_dataset, split
@@ -214,7 +214,8 @@ def scoring_statistics(state: State):
         return nullcontext()
     # In random order: neighbours in the index are slices of one recording, and a batch of them would spread
     # too little.
-    order = np.random.default_rng(stream_seed(state.config, START, 1)).permutation(some(state.folds.labelled))
+    rng, rows = np.random.default_rng(stream_seed(state.config, START, 1)), state.folds.labelled
+    order = rng.permutation(statistics_rows(rows))
     return clean_statistics(state.trained, (state.clips[batch] for batch in scored(state.clips, order)))
 
 

@@ -1,14 +1,14 @@
-"""UrbanSound8K on disk: layouts, index, folds, splits, leak check."""
+"""UrbanSound8K on disk: layouts, index, folds, splits; and the readers of other datasets."""
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import RunConfig, cache_folder, data_folder, digest, place
+from .config import RunConfig, digest
 from .contents import remembered, sha256
 from .dataset import Dataset as Dataset  # these two again from here, beside what makes them
 from .dataset import Split as Split
@@ -16,46 +16,29 @@ from .dataset import synthesised
 from .errors import UserError
 from .index import CLASSES as CLASSES  # and again from here: UrbanSound8K's classes
 from .index import FOLDS, read_index
-from .table import class_names, open_table, read_table
+from .paths import cache_folder, data_folder, place
 
-if TYPE_CHECKING:
-    import pandas
-
-# The official folds share these five recordings, always with different classes (read off the official CSV).
-KNOWN_SHARED = {106905: {1, 8}, 132016: {1, 4}, 176638: {1, 4}, 180937: {1, 9}, 77751: {2, 7}}
-# Clips of each fold of the official CSV.
-FOLD_SIZES = dict(enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1))
-CLIPS = sum(FOLD_SIZES.values())
+# Of any other dataset: value of the knob `dataset` -> what opens it (esc_suite/inputs adds "table").
+READERS: dict[str, Callable[[RunConfig], Dataset]] = {}
 KAGGLE = ("/kaggle/input/urbansound8k", "/kaggle/input/datasets/chrisfilo/urbansound8k")
 
 
 def open_dataset(config: RunConfig) -> Dataset:
-    """The dataset of a run: UrbanSound8K or a table of any clips at `data_dir`, or the synthesised default,
-    written on first use."""
-    if config.dataset == "table":
-        return open_table(config)
+    """The dataset of a run: UrbanSound8K at `data_dir`, the synthesised default, written on first use, or
+    that of one of READERS."""
+    if config.dataset in READERS:
+        return READERS[config.dataset](config)
     if config.dataset == "synthetic":
-        from .standins.synthetic import write_dataset
+        from .standins.synthetic import dataset_folder
 
-        clips, seconds, seed = config.synthetic_clips, config.clip_seconds, config.synthetic_seed
-        folder = cache_folder(config) / f"synthetic-{clips}x{seconds:g}s-{seed}"
-        try:
-            write_dataset(folder, clips_per_class=clips, clip_seconds=seconds, seed=seed)
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere, or free "
-                "some space"
-            ) from None
-    else:
+        folder = dataset_folder(config)
+    elif config.dataset == "urbansound8k":
         folder = find_dataset(config.data_dir)
+    else:
+        raise UserError(f"dataset: {config.dataset} has no reader: import esc_suite.inputs first")
     memory = cache_folder(config) / f"contents-{digest(str(folder))}.json"
     dataset = read_dataset(folder, config.allow_partial and config.dataset != "synthetic", memory)
     return by_index(dataset) if config.fold_assignment == "by_index" else dataset
-
-
-def classes_of(config: RunConfig) -> tuple[str, ...]:
-    """Class names of a run's dataset, without opening the clips."""
-    return class_names(read_table(config.data_dir)[0]) if config.dataset == "table" else CLASSES
 
 
 def find_dataset(data_dir: str = "") -> Path:
@@ -194,23 +177,3 @@ def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: 
     order = np.random.default_rng([seed, fold]).permutation(len(rows))
     kept = [order[classes[order] == number][:count] for number in np.unique(classes)]
     return np.sort(rows[np.concatenate(kept)])
-
-
-def leak_check(dataset: Dataset) -> "pandas.DataFrame":
-    """Recordings that lie in more than one fold: columns fsid, folds, classes, clips. The official folds
-    share five, with different classes; any other is a leak and raises UserError, as does one of the five in
-    other folds."""
-    groups = dataset.clips.groupby("fsid")
-    shared = groups.filter(lambda rows: rows["fold"].nunique() > 1).groupby("fsid")
-    table = shared.agg(
-        folds=("fold", lambda f: tuple(sorted(set(f)))),
-        classes=("class_name", lambda c: tuple(sorted(set(c)))),
-        clips=("file", "size"),
-    ).reset_index()
-    for row in table.itertuples():
-        if dataset.synthesised or set(row.folds) != KNOWN_SHARED.get(row.fsid):
-            raise UserError(
-                f"recording {row.fsid} lies in folds {row.folds}: folds leak, use the official folds of "
-                "UrbanSound8K.csv"
-            )
-    return table

@@ -5,10 +5,15 @@ import json
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from esc_utils import allocator
+BENCH = Path(__file__).parent.parent / "tools" / "bench"
+sys.path.insert(0, str(BENCH))
+from timing import usual_allocator  # noqa: E402
+
+from esc_utils import allocator  # noqa: E402
 
 version = platform.libc_ver()
 new = version[0] == "glibc" and tuple(map(int, version[1].split("."))) >= (2, 36)
@@ -26,7 +31,9 @@ def faults(rounds=20):
 
 def child(code: str):
     """What the code puts into `found`, from a fresh process."""
-    head = f"import json, torch\nfrom esc_utils import allocator\n{FAULTS}"
+    head = (
+        f"import json, sys, torch\nsys.path.append({str(BENCH)!r})\nfrom esc_utils import allocator\n{FAULTS}"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{head}\n{code}\nprint(json.dumps(found))"],
         capture_output=True,
@@ -40,8 +47,8 @@ def child(code: str):
 def test_kept_memory_is_not_new_at_every_step():
     """After some rounds, in which the heap grows."""
     code = (
-        "unset = faults()\nwith allocator.usual(): usual = faults()\nfaults(20); found = unset, usual, "
-        "faults()"
+        "from timing import usual_allocator\nunset = faults()\nwith usual_allocator(): usual = faults()\n"
+        "faults(20); found = unset, usual, faults()"
     )
     unset, usual, kept = child(code)
     assert usual > unset / 2, "as if nothing had been set"
@@ -84,5 +91,5 @@ def test_elsewhere_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(allocator, "_function", lambda name: None)
     assert allocator.keep_freed() is False
     allocator.give_back()
-    with allocator.usual():
+    with usual_allocator():
         pass

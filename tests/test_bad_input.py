@@ -12,7 +12,8 @@ import soundfile
 from bad_input import one_line, refused
 from permissions import drop_override
 
-from esc_utils import config, urbansound
+from esc_suite.inputs import params
+from esc_utils import urbansound
 
 COLUMNS = "slice_file_name,fsID,start,end,salience,fold,classID,class"
 
@@ -219,7 +220,7 @@ BAD_PARAMETERS = {  # overrides over the quick profile's fixmatch_tau075, what t
 @pytest.mark.parametrize("case", BAD_PARAMETERS)
 def test_bad_parameters(case):
     overrides, words = BAD_PARAMETERS[case]
-    refused(lambda: config.for_run("quick", "fixmatch_tau075", **overrides), *words)
+    refused(lambda: params.for_run("quick", "fixmatch_tau075", **overrides), *words)
 
 
 BAD_FILES = {
@@ -243,17 +244,17 @@ def test_bad_parameter_file(case, tmp_path):
     path = tmp_path / "mine.yaml"
     if content is not None:
         path.write_bytes(content)
-    refused(lambda: config.from_files([*config.layers_of("quick", ""), path]), "mine.yaml", *words)
+    refused(lambda: params.from_files([*params.layers_of("quick", ""), path]), "mine.yaml", *words)
 
 
 def test_an_empty_parameter_file_changes_nothing(tmp_path):
     (tmp_path / "mine.yaml").write_text("# nothing yet\n")
-    layers = config.layers_of("quick", "pann_10")
-    assert config.from_files([*layers, tmp_path / "mine.yaml"]) == config.from_files(layers)
+    layers = params.layers_of("quick", "pann_10")
+    assert params.from_files([*layers, tmp_path / "mine.yaml"]) == params.from_files(layers)
 
 
 @pytest.mark.parametrize(
     ("profile", "experiment"), [("huge", "pann_10"), ("quick", "pann_11"), ("quick", "../base")]
 )
 def test_unknown_names(profile, experiment):
-    refused(lambda: config.for_run(profile, experiment), "choose from")
+    refused(lambda: params.for_run(profile, experiment), "choose from")

@@ -8,12 +8,12 @@ import pytest
 import records
 from scipy import stats
 
+from esc_suite.inputs import params
 from esc_suite.results import comparison, family, intervals, validity
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims, view
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
-from esc_utils import config
 from esc_utils.errors import UserError
 
 BUDGET = {"batch_size": 16}  # of supervised rows, as FixMatch's
@@ -25,11 +25,11 @@ def spec():
 
 
 def verdicts(spec, outputs, profile="paper"):
-    return {claim["id"]: claim for claim in claims.decide(spec, comparison.load(outputs, profile))}
+    return {claim["id"]: claim for claim in claims.decide(spec, comparison.read_results(outputs, profile))}
 
 
 def rows_of(spec, outputs, name, profile="paper"):
-    rows = tables.build(spec, comparison.load(outputs, profile), name, profile)
+    rows = tables.build(spec, comparison.read_results(outputs, profile), name, profile)
     return {row["id"]: built for row, built in zip(spec["tables"][name]["rows"], rows, strict=True)}
 
 
@@ -169,7 +169,7 @@ def test_thresholds_are_not_compared_where_the_unlabelled_loss_is_too_small(spec
 # ---- One family ----------------------------------------------------------------------------------
 def test_a_rule_and_a_mark_that_are_one_comparison_are_counted_once(spec, tmp_path):
     write(tmp_path, fixmatch_tau075=70, fixmatch_tau075_accum=60)
-    found = family.of_table(spec, comparison.load(tmp_path, "paper"), "table3")
+    found = family.of_table(spec, comparison.read_results(tmp_path, "paper"), "table3")
     assert found["counted"] == 1  # the mark under Table 3, which is claim e, too
     mark, rule = found["marks"]["accum", "baseline"], found["rules"]["e"][0]
     assert mark["p"] == mark["p_holm"] == rule["p_holm"]
@@ -177,7 +177,7 @@ def test_a_rule_and_a_mark_that_are_one_comparison_are_counted_once(spec, tmp_pa
 
 def test_holm_runs_over_marks_and_claims_and_not_over_the_rules_of_a_claim(spec, tmp_path):
     write(tmp_path, fixmatch_tau095=60, fixmatch_tau085=70, fixmatch_tau075=85)
-    found = family.of_table(spec, comparison.load(tmp_path, "paper"), "table3")
+    found = family.of_table(spec, comparison.read_results(tmp_path, "paper"), "table3")
     first, second, third = found["rules"]["d"]
     # Two marks, and the rule of claim d that is none; accumulation and the control have no run.
     assert found["counted"] == 3
@@ -190,7 +190,7 @@ def test_rules_of_a_claim_that_are_no_marks_share_their_largest_p(spec, tmp_path
     records.write(tmp_path, "fixmatch_tau075", 90, history=list(80 + 0.5 * rng.normal(size=60)))
     records.write(tmp_path, "fixmatch_tau075_sgd", 70)
     records.write(tmp_path, "fixmatch_tau075_ranger", 75, history=list(75 + 6 * rng.normal(size=60)))
-    found = family.of_table(spec, comparison.load(tmp_path, "paper"), "table4")
+    found = family.of_table(spec, comparison.read_results(tmp_path, "paper"), "table4")
     ranger, sgd, unsteady = found["rules"]["f"]
     assert found["counted"] == 3  # both marks, and the two other rules together
     assert (
@@ -199,7 +199,7 @@ def test_rules_of_a_claim_that_are_no_marks_share_their_largest_p(spec, tmp_path
     )
     # One of them the other way round: it counts twice, and the other one cannot be shown with it.
     records.write(tmp_path, "fixmatch_tau075_sgd", 99)
-    found = family.of_table(spec, comparison.load(tmp_path, "paper"), "table4")
+    found = family.of_table(spec, comparison.read_results(tmp_path, "paper"), "table4")
     _, sgd, unsteady = found["rules"]["f"]
     assert sgd["verdict"] == "contradicted" and sgd["p_holm"] >= 2 * sgd["p"]
     assert unsteady["p_holm"] is None and unsteady["verdict"] == "undecided"
@@ -209,7 +209,7 @@ def test_what_cannot_be_decided_is_not_counted(spec, tmp_path):
     for fold in range(1, 11):
         records.write(tmp_path, "pann_100", 95 + fold % 2, fold=fold, profile="lite", backbone=records.MN04)
         records.write(tmp_path, "pann_10", 70 + fold % 3, fold=fold, profile="lite", backbone=records.MN04)
-    found = family.of_table(spec, comparison.load(tmp_path, "lite"), "table5")
+    found = family.of_table(spec, comparison.read_results(tmp_path, "lite"), "table5")
     assert found["counted"] == 1  # the mark of PANN 100%; its claim against a printed number is blocked
     assert found["marks"]["pann_100", "baseline"]["p_holm"] == found["marks"]["pann_100", "baseline"]["p"]
 
@@ -253,7 +253,7 @@ def test_marks_and_claims_never_disagree_about_a_comparison(spec, tmp_path, seed
                     unlabelled_share=float(rng.choice([0.01, 0.2])), steps=int(rng.choice([2170, 2170, 2170,
                     300])),
                 )  # fmt: skip
-    results, compared = comparison.load(tmp_path, "paper"), 0
+    results, compared = comparison.read_results(tmp_path, "paper"), 0
     for name in ("table2", "table3", "table4", "table5"):
         found = family.of_table(spec, results, name)
         rows = rows_of(spec, tmp_path, name)
@@ -362,7 +362,7 @@ def test_budget_gaps_of_a_probe_and_the_mean_share_over_runs(tmp_path):
     for fold, share in ((1, 0.1), (2, 0.3)):
         records.write(tmp_path, "fixmatch_tau075", 80, fold=fold, unlabelled_share=share)
         records.write(tmp_path, "pann_probe", 80, fold=fold)
-    results = comparison.load(tmp_path, "paper")
+    results = comparison.read_results(tmp_path, "paper")
     gaps = validity.budget_gaps(results, "fixmatch_tau075", "pann_probe", [1, 2])
     assert list(gaps) == list(validity.BUDGET) and gaps["labelled batch"] == "labelled batch (16 against 0)"
     assert validity.unlabelled_share(results, "fixmatch_tau075", [1, 2]) == pytest.approx(20)
@@ -373,7 +373,7 @@ def test_every_probe_shares_network_and_labelled_folds_with_its_row(spec):
     for table in spec["tables"].values():
         for row in table["rows"]:
             if row.get("probe"):
-                ours, probe = (config.for_run("paper", row[key]) for key in ("experiment", "probe"))
+                ours, probe = (params.for_run("paper", row[key]) for key in ("experiment", "probe"))
                 assert probe.method == "probe" and (ours.backbone, ours.labelled) == (
                     probe.backbone,
                     probe.labelled,
@@ -404,8 +404,12 @@ def test_a_broken_rule_is_one_line(tmp_path):
 def test_a_validation_fold_that_is_named_is_no_other_than_the_same_by_default(tmp_path):
     records.write(tmp_path, "fixmatch_tau075", 70, valid_fold=2)
     records.write(tmp_path, "pann_control", 65)
-    gaps = validity.other_knobs(comparison.load(tmp_path, "paper"), "fixmatch_tau075", "pann_control", [1])
+    gaps = validity.other_knobs(
+        comparison.read_results(tmp_path, "paper"), "fixmatch_tau075", "pann_control", [1]
+    )
     assert not [words for words in gaps if "valid_fold" in words]
     records.write(tmp_path, "fixmatch_tau075", 70, valid_fold=3)
-    gaps = validity.other_knobs(comparison.load(tmp_path, "paper"), "fixmatch_tau075", "pann_control", [1])
+    gaps = validity.other_knobs(
+        comparison.read_results(tmp_path, "paper"), "fixmatch_tau075", "pann_control", [1]
+    )
     assert "valid_fold (3 against 2)" in gaps

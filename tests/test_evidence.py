@@ -13,7 +13,7 @@ import pytest
 from made_up import change, rendered
 from records import PNG
 
-from esc_suite.run import plan
+from esc_suite.run import needed_runs
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -306,7 +306,7 @@ def test_committed_tables_are_the_means_of_the_committed_records(profile):
     if not found:
         pytest.skip(f"no run records are committed for {profile}")
     for number in (2, 3, 4, 5):
-        folds = plan.tables()[number]["folds"]
+        folds = needed_runs.tables()[number]["folds"]
         for row in pages._rows(profile, number):
             own = [r for r in found if r["experiment"] == row["experiment"] and r["fold"] in folds]
             if not own:

@@ -12,7 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools" / "bench"))
 import first_light_pack as pack
 
-from esc_utils import paths, runs
+from esc_suite.results import comparison
+from esc_utils import paths
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +86,7 @@ def test_records_come_back_whole_and_once(found, tmp_path, monkeypatch):
     finally:
         pack.KEPT.unlink(missing_ok=True)
     assert [call["commit"] for call in kept] == ["abc1234"] and kept[0]["results"] == lines(found)
-    names = [path.parent.name for path in runs.find(tmp_path, "paper-partial")]
+    names = [path.parent.name for path in comparison.run_folders(tmp_path, "paper-partial")]
     assert names == ["cnn14_table2", "fixmatch_tau075_accum"]
     figures = tmp_path / "paper-partial" / "figures" / "fixmatch_tau075_accum" / "fold1_seed0"
     assert {path.name for path in figures.glob("*.png")} == {

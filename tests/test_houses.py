@@ -53,7 +53,7 @@ def test_no_circles(house):
 # ---- docs/architecture.md ------------------------------------------------------------------------
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # Each imports earlier ones only
-ROOMS = ("results", "figures", "run", "tables", "notebook", "label", "explore")
+ROOMS = ("inputs", "results", "figures", "run", "tables", "notebook", "label", "explore")
 
 
 def room(path: Path) -> str:

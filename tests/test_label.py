@@ -17,9 +17,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from esc_suite.inputs import table
 from esc_suite.label import command, infer, networks, validate
 from esc_suite.results import intervals
-from esc_utils import runs, table
+from esc_utils import runs
 from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 
@@ -78,7 +79,7 @@ def test_labelled_clips_of_any_length_that_are_cut_are_counted(tmp_path, capsys)
     with (folder / "clips.csv").open("a") as file:
         file.write("two.wav,siren\nminute.flac,siren\n")
     common = command.settings(str(folder), "quick", str(tmp_path / "outputs"))
-    config = command.configuration.for_run("quick", validate.PROBE, **common)
+    config = command.params.for_run("quick", validate.PROBE, **common)
     command._opening(command.open_dataset(config), config)
     assert "2 labelled clips are longer than 1.28 s" in capsys.readouterr().out
 
@@ -163,22 +164,21 @@ def test_only_the_networks_of_the_last_table_are_used(finished, tmp_path):
     about = json.loads((folder / "label.json").read_text())
     first, second = (folder / name for name in about["runs"][:2])
     shutil.copytree(first, first.with_name("fold9_seed0"))
-    assert len(networks.load(folder).models) == len(about["runs"]) == 3
+    assert len(networks.read_networks(folder).models) == len(about["runs"]) == 3
     (second / networks.FILE).rename(tmp_path / "kept")
     with pytest.raises(UserError, match=f"no {networks.FILE} in {second}: "):
-        networks.load(folder)
+        networks.read_networks(folder)
     with safe_open(tmp_path / "kept", "pt") as file:
         header = file.metadata() | {"classes": json.dumps([*own.NAMES[:2], "other"])}
     save_file(load_file(tmp_path / "kept"), second / networks.FILE, header)
     with pytest.raises(UserError, match="differ in their classes"):
-        networks.load(folder)
+        networks.read_networks(folder)
 
 
 def test_one_run_and_overlapping_windows(finished, data, capsys):
     run = finished / "runs" / validate.PROBE / "fold1_seed0"
-    assert len(networks.load(run).models) == 1 and networks.load(run / networks.FILE).classes == tuple(
-        sorted(own.NAMES)
-    )
+    assert len(networks.read_networks(run).models) == 1
+    assert networks.read_networks(run / networks.FILE).classes == tuple(sorted(own.NAMES))
     assert command.main([str(run), str(data / "long.flac"), "--hop", "10"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7 and "10.00-11.00 s" in lines[1]
@@ -191,7 +191,7 @@ def test_labelling_goes_on_where_it_was_cut_off(finished, data, tmp_path, monkey
     shutil.copytree(data / "known", folder)
     files = sorted(map(str, folder.iterdir()))
     monkeypatch.setattr(infer, "BATCH", 2)
-    found = networks.load(finished)
+    found = networks.read_networks(finished)
     real, calls = networks.Networks.scores, []
 
     def killed(self, audio):

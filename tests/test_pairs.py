@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import pairs  # noqa: E402
 import pairs_page  # noqa: E402
 
-from esc_suite.run import plan  # noqa: E402
+from esc_suite.run import needed_runs  # noqa: E402
 
 
 @pytest.mark.parametrize("page", pairs_page.PAGES, ids=lambda path: path.name)
@@ -26,13 +26,14 @@ def test_pages_say_what_the_committed_files_say(page):
 
 
 def test_no_pair_is_one_that_a_table_reports():
-    whole = {1: 2, 2: 10, 10: 1}  # of the clips at hand, see plan.whole_folds
+    whole = {1: 2, 2: 10, 10: 1}  # of the clips at hand, see needed_runs.whole_folds
     every = {fold: fold % 10 + 1 for fold in range(1, 11)}
     own = [tuple(map(int, pair.split("-"))) for pair in pairs.PAIRS.split(",")]
     assert all(pair not in {*whole.items(), *every.items()} for pair in own)
     table = pd.read_csv(pairs_page.EVIDENCE / "pairs.csv")
     assert {(t, v) for t, v in zip(table["train"], table["validate"], strict=True)} <= set(own)
-    names = {row["experiment"] for t in plan.tables().values() for row in t["rows"] if row.get("experiment")}
+    rows = [row for table in needed_runs.tables().values() for row in table["rows"]]
+    names = {row["experiment"] for row in rows if row.get("experiment")}
     assert set(table["experiment"]) <= names
 
 

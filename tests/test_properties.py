@@ -11,12 +11,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from esc_utils import augment, config, losses, runs, urbansound
+from esc_suite.inputs import params
+from esc_utils import augment, losses, runs, urbansound
 from esc_utils.errors import UserError
 
 few = settings(max_examples=25, derandomize=True, deadline=None)
 more = settings(max_examples=100, derandomize=True, deadline=None)
-SUPERVISED, FIXMATCH = (config.for_run("quick", name) for name in ("cnn14_10", "fixmatch_tau075"))
+SUPERVISED, FIXMATCH = (params.for_run("quick", name) for name in ("cnn14_10", "fixmatch_tau075"))
 
 
 # --- the index and the splits ---------------------------------------------------------------------

@@ -8,11 +8,11 @@ import pytest
 import records
 import yaml
 
+from esc_suite.inputs import params
 from esc_suite.results import comparison
 from esc_suite.results.spec import read_spec
-from esc_suite.run import plan
+from esc_suite.run import needed_runs
 from esc_suite.tables import sensitivity
-from esc_utils import config
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -32,14 +32,14 @@ def test_every_file_has_a_row_whose_baseline_differs_in_what_the_file_says(spec)
         assert f"[{row['ledger']}]" in text and f"Default: {row['baseline']}\n" in text
         differs = set()
         for profile in ("paper", "lite"):  # a short profile may have an alternative as its own default
-            changed = config.for_run(profile, name).model_dump(exclude={"experiment"})
-            default = config.for_run(profile, row["baseline"]).model_dump(exclude={"experiment"})
+            changed = params.for_run(profile, name).model_dump(exclude={"experiment"})
+            default = params.for_run(profile, row["baseline"]).model_dump(exclude={"experiment"})
             differs |= {key for key in changed if changed[key] != default[key]}
         assert differs and differs <= set(yaml.safe_load(text))
 
 
 def test_jobs_hold_alternatives_and_defaults_once():
-    jobs = plan.sensitivity_jobs([1, 2], [0])
+    jobs = needed_runs.sensitivity_jobs([1, 2], [0])
     assert len(jobs) == len(set(jobs)) == 18 + 4
     assert {job.fold for job in jobs} == {1}
 
@@ -48,7 +48,7 @@ def test_changes_are_paired_and_the_leak_is_not(spec, tmp_path, monkeypatch):
     for name, accuracy in (("fixmatch_tau075", 60), ("l03_lambda_1", 80), ("pann_100", 60)):
         records.write(tmp_path, name, accuracy)
     records.write(tmp_path, "l19_leaky_folds", 90, clips=records.outcome(90, seed=7))
-    results = comparison.load(tmp_path, "paper")
+    results = comparison.read_results(tmp_path, "paper")
     monkeypatch.setattr(sensitivity, "leaked_share", lambda run: 83.0)
     rows = {row["experiment"]: row for row in sensitivity.build(spec, results)}
     changed = rows["l03_lambda_1"]

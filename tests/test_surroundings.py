@@ -287,7 +287,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
     code = """import sys
 from types import SimpleNamespace
 from esc_utils import features
-from esc_utils.errors import exit_with
+from esc_suite.run.together import exit_with
 config = SimpleNamespace(cache_dir=sys.argv[1], network="cnn14", clip_seconds=1.0)
 with exit_with():
     features.open_store(config, SimpleNamespace(audio="", fingerprint="x", clips=[]))"""

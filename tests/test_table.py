@@ -16,8 +16,9 @@ import pytest
 import soundfile
 from bad_input import refused
 
+from esc_suite.inputs import table
 from esc_suite.label import infer
-from esc_utils import contents, features, start, table, training, urbansound
+from esc_utils import contents, features, training, urbansound
 from esc_utils.errors import UserError
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "us8k-real"
@@ -62,6 +63,12 @@ def test_classes_folds_and_formats_come_from_the_table(clips, knobs):
     assert all(set(part["class_name"]) == set(own.NAMES) for _, part in known.groupby("fold"))
     store = features.open_store(knobs(clips), dataset)
     assert store.shape[0] == 15 and np.isfinite(store).all()
+
+
+def test_the_method_alone_says_who_reads_a_table(clips, knobs, monkeypatch):
+    monkeypatch.delitem(urbansound.READERS, "table")
+    with pytest.raises(UserError, match="no reader: import"):
+        urbansound.open_dataset(knobs(clips))
 
 
 def test_folds_are_the_same_again_and_written_beside_the_outputs(clips, knobs, tmp_path):
@@ -437,7 +444,7 @@ def test_an_mp3_that_is_a_little_shorter_than_it_says_is_windows_to_its_real_end
     networks = SimpleNamespace(
         config=knobs(data), classes=("x", "y"), scores=lambda audio: np.full((len(audio), 2), 0.5)
     )
-    rows = list(infer.rows_of(networks, [tmp_path / "long.mp3"], 1.0, 1.0, False))
+    rows = list(infer.labelled_rows(networks, [tmp_path / "long.mp3"], 1.0, 1.0, False))
     assert len(rows) == (dataset.clips["file"] == "long.mp3").sum()
 
 
@@ -450,7 +457,7 @@ def test_a_long_file_that_is_cut_in_the_middle_is_refused(tmp_path, knobs, suffi
         config=knobs(tmp_path), classes=("x", "y"), scores=lambda audio: np.full((len(audio), 2), 0.5)
     )
     with pytest.raises(UserError, match=f"a{suffix} "):
-        list(infer.rows_of(networks, [tmp_path / f"a{suffix}"], 1.0, 1.0, False))
+        list(infer.labelled_rows(networks, [tmp_path / f"a{suffix}"], 1.0, 1.0, False))
 
 
 @pytest.mark.parametrize(("before", "after"), [("a", "b"), ("a", "ab")])
@@ -485,8 +492,6 @@ def test_a_run_learns_from_labels_and_from_clips_without(clips, knobs):
         assert run.classes == tuple(sorted(own.NAMES)) and run.metrics["transductive"] is None
         assert list(run.metrics["validation"]["best"]["per_class"]) == list(run.classes)
         assert run.predictions["unlabelled_prob"].shape == (6, 3) and run.metrics["validation"]["clips"] == 3
-    model = start.build_model(knobs(clips))
-    assert model.fc_transfer.out_features == 3
 
 
 def test_without_unlabelled_clips_fixmatch_says_so(tmp_path, knobs):

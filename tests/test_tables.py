@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import records
 
+from esc_suite.inputs import params
 from esc_suite.results import comparison, intervals
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims, view, write
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
-from esc_utils import config
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,12 +27,12 @@ def spec():
 
 
 def rows_of(spec, outputs, name, profile="paper"):
-    rows = tables.build(spec, comparison.load(outputs, profile), name, profile)
+    rows = tables.build(spec, comparison.read_results(outputs, profile), name, profile)
     return {row["id"]: built for row, built in zip(spec["tables"][name]["rows"], rows, strict=True)}
 
 
 def verdicts(spec, outputs, profile="paper"):
-    return {claim["id"]: claim for claim in claims.decide(spec, comparison.load(outputs, profile))}
+    return {claim["id"]: claim for claim in claims.decide(spec, comparison.read_results(outputs, profile))}
 
 
 # ---- params/tables.yaml --------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_every_row_has_its_experiment_and_every_ledger_line_its_text(spec):
     for name, table in spec["tables"].items():
         for row in table["rows"]:
             if row.get("experiment"):
-                found = config.for_run("paper", row["experiment"])
+                found = params.for_run("paper", row["experiment"])
                 assert found.pretrained != row["label"].startswith("CNN14"), (name, row["id"])
             if "not in the paper" in row["label"]:
                 assert "paper_accuracy" not in row and found.method in ("control", "probe")
@@ -69,7 +69,7 @@ def test_every_row_has_its_experiment_and_every_ledger_line_its_text(spec):
     thresholds = {"tau095": 0.95, "tau085": 0.85, "tau075": 0.75, "accum": 0.75}
     for row in spec["tables"]["table3"]["rows"]:
         if row["id"] in thresholds:
-            assert config.for_run("paper", row["experiment"]).tau == thresholds[row["id"]]
+            assert params.for_run("paper", row["experiment"]).tau == thresholds[row["id"]]
 
 
 def test_the_sizes_that_the_text_states_follow_from_the_printed_rows(spec, tmp_path):
@@ -103,7 +103,7 @@ def test_a_row_shows_its_run_and_the_difference_to_its_baseline(spec, tmp_path):
     pann, nothing = rows["pann"], rows["fixmatch"]
     assert pann["row"] == "PANN" and pann["folds"] == "1 of 1" and pann["checkpoint"] == "last epoch"
     assert (pann["accuracy"], pann["clips"], pann["recordings"]) == (75, 480, 60)
-    sums = comparison.load(tmp_path, "paper").fold_sums("pann_table2", 1)
+    sums = comparison.read_results(tmp_path, "paper").fold_sums("pann_table2", 1)
     expected = intervals.interval([sums], "accuracy")
     assert (pann["accuracy_low"], pann["accuracy_high"]) == (expected["low"], expected["high"])
     assert pann["accuracy_difference"] == pytest.approx(35) and pann["accuracy_difference_low"] > 20
@@ -336,7 +336,7 @@ def test_table_1_is_computed(spec, tmp_path):
     for text in (tables_render.as_markdown(shown), re.sub("<[^>]+>", "", tables_render.as_html(shown))):
         assert "All rows: notes 23.\n" in text
     records.write(tmp_path, "pann_table2", 40, weak_freq_width=16)
-    built = tables.build(spec, comparison.load(tmp_path, "paper"), "table1", "paper")
+    built = tables.build(spec, comparison.read_results(tmp_path, "paper"), "table1", "paper")
     assert [(row["row"], row["freq_width"]) for row in built] == [("Weak", 8), ("Weak", 16), ("Strong", 35)]
 
 
@@ -456,4 +456,4 @@ def test_a_renamed_run_folder_is_refused(tmp_path):
     run = records.write(tmp_path, "cnn14_table2", 40)
     run.folder.rename(run.folder.with_name("fold2_seed0"))
     with pytest.raises(UserError, match="do not rename"):
-        comparison.load(tmp_path, "paper")
+        comparison.read_results(tmp_path, "paper")

@@ -2,7 +2,8 @@ import numpy as np
 import pandas
 import pytest
 
-from esc_utils import config, index, urbansound
+from esc_suite.inputs import params, published
+from esc_utils import index, urbansound
 from esc_utils.errors import UserError
 
 
@@ -16,7 +17,7 @@ def test_synthesised_default_is_indexed_like_the_real_set(dataset):
     assert list(dataset.clips["file"]) == sorted(dataset.clips["file"])
     assert set(dataset.clips["fold"]) == set(range(1, 11))
     assert set(dataset.clips["class_name"]) == set(urbansound.CLASSES)
-    assert urbansound.leak_check(dataset).empty
+    assert published.leak_check(dataset).empty
 
 
 def test_splits_are_disjoint_and_cover_everything(dataset, tiny):
@@ -47,7 +48,7 @@ def test_by_index_leaks_recordings(dataset, tiny):
     leaky = urbansound.open_dataset(tiny(synthetic_clips=3, fold_assignment="by_index"))
     assert leaky.clips.groupby("fsid")["fold"].nunique().max() > 1
     with pytest.raises(UserError, match="leak"):
-        urbansound.leak_check(leaky)
+        published.leak_check(leaky)
 
 
 @pytest.mark.parametrize("layout", ["official", "kaggle", "parent"])
@@ -72,27 +73,27 @@ def test_real_clips(real_clips):
     found = urbansound.read_dataset(real_clips, allow_partial=True)
     assert found.clips.groupby("fold").size().to_dict() == {1: 873, 2: 888, 3: 387, 10: 837}
     assert found.missing[3] == 925 - 387
-    assert urbansound.leak_check(found).empty  # the five shared recordings lie in folds that are not here
+    assert published.leak_check(found).empty  # the five shared recordings lie in folds that are not here
 
 
 @pytest.mark.real
 def test_whole_index_has_the_five_known_shared_recordings(real_clips):
     clips = index.read_index(real_clips / "metadata" / "UrbanSound8K.csv")
     whole = urbansound.Dataset(real_clips, clips, False, "", {})
-    table = urbansound.leak_check(whole)
-    assert set(table["fsid"]) == set(urbansound.KNOWN_SHARED)
+    table = published.leak_check(whole)
+    assert set(table["fsid"]) == set(published.KNOWN_SHARED)
     assert clips.groupby("fold").size().tolist() == [873, 888, 925, 990, 936, 823, 838, 806, 816, 837]
     moved = clips.copy()
     moved.loc[moved.index[moved["fsid"] == moved["fsid"].mode()[0]][0], "fold"] = 11 - moved["fold"].iloc[0]
     with pytest.raises(UserError, match="folds leak"):
-        urbansound.leak_check(urbansound.Dataset(real_clips, pandas.DataFrame(moved), False, "", {}))
+        published.leak_check(urbansound.Dataset(real_clips, pandas.DataFrame(moved), False, "", {}))
 
 
 def test_missing_dataset_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("ESC_KAGGLE_INPUT", str(tmp_path / "none"))
     monkeypatch.setattr(urbansound, "data_folder", lambda: tmp_path)
     with pytest.raises(UserError, match="make data"):
-        urbansound.open_dataset(config.for_run("paper", "pann_10"))
+        urbansound.open_dataset(params.for_run("paper", "pann_10"))
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -3,10 +3,12 @@ never typed."""
 
 import re
 
+from esc_suite.inputs import params
+from esc_suite.inputs.published import CLIPS, FOLD_SIZES
 from esc_suite.run.check_paper import pools
-from esc_utils import config
+from esc_utils import config, paths
 from esc_utils.sampling import budget
-from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS
+from esc_utils.urbansound import CLASSES, FOLDS
 
 # Not compared knob by knob: what changes no number, and what other lines say (data, folds, steps, the
 # machine).
@@ -21,7 +23,7 @@ def differences(records: list[dict]) -> list[tuple[str, str, str, str]]:
     """(what, paper, here, which experiments) of all metrics.json given; "all" where every run differs so.
     "Paper" is what params/profiles/paper.yaml gives: printed, or the ledger's choice where the paper is
     silent."""
-    papers = [config.for_run("paper", r["experiment"], train_fold=r["fold"], seed=r["seed"]) for r in records]
+    papers = [params.for_run("paper", r["experiment"], train_fold=r["fold"], seed=r["seed"]) for r in records]
     words, found = _comments(), {}
     for record, paper in zip(records, papers, strict=True):
         for line in _of_run(record, paper, words):
@@ -105,5 +107,5 @@ def _folds_and_machine(records: list[dict]) -> list[tuple[str, str, str, str]]:
 
 def _comments() -> dict[str, str]:
     """Knob -> its comment in params/base.yaml, empty where it has none."""
-    text = (config.project_root() / "params" / "base.yaml").read_text(encoding="utf-8")
+    text = (paths.project_root() / "params" / "base.yaml").read_text(encoding="utf-8")
     return dict(re.findall(r"^(\w+):[^#\n]*(?:#\s*(.*?)\s*)?$", text, re.M))

@@ -28,9 +28,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import evidence_pages as pages  # noqa: E402
 
-from esc_suite.run import plan  # noqa: E402
+from esc_suite.results import comparison  # noqa: E402
+from esc_suite.run import needed_runs  # noqa: E402
+from esc_suite.run.together import exit_with  # noqa: E402
 from esc_utils import runs  # noqa: E402
-from esc_utils.errors import UserError, exit_with  # noqa: E402
+from esc_utils.errors import UserError  # noqa: E402
 
 MOST_BYTES = 15_000_000  # of one profile
 THUMBNAIL = (300, 220)  # of the gallery, pixels
@@ -75,7 +77,7 @@ def _copy(profile: str, source: Path, new: Path, partial: bool) -> None:
     def there(file: str) -> bool:
         return not partial or (source / file).is_file()
 
-    for path in runs.find(source.parent, profile):
+    for path in comparison.run_folders(source.parent, profile):
         metrics = runs.read_metrics(path)
         if (metrics["experiment"], metrics["fold"]) in rows:  # those of the sensitivity table are others
             records[f"{path.parent.name}/{path.name}"] = metrics
@@ -115,7 +117,7 @@ def _copy(profile: str, source: Path, new: Path, partial: bool) -> None:
 
 def of_tables(numbers) -> set[tuple[str, int]]:
     """(experiment, fold) of every run that rows of these tables are made of."""
-    tables = plan.tables()
+    tables = needed_runs.tables()
     return {
         (row.get("experiment"), fold)
         for n in numbers

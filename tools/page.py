@@ -17,9 +17,10 @@ from nbformat.reader import NotJSONError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from esc_utils import config
+from esc_suite.run.together import exit_with
+from esc_utils import paths
 from esc_utils.contents import visible
-from esc_utils.errors import UserError, exit_with
+from esc_utils.errors import UserError
 
 
 class DescribedImages(Preprocessor):
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--outputs", default="")
     options = parser.parse_args()
     with exit_with():
-        folder = config.place(options.outputs or "outputs") / options.profile
+        folder = paths.place(options.outputs or "outputs") / options.profile
         notebooks = options.notebooks or visible(folder, "*.ipynb")
         if not notebooks:
             raise UserError(

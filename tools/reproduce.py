@@ -24,9 +24,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 import evidence  # noqa: E402
 import evidence_pages as pages  # noqa: E402
 
-from esc_suite.run import plan  # noqa: E402
-from esc_utils import config  # noqa: E402
-from esc_utils.errors import UserError, exit_with  # noqa: E402
+from esc_suite.run import needed_runs  # noqa: E402
+from esc_suite.run.together import exit_with  # noqa: E402
+from esc_utils import config, paths  # noqa: E402
+from esc_utils.errors import UserError  # noqa: E402
 
 NOT_COMPARED = ("seconds", "clips_per_second", "provenance", "config")
 DONE = "compared"  # a folder with this file is of a finished reproduction: the next one starts anew
@@ -175,8 +176,8 @@ def report(found: Comparison, committed: Path) -> str:
 
 def train(options, outputs: str, tables: str) -> None:
     """Run the workflow into a folder of its own, relative to the project; UserError where it fails."""
-    if (config.place(outputs) / DONE).is_file():
-        shutil.rmtree(config.place(outputs))
+    if (paths.place(outputs) / DONE).is_file():
+        shutil.rmtree(paths.place(outputs))
     words = [
         f"--profile={options.profile}",
         f"--outputs={outputs}",
@@ -209,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def reproduce(options) -> int:
     committed = pages.EVIDENCE / options.profile
-    known = [n for n in sorted(plan.tables()) if (committed / f"table{n}.csv").is_file()]
+    known = [n for n in sorted(needed_runs.tables()) if (committed / f"table{n}.csv").is_file()]
     if not known:
         raise UserError(f"no committed evidence of profile {options.profile}")
     try:
@@ -223,7 +224,7 @@ def reproduce(options) -> int:
         name = f"table{'-'.join(map(str, numbers))}" if options.tables else "all"
         outputs = f"{options.outputs or 'outputs'}/reproduced/{options.profile}-{name}"
         train(options, outputs, ",".join(map(str, numbers)) if options.tables else "")
-    outputs = config.place(outputs)
+    outputs = paths.place(outputs)
     found = compare(committed, outputs / options.profile, numbers, with_claims=not options.tables)
     if not options.compare_only:
         (outputs / DONE).touch()

@@ -17,10 +17,12 @@ SETTINGS = ".workflow.json"  # in outputs/<profile>: what Snakemake is told
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from esc_suite.run import environment, gpus, limits, plan, together, warm  # noqa: E402
+from esc_suite.inputs import params  # noqa: E402
+from esc_suite.run import environment, gpus, limits, needed_runs, together, warm  # noqa: E402
 from esc_suite.run.finished import Finished, rendered  # noqa: E402
-from esc_utils import config, locks, provenance  # noqa: E402
-from esc_utils.errors import UserError, exit_with  # noqa: E402
+from esc_suite.run.together import exit_with  # noqa: E402
+from esc_utils import config, locks, paths, provenance  # noqa: E402
+from esc_utils.errors import UserError  # noqa: E402
 from esc_utils.files import write_atomic  # noqa: E402
 
 
@@ -52,7 +54,7 @@ def number_of_jobs(text: str) -> int:
 
 
 def drive(options) -> int:
-    known = sorted(plan.tables())
+    known = sorted(needed_runs.tables())
     asked = set(options.tables.split(",")) if options.tables else set(map(str, known))
     if not asked <= set(map(str, known)):
         raise UserError(
@@ -63,10 +65,10 @@ def drive(options) -> int:
     if options.workflow_profile not in ways:
         raise UserError(f"no workflow profile '{options.workflow_profile}': choose from {', '.join(ways)}")
     places = {"outputs": options.outputs} | ({"data_dir": options.data} if options.data else {})
-    base = config.for_run(options.profile, "", **places)
-    folder = config.outputs_folder(base)
+    base = params.for_run(options.profile, "", **places)
+    folder = paths.outputs_folder(base)
     passable(folder)
-    valid = plan.whole_folds(base)  # a missing dataset or fold is said here, in one line
+    valid = needed_runs.whole_folds(base)  # a missing dataset or fold is said here, in one line
     check = [sys.executable, "-m", "esc_suite", "check", "--quick"]
     check += [f"--profile={options.profile}", f"--outputs={options.outputs}", f"--data={options.data}"]
     checked = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
@@ -108,23 +110,24 @@ def passable(folder: Path) -> None:
 def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[int]) -> list[str]:
     """Write what Snakemake is to do into one file (SETTINGS). Returns the files that are stale, whatever
     their times say."""
-    folder, tables = config.outputs_folder(base), plan.tables()
-    jobs = {n: plan.jobs(tables[n], list(valid), base.seeds) if n > 1 else [] for n in tables}
-    jobs["sensitivity"] = plan.sensitivity_jobs(list(valid), base.seeds)
+    folder, tables = paths.outputs_folder(base), needed_runs.tables()
+    jobs = {n: needed_runs.jobs(tables[n], list(valid), base.seeds) if n > 1 else [] for n in tables}
+    jobs["sensitivity"] = needed_runs.sensitivity_jobs(list(valid), base.seeds)
     asked = ["sensitivity"] if options.sensitivity else wanted
-    knobs = plan.configs(options.profile, sorted({job for n in asked for job in jobs[n]}), valid, **places)
+    every = sorted({job for n in asked for job in jobs[n]})
+    knobs = needed_runs.configs(options.profile, every, valid, **places)
     given = " ".join(f"-r {key} {quote(value)}" for key, value in places.items())
     slurm = options.workflow_profile != "default"
     cores = NODE_THREADS if slurm else options.jobs or limits.cores()
     # The machine that submits to a cluster has none of its GPUs: the paper's scale asks for one in any case.
     gpu = int(base.device != "cpu" and (options.profile == "paper" or bool(gpus.devices())))
     settings = {
-        "out": str(folder), "wanted": wanted, "tables": sorted(tables), "books": plan.SUITE,
+        "out": str(folder), "wanted": wanted, "tables": sorted(tables), "books": needed_runs.SUITE,
         "records": {n: [job.name for job in jobs[n]] for n in jobs},
         "runs": {job.name: run_settings(options.profile, job, of, given) for job, of in knobs.items()},
         "place": f"--outputs={quote(options.outputs)} --profile={quote(options.profile)}",
         "data": f"--data={quote(options.data)}", "given": f"{layers(options.profile, '')} {given}",
-        "threads": cores, "run_threads": base.threads or cores, "mem_mb": plan.RUN_MB, "gpus": gpu,
+        "threads": cores, "run_threads": base.threads or cores, "mem_mb": needed_runs.RUN_MB, "gpus": gpu,
         "on_gpu": f"{quote(sys.executable)} -m "
                   "esc_suite.run.gpus" if gpu and base.device in ("auto", "cuda") else "",
     }  # fmt: skip
@@ -139,14 +142,14 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
             # not forced: Snakemake forgets what it is to force behind an ancient input that is
             stamp.unlink()
     if not options.sensitivity and wanted == sorted(tables):
-        books = {folder / "notebooks" / f"{name}.ipynb": f"{name}.ipynb" for name in plan.SUITE}
+        books = {folder / "notebooks" / f"{name}.ipynb": f"{name}.ipynb" for name in needed_runs.SUITE}
         stale += [path for path, name in books.items() if path.exists() and not rendered(name, path)]
     return [str(path) for path in [*stale, *renew_reporting(options, base, asked)]]
 
 
-def run_settings(profile: str, job: plan.Job, knobs, given: str) -> dict:
+def run_settings(profile: str, job: needed_runs.Job, knobs, given: str) -> dict:
     own = f"-p train_fold {job.fold} -p valid_fold {knobs.valid_fold} -p seed {job.seed}"
-    notebook = f"notebooks/{plan.NOTEBOOKS[knobs.method]}.ipynb"
+    notebook = f"notebooks/{needed_runs.NOTEBOOKS[knobs.method]}.ipynb"
     return {
         "notebook": notebook,
         "network": knobs.network,
@@ -155,13 +158,13 @@ def run_settings(profile: str, job: plan.Job, knobs, given: str) -> dict:
 
 
 def layers(profile: str, experiment: str) -> str:
-    return " ".join(f"-f {quote(file)}" for file in plan.parameter_files(profile, experiment))
+    return " ".join(f"-f {quote(file)}" for file in needed_runs.parameter_files(profile, experiment))
 
 
 def renew_reporting(options, base, asked: list) -> list[Path]:
     """What tables, claims, rendered notebooks and report are made by, as a file that is written anew when it
     changes. A dry run leaves it as it is, and gets the tables that are stale by it."""
-    path = config.outputs_folder(base) / ".reporting"
+    path = paths.outputs_folder(base) / ".reporting"
     made_by = [
         provenance.folder_hash(ROOT / "esc_suite", "tables/assets/*.j2"),
         provenance.code_hash(),
@@ -198,7 +201,10 @@ def snakemake(options, folder: Path, stale: list[str]) -> int:
     ]
     if options.workflow_profile == "default":
         # One run a GPU at a time, and no more runs at once than the memory holds; one in any case.
-        most = {"gpu": max(1, len(gpus.devices())), "mem_mb": max(plan.RUN_MB, limits.memory() // limits.MIB)}
+        most = {
+            "gpu": max(1, len(gpus.devices())),
+            "mem_mb": max(needed_runs.RUN_MB, limits.memory() // limits.MIB),
+        }
         words += ["--resources", *(f"{name}={value}" for name, value in most.items())]
     if stale:
         words += ["--forcerun", *stale]
@@ -219,7 +225,7 @@ def snakemake(options, folder: Path, stale: list[str]) -> int:
     if options.workflow_profile != "default":
         # Enough to take back what waits in the queue
         return together.run(words, seconds=60, cwd=ROOT, env=own)
-    own["OMP_NUM_THREADS"] = str(config.for_run(options.profile, "").threads or limits.cores())
+    own["OMP_NUM_THREADS"] = str(params.for_run(options.profile, "").threads or limits.cores())
     with warm.kernels(cwd=ROOT, env=own) as server:
         return together.run(words, cwd=ROOT, env=own | server)
 

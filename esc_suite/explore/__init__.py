@@ -12,6 +12,7 @@ from esc_suite.explore.canvas import Lines, Still, heat_base
 from esc_suite.explore.clips import clip_browser as clip_browser
 from esc_suite.explore.clips import specaugment_explorer as specaugment_explorer
 from esc_suite.explore.html import img
+from esc_suite.explore.runs import run_table as run_table
 from esc_suite.figures import style
 from esc_suite.results import pseudo
 from esc_suite.results.names import run_title
@@ -133,10 +134,3 @@ def roc_explorer(rows, synthesised=False, classes=CLASSES):
 
 def _percent(share) -> str:
     return f"{share:.0%}" if np.isfinite(share) else "–"
-
-
-def run_table(runs):
-    """All runs in one table, to sort, filter and compare two; see `explore.runs.run_table`."""
-    from esc_suite.explore.runs import run_table as table
-
-    return table(runs)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from esc_suite.inputs import params, table
 from esc_suite.label import infer, networks, page, validate
 from esc_suite.notebook import ready
-from esc_utils import config as configuration
-from esc_utils import features, table
-from esc_utils.config import RunConfig, outputs_folder
-from esc_utils.errors import UserError, exit_with
+from esc_suite.run.together import exit_with
+from esc_utils import features, paths
+from esc_utils.config import RunConfig
+from esc_utils.errors import UserError
 from esc_utils.files import write_atomic
+from esc_utils.paths import outputs_folder
 from esc_utils.urbansound import open_dataset
 
 EPILOG = """DATA: a CSV with the columns path, label (empty: to be labelled) and, where there are any,
@@ -48,9 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     with exit_with(), _stoppable():
         if options.clips:
             return infer.label(
-                networks.load(options.data), options.clips, options.hop, options.to, options.skip_bad
+                networks.read_networks(options.data), options.clips, options.hop, options.to, options.skip_bad
             )
-        if options.data and (configuration.place(options.data) / networks.SUMMARY).is_file():
+        if options.data and (paths.place(options.data) / networks.SUMMARY).is_file():
             raise UserError(f"{options.data} is a finished run: name the clips that it should label")
         own = {
             key: getattr(options, key) for key in ("seconds", "steps") if getattr(options, key) is not None
@@ -76,9 +78,9 @@ def settings(
     """The knobs of every run on a table: where it lies, and its own folder of results,
     outputs/label/<name>."""
     table.read_table(data)  # an error in the table comes before all else
-    at = configuration.place(data).resolve()
+    at = paths.place(data).resolve()
     name = at.name if at.is_dir() else at.parent.name if at.name == "clips.csv" else at.stem
-    root = configuration.place(outputs or "outputs")
+    root = paths.place(outputs or "outputs")
     found = {
         "dataset": "table", "data_dir": str(at), "allow_partial": skip_bad,
         "outputs": str(root / "label" / name),
@@ -94,7 +96,7 @@ def label_table(data: str, profile: str, outputs: str, fast: bool, skip_bad: boo
     """Answer with the frozen probe, then train, validate and answer again; writes labels.csv, labels.html,
     label.json."""
     common = settings(data, profile, outputs, skip_bad, **own)
-    config = ready(configuration.for_run(profile, validate.PROBE, **common))
+    config = ready(params.for_run(profile, validate.PROBE, **common))
     folder = outputs_folder(config)
     _check_owner(folder, config.data_dir)
     dataset = open_dataset(config)
@@ -158,7 +160,7 @@ def write(
 ) -> None:
     """labels.csv, labels.html and label.json of the method that is trusted."""
     rows, prob = validate.unlabelled_scores(trusted, dataset)
-    tau = configuration.for_run(config.profile, validate.FIXMATCH).tau
+    tau = params.for_run(config.profile, validate.FIXMATCH).tau
     labels = table_of(dataset.clips.iloc[rows], prob, dataset.classes, tau).sort_values(
         "confidence", kind="stable"
     )

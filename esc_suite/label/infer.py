@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from esc_suite.inputs import listing, table
 from esc_suite.label.networks import Networks
-from esc_utils import features, listing, table
+from esc_utils import features
 from esc_utils.audio import decode
 from esc_utils.config import digest
 from esc_utils.contents import visible
@@ -42,7 +43,7 @@ def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: b
 
     prepare(features.torch.device("cpu"), networks.config.threads or cpu_count())
     if not to:
-        for row in rows_of(networks, paths, window, hop, skip_bad):
+        for row in labelled_rows(networks, paths, window, hop, skip_bad):
             print(
                 f"{row[0]}  {row[1]:.2f}-{row[2]:.2f} s  {row[3]} {row[4]:.2f}  else {row[5]} {row[6]:.2f}",
                 flush=True,
@@ -60,7 +61,7 @@ def label(networks: Networks, clips: list[str], hop: float, to: str, skip_bad: b
         write_atomic(part, _as_csv(kept))
         with part.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            for row in rows_of(
+            for row in labelled_rows(
                 networks, [path for path in paths if str(path) not in done], window, hop, skip_bad
             ):
                 kept.append(
@@ -117,7 +118,7 @@ def _as_csv(rows: list) -> bytes:
     return text.getvalue().encode()
 
 
-def rows_of(networks: Networks, paths: list[Path], window: float, hop: float, skip_bad: bool):
+def labelled_rows(networks: Networks, paths: list[Path], window: float, hop: float, skip_bad: bool):
     """Rows of COLUMNS, file by file. Long files are decoded window by window, short ones whole, all in
     parallel."""
     front = features.front_end(networks.config.network)

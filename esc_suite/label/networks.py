@@ -10,11 +10,12 @@ import torch
 from pydantic import ValidationError
 
 from esc_utils import features
-from esc_utils.config import RunConfig, place
+from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 from esc_utils.fast import lay_out
 from esc_utils.files import write_atomic
 from esc_utils.model import Cnn14
+from esc_utils.paths import place
 from esc_utils.standins.mn04 import Mn04
 from esc_utils.weights import read_safetensors
 
@@ -65,7 +66,7 @@ class Networks(NamedTuple):
         return torch.stack([model(x).softmax(dim=1) for model in self.models]).mean(dim=0).numpy()
 
 
-def load(where: Path | str) -> Networks:
+def read_networks(where: Path | str) -> Networks:
     """The networks of a folder that `label` wrote, or of one run in it, or of one weights.safetensors."""
     at = place(str(where))
     if at.is_dir() and (at / SUMMARY).is_file():

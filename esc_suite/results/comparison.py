@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from esc_suite.inputs.published import CLIPS
 from esc_suite.results import intervals, power
 from esc_utils import runs
 from esc_utils.errors import UserError
-from esc_utils.urbansound import CLIPS
 
 SYNTHESISED = "synthesised audio"
 REAL, OWN = "UrbanSound8K", "your own clips"
@@ -48,13 +48,26 @@ class Results:
         return self.sums[key]
 
 
-def load(outputs: Path | str, profile: str) -> Results:
+def read_results(outputs: Path | str, profile: str) -> Results:
     """All finished runs of a profile; UserError where a record is damaged, or names another run than its
     folder does."""
     results = Results()
-    for path in runs.find(outputs, profile):
+    for path in run_folders(outputs, profile):
         add(results, runs.read(path))
     return results
+
+
+def run_folders(outputs: Path | str, profile: str, experiment: str = "*") -> list[Path]:
+    """Folders of all finished runs of a profile, sorted by experiment, fold and seed."""
+    found = (Path(outputs) / profile / "runs").glob(f"{experiment}/fold*_seed*/metrics.json")
+    return sorted((file.parent for file in found), key=_order)
+
+
+def _order(path: Path) -> tuple:
+    named = re.fullmatch(r"fold(\d+)_seed(\d+)", path.name)
+    if not named:
+        raise UserError(f"run folder {path} is not named fold<k>_seed<s>: rename it, or move it out of runs/")
+    return path.parent.name, *map(int, named.groups())
 
 
 def add(results: Results, run: runs.Run) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import yaml
 
 from esc_suite.results import rules, validity
-from esc_utils import config
+from esc_utils import paths
 from esc_utils.errors import UserError
 
 
 def read_spec(path: Path | None = None) -> dict:
     """The file as a dict, checked: every baseline, control and row that a claim names exists. UserError
     otherwise."""
-    path = path or config.project_root() / "params" / "tables.yaml"
+    path = path or paths.project_root() / "params" / "tables.yaml"
     try:
         spec = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         rows = {f"{name}.{row['id']}": row for name, table in spec["tables"].items() for row in table["rows"]}

@@ -20,11 +20,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from esc_suite.inputs import params
 from esc_suite.run import check_place, limits
-from esc_suite.run.check_base import Line, Setup, existing, require_writable, some
+from esc_suite.run.check_base import Line, Setup, existing, first_few, require_writable
 from esc_suite.run.check_data import dataset, weights
 from esc_suite.run.requirements import lock_problems, needs, project, read_lock
-from esc_utils import config as configuration
+from esc_utils import paths
 from esc_utils.errors import UserError
 
 FREE_GB = {"quick": 1, "lite": 3, "paper": 8}  # feature store, run records, checkpoints
@@ -34,10 +35,8 @@ GB = 1e9
 def setup_of(profile: str = "quick", quick: bool = False, **overrides) -> Setup:
     """The profile with knobs (data_dir, outputs, ...) laid over it. UserError where a parameter is at
     fault."""
-    settings = configuration.from_files(
-        configuration.layers_of(profile, ""), {"profile": profile} | overrides
-    )
-    return Setup(settings, configuration.project_root(), quick)
+    settings = params.from_files(params.layers_of(profile, ""), {"profile": profile} | overrides)
+    return Setup(settings, paths.project_root(), quick)
 
 
 def run(setup: Setup) -> list[Line]:
@@ -98,9 +97,9 @@ def packages(setup: Setup) -> Iterator[Line]:
         if (found := _installed(need.name)) is not None and found not in need.specifier
     ]
     if unfit:
-        yield Line("warn", "packages", f"outside the supported versions: {some(unfit)}; {remedy}")
+        yield Line("warn", "packages", f"outside the supported versions: {first_few(unfit)}; {remedy}")
     elif other:
-        yield Line("warn", "packages", f"not the tested versions: {some(other)}; {remedy}")
+        yield Line("warn", "packages", f"not the tested versions: {first_few(other)}; {remedy}")
     else:
         yield Line("ok", "packages", f"the {len(locked)} locked versions")
 
@@ -183,7 +182,7 @@ def memory(setup: Setup) -> Iterator[Line]:
     """Free memory, against what the workflow sets aside for a run."""
     if setup.quick:
         return
-    from esc_suite.run.plan import RUN_MB
+    from esc_suite.run.needed_runs import RUN_MB
 
     free, need = limits.free_memory() / GB, RUN_MB / 1000
     text = f"{free:.1f} GB free, a run is given {need:g} GB"
@@ -195,11 +194,9 @@ def memory(setup: Setup) -> Iterator[Line]:
 
 
 def outputs(setup: Setup) -> Iterator[Line]:
-    folder = configuration.outputs_folder(setup.config)
+    folder = paths.outputs_folder(setup.config)
     require_writable(folder, "set outputs (OUTPUTS= for make) to a folder of yours")
-    require_writable(
-        configuration.cache_folder(setup.config), "set outputs or cache_dir to a folder of yours"
-    )
+    require_writable(paths.cache_folder(setup.config), "set outputs or cache_dir to a folder of yours")
     need = FREE_GB.get(setup.config.profile, 1)
     free = shutil.disk_usage(existing(folder)).free / GB
     text = f"{folder} is writable, {free:.0f} GB free"

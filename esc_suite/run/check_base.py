@@ -38,5 +38,5 @@ def require_writable(folder: Path, remedy: str) -> None:
         raise UserError(f"cannot write to {nearest} ({problem.strerror}): {remedy}") from None
 
 
-def some(items: list[str], most: int = 3) -> str:
+def first_few(items: list[str], most: int = 3) -> str:
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from esc_suite.run.check_base import Line, Setup, require_writable, some
-from esc_utils import config as configuration
+from esc_suite.run.check_base import Line, Setup, first_few, require_writable
+from esc_utils import paths
 from esc_utils.errors import UserError
 from esc_utils.paths import ASSETS, mn04_file
 
@@ -12,13 +12,14 @@ OFFICIAL = Path(__file__).parent / "assets" / "official_sha256.tsv"
 
 
 def dataset(setup: Setup) -> Iterator[Line]:
+    from esc_suite.inputs import published
     from esc_utils import urbansound
 
     if setup.config.dataset == "synthetic":
         yield Line("ok", "dataset", "synthesised on first use, no download")
         return
     found = urbansound.open_dataset(setup.config)
-    urbansound.leak_check(found)
+    published.leak_check(found)
     sizes = found.clips["fold"].value_counts().to_dict()
     layout = "official" if (found.root / "metadata").is_dir() else "Kaggle's"
     text = f"{found.root}: {layout} layout, {len(found.clips)} clips in {len(sizes)} folds"
@@ -28,11 +29,11 @@ def dataset(setup: Setup) -> Iterator[Line]:
         )
     elif odd := [
         f"fold {k} has {sizes.get(k, 0)}, not {n}"
-        for k, n in urbansound.FOLD_SIZES.items()
+        for k, n in published.FOLD_SIZES.items()
         if sizes.get(k, 0) != n
     ]:
         yield Line(
-            "warn", "dataset", f"{text}: not the whole UrbanSound8K ({some(odd)}); `make data` gets it"
+            "warn", "dataset", f"{text}: not the whole UrbanSound8K ({first_few(odd)}); `make data` gets it"
         )
     else:
         yield Line("ok", "dataset", f"{text}, as published")
@@ -62,7 +63,7 @@ def official(found) -> Line:
     if other:
         text += (
             f"; {len(other):,} differ from the published files, after a conversion, an edit or damage "
-            f"({some(other)})"
+            f"({first_few(other)})"
         )
     if lacking:
         text += f"; {lacking:,} of {len(published):,} are not there"
@@ -73,14 +74,14 @@ def official(found) -> Line:
 
 def weights(setup: Setup) -> Iterator[Line]:
     settings = setup.config
-    given = configuration.place(settings.weights_path) if settings.weights_path else None
+    given = paths.place(settings.weights_path) if settings.weights_path else None
     if not settings.pretrained:
         return
     if settings.backbone == "pann":
         from esc_suite.run.download import SOURCES
 
         source = SOURCES["weights"]
-        path = given or configuration.data_folder() / source.name
+        path = given or paths.data_folder() / source.name
         if not path.is_file():
             raise UserError(f"no {path}: run `make data`, or put {source.name} there ({source.checksum})")
         if setup.quick:

@@ -7,8 +7,8 @@ notebook the code cells of today's; a changed sentence makes nothing stale.
 import json
 from pathlib import Path
 
-from esc_suite.run.plan import NOTEBOOKS
-from esc_utils import config, provenance, runs
+from esc_suite.run.needed_runs import NOTEBOOKS
+from esc_utils import config, paths, provenance, runs
 from esc_utils.errors import UserError
 from esc_utils.urbansound import Dataset, open_dataset
 
@@ -51,7 +51,7 @@ class Finished:
 
 def rendered(name: str, made: Path) -> bool:
     """Whether `made` is notebooks/<name> as it is now, with outputs."""
-    return made.is_file() and _cells(config.project_root() / "notebooks" / name) == _cells(made)
+    return made.is_file() and _cells(paths.project_root() / "notebooks" / name) == _cells(made)
 
 
 def _cells(notebook: Path) -> list[str] | None:

@@ -15,6 +15,8 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 
+from esc_utils.errors import UserError
+
 ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "told to end", signal.SIGHUP: "the terminal was closed"}
 GRACE = 5.0  # s for what the command started to put its things away
 
@@ -70,6 +72,23 @@ def one_line():
 def _silence() -> None:
     """Let what is still to be printed go nowhere, so that Python's own end does not fail on it again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def exit_with():
+    """For command lines: a UserError inside becomes one line on stderr and exit status 1, and so does a file
+    or folder of any kind that cannot be used (permission, disk, an endless link)."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = f"cannot be used ({error.strerror}): mend its permissions or its disk, or name another place"
+        print(f"error: {error.filename} {reason}", file=sys.stderr)
+        sys.exit(1)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _watch(parent: int, terminal: bool) -> None:

@@ -11,17 +11,19 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from esc_suite.inputs import params
 from esc_suite.results import comparison
 from esc_suite.results.spec import read_spec
-from esc_suite.run import plan
+from esc_suite.run import needed_runs
+from esc_suite.run.together import exit_with
 from esc_suite.tables import claims
 from esc_suite.tables import rows as tables
 from esc_suite.tables.render import environment
 from esc_suite.tables.view import lettered, notes_of, readable
 from esc_suite.tables.write import add_places
-from esc_utils import config, provenance, runs
+from esc_utils import config, paths, provenance, runs
 from esc_utils.contents import visible
-from esc_utils.errors import UserError, exit_with
+from esc_utils.errors import UserError
 
 PICTURE = "tables_forest"  # of notebook 06: the page opens with it
 WIDE, NARROW = 760, 480  # of that picture and of the other figures as they stand in the page, pixels
@@ -56,7 +58,7 @@ def current_config(run: runs.Run) -> config.RunConfig | None:
     made = run.metrics["config"]
     places = {key: made[key] for key in ("train_fold", "valid_fold", "seed", "data_dir") if key in made}
     try:
-        return config.for_run(run.metrics["profile"], run.metrics["experiment"], **places)
+        return params.for_run(run.metrics["profile"], run.metrics["experiment"], **places)
     except UserError:
         return None
 
@@ -88,9 +90,9 @@ def changed_knobs(run: runs.Run, now: config.RunConfig | None) -> str:
 def collect(outputs: Path, profile: str) -> dict:
     """Everything the page shows. Tables and claims are computed from the run records, so they cannot be older
     than those. UserError for an unknown profile, no finished run, a damaged record or a damaged figure."""
-    config.layers_of(profile, "")
+    params.layers_of(profile, "")
     root = outputs / profile
-    spec, results = read_spec(), comparison.load(outputs, profile)
+    spec, results = read_spec(), comparison.read_results(outputs, profile)
     if not results.found:
         raise UserError(f"no finished run under {root / 'runs'}: run `make tables PROFILE={profile}` first")
     built = {name: tables.build(spec, results, name, profile) for name in tables.NAMES}
@@ -170,7 +172,7 @@ def _run_view(run: runs.Run, root: Path) -> dict:
         if (run.folder / name).is_file()
     ]
     try:
-        how = plan.command(settings, plan.NOTEBOOKS[settings.method], of_run=True)
+        how = needed_runs.command(settings, needed_runs.NOTEBOOKS[settings.method], of_run=True)
     except UserError as error:  # the experiment's parameter file is gone
         how = str(error)
     return {
@@ -262,7 +264,7 @@ def main(argv: list[str] | None = None) -> int:
     add_places(parser)
     args = parser.parse_args(argv)
     with exit_with():
-        print(write(config.place(args.outputs or "outputs"), args.profile))
+        print(write(paths.place(args.outputs or "outputs"), args.profile))
     return 0
 
 

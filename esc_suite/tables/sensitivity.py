@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from esc_suite.inputs import params
 from esc_suite.results import comparison, intervals
 from esc_suite.results.spec import read_spec
+from esc_suite.run.together import exit_with
 from esc_suite.tables.render import as_html, as_markdown, csv_text, save
 from esc_suite.tables.view import NO_RUN, level, number
 from esc_suite.tables.write import add_places
-from esc_utils import config
-from esc_utils.errors import UserError, exit_with
+from esc_utils import config, paths
+from esc_utils.errors import UserError
 
 METRICS = ("accuracy", "auc")
 COLUMNS = (
@@ -125,7 +127,7 @@ def leaked_share(run) -> float | None:
     known = {
         key: value for key, value in run.metrics["config"].items() if key in config.RunConfig.model_fields
     }
-    knobs = config.merge([(f"record of {run.name}", known)])  # without knobs that are gone since
+    knobs = params.merge([(f"record of {run.name}", known)])  # without knobs that are gone since
     try:
         dataset = open_dataset(knobs)
     except UserError:
@@ -196,7 +198,7 @@ def _notes(row: dict) -> str:
 
 def write(outputs: Path, profile: str) -> list[Path]:
     """Write the table under outputs/<profile>/tables; UserError where no alternative has been run."""
-    spec, results = read_spec(), comparison.load(outputs, profile)
+    spec, results = read_spec(), comparison.read_results(outputs, profile)
     rows = build(spec, results)
     if all(row["accuracy"] is None for row in rows):
         raise UserError(
@@ -217,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     add_places(parser)
     options = parser.parse_args(argv)
     with exit_with():
-        for path in write(config.place(options.outputs or "outputs"), options.profile):
+        for path in write(paths.place(options.outputs or "outputs"), options.profile):
             print(path)
     return 0
 

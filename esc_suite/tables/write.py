@@ -3,10 +3,11 @@ DIR]`."""
 
 import argparse
 
+from esc_suite.run.together import exit_with
 from esc_suite.tables.render import write
 from esc_suite.tables.rows import NAMES
-from esc_utils import config
-from esc_utils.errors import UserError, exit_with
+from esc_utils import paths
+from esc_utils.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,6 +41,6 @@ def write_and_print(args: argparse.Namespace, names, with_claims: bool) -> int:
         unknown = [name for name in names if name not in NAMES]
         if unknown:
             raise UserError(f"no such table: {unknown[0].removeprefix('table')}; choose from 1 2 3 4 5")
-        for path in write(config.place(args.outputs or "outputs"), args.profile, names, with_claims):
+        for path in write(paths.place(args.outputs or "outputs"), args.profile, names, with_claims):
             print(path)
     return 0

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import place
 from ..errors import UserError
 from ..fast import conv_norm
-from ..paths import MN04_FILE, mn04_file
+from ..paths import MN04_FILE, mn04_file, place
 from ..weights import listed, mismatches, read_pickled, read_safetensors
 from .mn04_logmel import Mn04LogMel
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config import RunConfig
 from ..errors import UserError
+from ..paths import cache_folder
 from ..standins import sounds, urban
 
 GENERATOR = "esc_utils.standins.synthetic 5"  # raise the number with every change that changes the audio
@@ -31,6 +33,19 @@ WIDTH, COLOUR = 0.6, 2.5
 
 # First words of the seed sequences: streams that never meet.
 _PLAN, _RECORDING, _SLICE, _BROAD_CLASS, _BROAD_RECORDING = range(1, 6)
+
+
+def dataset_folder(config: RunConfig) -> Path:
+    """Folder of a run's synthesised dataset, written on first use. UserError where it cannot be written."""
+    clips, seconds, seed = config.synthetic_clips, config.clip_seconds, config.synthetic_seed
+    folder = cache_folder(config) / f"synthetic-{clips}x{seconds:g}s-{seed}"
+    try:
+        return write_dataset(folder, clips_per_class=clips, clip_seconds=seconds, seed=seed)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}): set outputs or cache_dir elsewhere, or free "
+            "some space"
+        ) from None
 
 
 def write_dataset(

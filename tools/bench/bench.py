@@ -32,9 +32,10 @@ from timing import alternate, line
 
 from esc_suite.run import check_paper
 from esc_suite.run.check_paper import forward_operations
+from esc_suite.run.together import exit_with
 from esc_utils import allocator, features
 from esc_utils.augment import apply, mixup
-from esc_utils.errors import UserError, exit_with
+from esc_utils.errors import UserError
 from esc_utils.fast import lay_out
 from esc_utils.logmel import LogMel
 from esc_utils.model import Cnn14
@@ -65,7 +66,7 @@ def front_end(repeats: int, clips: int = 64) -> None:
         def ours():
             front(torch.from_numpy(features.waveforms(paths, 5.0, pool)))
 
-        @allocator.usual()
+        @timing.usual_allocator()
         def theirs():
             for path in paths:
                 wave = librosa.load(path, sr=16000, mono=True)[0]
@@ -83,7 +84,10 @@ def inference(repeats: int, clips: int = 16, width: int = 64) -> None:
     waves = 0.1 * torch.randn(clips, 5 * features.SAMPLE_RATE)
     with torch.inference_mode():
         levels = LogMel().eval()(waves)
-        quick, theirs = lay_out(copy.deepcopy(model), timing.CPU, training=False), allocator.usual()(peer)
+        quick, theirs = (
+            lay_out(copy.deepcopy(model), timing.CPU, training=False),
+            timing.usual_allocator()(peer),
+        )
         gap = (quick(levels) - theirs(waves)).abs().max() / theirs(waves).abs().max()
         times = alternate(lambda: quick(levels), lambda: theirs(waves), repeats)
     line(f"(b) inference, width {width}", "clips/s", clips, *times)

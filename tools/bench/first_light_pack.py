@@ -19,7 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from esc_utils.errors import UserError, exit_with  # noqa: E402
+from esc_suite.run.together import exit_with  # noqa: E402
+from esc_utils.errors import UserError  # noqa: E402
 from esc_utils.paths import MN04_FILE  # noqa: E402
 
 SHARED = ROOT.parent / "shared"
@@ -137,15 +138,17 @@ def pictures(outputs: Path) -> None:
     """The two figures of pseudo-labels that notebook 04 draws, of every FixMatch record: a run on another
     machine has no rendered notebook."""
     from esc_suite import figures
+    from esc_suite.inputs import params
     from esc_suite.notebook import keeper
-    from esc_utils import config, runs
+    from esc_suite.results import comparison
+    from esc_utils import runs
     from esc_utils.urbansound import CLASSES
 
     classes = [name.replace("_", " ") for name in CLASSES]
-    for folder in runs.find(outputs, PROFILE, "fixmatch_*"):
+    for folder in comparison.run_folders(outputs, PROFILE, "fixmatch_*"):
         run = runs.read(folder)
         arrays, tau = run.predictions, run.metrics["config"]["tau"]
-        knobs = config.for_run(
+        knobs = params.for_run(
             PROFILE, run.metrics["experiment"], train_fold=run.metrics["fold"], outputs=str(outputs)
         )
         keep = keeper(knobs, "04_fixmatch_ablations", run=run)

@@ -66,19 +66,19 @@ def listed_runs(options) -> list[tuple[str, int, int]]:
 
     First those whose optimizer is not part of the record, for they take longest, then FixMatch and what it is
     compared with."""
-    from esc_suite.run import plan
+    from esc_suite.run import needed_runs
     from esc_utils import graphs
 
-    folds = list(plan.whole_folds(knobs_of(options, "")))
-    tables = plan.tables()
-    found = [job for n in TABLES[:-1] for job in plan.jobs(tables[n], folds, [0])]
+    folds = list(needed_runs.whole_folds(knobs_of(options, "")))
+    tables = needed_runs.tables()
+    found = [job for n in TABLES[:-1] for job in needed_runs.jobs(tables[n], folds, [0])]
     found.sort(
         key=lambda job: (
             graphs.optimizer_too(knobs_of(options, job.experiment)),
             job.experiment not in MORE_SEEDS,
         )
     )
-    last = plan.jobs(tables[TABLES[-1]], folds, [0])
+    last = needed_runs.jobs(tables[TABLES[-1]], folds, [0])
     last.sort(
         key=lambda job: (folds.index(job.fold), knobs_of(options, job.experiment).method == "supervised")
     )
@@ -95,13 +95,13 @@ def listed_runs(options) -> list[tuple[str, int, int]]:
 
 def one_run(options, experiment: str, fold: int, seed: int, knobs: dict) -> str:
     """Train one run in this process; returns its folder."""
-    from esc_suite.run import plan
+    from esc_suite.run import needed_runs
     from esc_utils import training
 
     training.SAVING_SHARE = 0.0  # no checkpoint but the first: what is not finished in time is lost
     if knobs_of(options, experiment).network == "cnn14" and not options.record_wide:
         training.usable = lambda *_: False
-    validates = plan.whole_folds(knobs_of(options, ""))
+    validates = needed_runs.whole_folds(knobs_of(options, ""))
     own = {"train_fold": fold, "valid_fold": validates[fold], "seed": seed} | knobs
     return str(training.run(knobs_of(options, experiment, **own), quiet=True).folder)
 

@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import reference
 import timing
 
+from esc_suite.inputs import params
 from esc_suite.label import infer
 from esc_suite.label.networks import Networks
-from esc_utils import config
 from esc_utils.device import prepare
 from esc_utils.fast import lay_out
 from esc_utils.model import Cnn14
@@ -57,7 +57,7 @@ def theirs(tagger, paths: list[Path], seconds: float):
 
 def ours(profile: str, seconds: float) -> Networks:
     """The network of a profile with random weights, as `label RUN` loads a finished one."""
-    knobs = config.for_run(profile, "pann_probe", clip_seconds=seconds)
+    knobs = params.for_run(profile, "pann_probe", clip_seconds=seconds)
     model = Mn04(len(CLASSES)) if knobs.network == "mn04" else Cnn14(len(CLASSES), width=knobs.width)
     return Networks([lay_out(model, timing.CPU, training=False).eval()], knobs, CLASSES, [])
 
@@ -87,7 +87,7 @@ def main() -> None:
         networks = ours(profile, seconds)
 
         def label(networks=networks):
-            assert len(list(infer.rows_of(networks, paths, seconds, 1000.0, False))) == len(paths)
+            assert len(list(infer.labelled_rows(networks, paths, seconds, 1000.0, False))) == len(paths)
 
         pair = timing.alternate(label, lambda: theirs(tagger, paths, seconds), options.repeats)
         timing.line(name, "clips/s", len(paths), *pair)

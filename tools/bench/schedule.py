@@ -13,8 +13,9 @@ import time
 
 import numpy as np
 
-from esc_utils import config
-from esc_utils.errors import UserError, exit_with
+from esc_suite.inputs import params
+from esc_suite.run.together import exit_with
+from esc_utils.errors import UserError
 
 
 def real_cores() -> int:
@@ -33,7 +34,7 @@ def worker(pipe, changes: dict) -> None:
     import sides
     import torch
 
-    knobs = config.for_run("quick", sides.EXPERIMENTS["fixmatch"], **changes)
+    knobs = params.for_run("quick", sides.EXPERIMENTS["fixmatch"], **changes)
     torch.set_num_threads(1)
     side = sides.Ours(knobs, sides.Pool(knobs, 64))
     side.train()

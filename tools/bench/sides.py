@@ -4,9 +4,10 @@ same clips."""
 import numpy as np
 import reference
 import torch
-from timing import CPU
+from timing import CPU, usual_allocator
 from torch import Tensor
 
+from esc_suite.inputs import params
 from esc_utils import allocator, config, features, steps
 from esc_utils.augment import views
 from esc_utils.fast import lay_out
@@ -25,7 +26,7 @@ EXPERIMENTS = {"fixmatch": "fixmatch_tau075", "supervised": "pann_10"}
 def knobs_of(method: str, width: int, **changes) -> config.RunConfig:
     """Knobs of one step, the paper's but for batches that fit a small machine: FixMatch at B = 4, mu = 7."""
     small = {"fixmatch_batch_size": 4, "batch_size": 16 if width > 16 else 32}
-    return config.for_run("paper", EXPERIMENTS[method], width=width, **(small | changes))
+    return params.for_run("paper", EXPERIMENTS[method], width=width, **(small | changes))
 
 
 def loaded(knobs: config.RunConfig) -> int:
@@ -192,7 +193,7 @@ class Plain(Side):
         u, weights = self.pool.waves[draw.unlabelled], (draw.weights, draw.unlabelled_weights)
         return reference.fixmatch_loss(self.model, x, y, u, three, *weights, knobs.tau, knobs.lambda_u)
 
-    @allocator.usual()
+    @usual_allocator()
     def train(self, steps: int = 1) -> None:
         """The same, in a process that leaves the C library's allocator as it is."""
         super().train(steps)

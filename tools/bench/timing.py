@@ -1,11 +1,27 @@
 """Seconds of a piece of work, two sides taking turns, and the lines that show them."""
 
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from esc_utils import allocator
+
 CPU = torch.device("cpu")
+USUAL_MMAP, USUAL_TRIM = 32 * allocator.MIB, 64 * allocator.MIB  # where glibc's own sliding thresholds end
+
+
+@contextmanager
+def usual_allocator():
+    """Inside, what a program gets that sets nothing (though it may use again what was kept before); freed
+    tensors are kept again after it."""
+    changed = allocator.set_thresholds(USUAL_MMAP, USUAL_TRIM)
+    try:
+        yield
+    finally:
+        if changed:
+            allocator.keep_freed()
 
 
 def seconds(work, device: torch.device = CPU) -> float:

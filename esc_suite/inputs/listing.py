@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import place
-from .contents import visible
-from .errors import UserError
-from .index import refuse_row
+from esc_utils.contents import visible
+from esc_utils.errors import UserError
+from esc_utils.index import refuse_row
+from esc_utils.paths import place
 
 if TYPE_CHECKING:
     import pandas

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .audio import SAMPLE_RATE, decode
-from .config import RunConfig, cache_folder, digest, outputs_folder
-from .contents import remembered, sha256
-from .dataset import Dataset, synthesised
-from .errors import UserError
-from .files import write_atomic
-from .listing import COLUMNS, read_table
+from esc_suite.inputs.listing import COLUMNS, read_table
+from esc_utils.audio import SAMPLE_RATE, decode
+from esc_utils.config import RunConfig, digest
+from esc_utils.contents import remembered, sha256
+from esc_utils.dataset import Dataset, synthesised
+from esc_utils.errors import UserError
+from esc_utils.files import write_atomic
+from esc_utils.paths import cache_folder, outputs_folder
 
 if TYPE_CHECKING:
     import pandas
@@ -34,7 +35,7 @@ def open_table(config: RunConfig) -> Dataset:
     table, root = read_table(config.data_dir)
     table = table.sort_values("path", kind="stable", ignore_index=True)
     table["fold"] = table["fold"].where(table["label"] != "", "")  # of a clip without a label it says nothing
-    names = class_names(table)
+    names = _class_names(table)
     memory = cache_folder(config) / "tables" / f"{digest(str(root))}.json"
     about = table.join(pandas.DataFrame(examine([root / path for path in table["path"]], memory)))
     bad = about["problem"] != ""
@@ -75,7 +76,9 @@ def open_table(config: RunConfig) -> Dataset:
     clips = _rows(about, root, names, config.clip_seconds)
     audio = digest([about[["path", "digest"]].values.tolist(), clips[["file", "start"]].values.tolist()])
     missing = {0: int(bad.sum())} if bad.any() else {}
-    return Dataset(root, clips, synthesised(root), identity, missing, names, audio)
+    # Also of the folds and windows that were made here: this code is no part of the method's code hash.
+    fingerprint = digest([identity, clips.drop(columns="path").values.tolist()])
+    return Dataset(root, clips, synthesised(root), fingerprint, missing, names, audio)
 
 
 def _rows(about: "pandas.DataFrame", root: Path, names: tuple[str, ...], window: float) -> "pandas.DataFrame":
@@ -110,7 +113,7 @@ def windows(seconds: float, window: float, hop: float) -> list[tuple[float, floa
     return [(n * hop, min(n * hop + window, seconds)) for n in range(count)]
 
 
-def class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
+def _class_names(table: "pandas.DataFrame") -> tuple[str, ...]:
     """The labels of a table in order of their names; UserError for fewer than two, or too many."""
     names = tuple(sorted(set(table["label"]) - {""}))
     if not names:

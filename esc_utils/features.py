@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from .audio import SAMPLE_RATE, decode
-from .config import RunConfig, digest
 from .dataset import Dataset
 from .device import free_bytes
 from .errors import UserError
+from .knobs import RunConfig, digest
 from .locks import hold
 from .logmel import LogMel, Mn04LogMel
 from .paths import cache_folder

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .config import RunConfig
+from .knobs import RunConfig
 from .sampling import Draw
 
 WARM = 3  # steps before the one that is recorded: algorithms are chosen and optimizer states made there

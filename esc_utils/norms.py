@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from .config import RunConfig
+from .knobs import RunConfig
 
 
 def norms(model: nn.Module) -> list[nn.BatchNorm2d]:

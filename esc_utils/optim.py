@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from .config import RunConfig
+from .knobs import RunConfig
 
 
 def optimizer(config: RunConfig, groups: list[dict]) -> torch.optim.Optimizer:

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from .config import RunConfig
 from .errors import UserError
+from .knobs import RunConfig
 
 PANN_FILE, MN04_FILE = "Cnn14_16k_mAP=0.438.pth", "mn04_as_mAP_432.pt"
 MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"

@@ -9,8 +9,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .config import digest
 from .contents import sha256, visible
+from .knobs import digest
 from .paths import MN04_SHA256, weights_file
 
 FOLDER = Path(__file__).parent

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .config import RunConfig
 from .errors import UserError
 from .files import replace_all
+from .knobs import RunConfig
 from .locks import hold
 from .paths import outputs_folder
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .augment import SpecMasks, mixup_weights, views
-from .config import RunConfig
+from .knobs import RunConfig
 
 LEAST_EPOCHS = 10  # of a run's history: a learning curve of fewer points says little
 

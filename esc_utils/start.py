@@ -6,10 +6,10 @@ the labelled clips, which is also the frozen probe [ledger 29]."""
 import numpy as np
 import torch
 
-from .config import RunConfig
 from .evaluation import scored
 from .features import Clips
 from .index import CLASSES
+from .knobs import RunConfig
 from .model import Cnn14
 from .paths import weights_file
 from .sampling import START, stream_seed

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import RunConfig
 from .device import choose_device, choose_precision, prepare
 from .fast import lay_out
 from .features import Clips, open_store
+from .knobs import RunConfig
 from .optim import Average, laid_out_as, load_state, optimizer, saved_state
 from .sampling import Budget, budget
 from .start import build_model, prepare_start

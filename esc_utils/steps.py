@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .augment import apply, mixup
-from .config import RunConfig
+from .knobs import RunConfig
 from .losses import FixMatchLoss, accepted, blended_cross_entropy, fixmatch, supervised, total
 from .norms import pseudo_label_mode
 from .sampling import Draw

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from . import allocator, checkpoint, provenance, runs
-from .config import RunConfig
 from .errors import UserError
 from .evaluation import metrics, predict, scored
 from .graphs import StepGraph, optimizer_too, usable
+from .knobs import RunConfig
 from .norms import clean_statistics
 from .optim import rate_factor, rates_on, set_rate
 from .progress import Progress

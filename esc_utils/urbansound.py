@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import RunConfig, digest
 from .contents import remembered, sha256
 from .dataset import Dataset as Dataset  # these two again from here, beside what makes them
 from .dataset import Split as Split
@@ -16,10 +16,19 @@ from .dataset import synthesised
 from .errors import UserError
 from .index import CLASSES as CLASSES  # and again from here: UrbanSound8K's classes
 from .index import FOLDS, read_index
+from .knobs import RunConfig, digest
 from .paths import cache_folder, data_folder, place
+
+if TYPE_CHECKING:
+    import pandas
 
 # Of any other dataset: value of the knob `dataset` -> what opens it (esc_suite/inputs adds "table").
 READERS: dict[str, Callable[[RunConfig], Dataset]] = {}
+# The official folds share these five recordings, always with different classes (read off the official CSV).
+KNOWN_SHARED = {106905: {1, 8}, 132016: {1, 4}, 176638: {1, 4}, 180937: {1, 9}, 77751: {2, 7}}
+# Clips of each fold of the official CSV.
+FOLD_SIZES = dict(enumerate((873, 888, 925, 990, 936, 823, 838, 806, 816, 837), start=1))
+CLIPS = sum(FOLD_SIZES.values())
 KAGGLE = ("/kaggle/input/urbansound8k", "/kaggle/input/datasets/chrisfilo/urbansound8k")
 
 
@@ -37,7 +46,7 @@ def open_dataset(config: RunConfig) -> Dataset:
     else:
         raise UserError(f"dataset: {config.dataset} has no reader: import esc_suite.inputs first")
     memory = cache_folder(config) / f"contents-{digest(str(folder))}.json"
-    dataset = read_dataset(folder, config.allow_partial and config.dataset != "synthetic", memory)
+    dataset = load(folder, config.allow_partial and config.dataset != "synthetic", memory)
     return by_index(dataset) if config.fold_assignment == "by_index" else dataset
 
 
@@ -55,7 +64,7 @@ def find_dataset(data_dir: str = "") -> Path:
     )
 
 
-def read_dataset(root: Path | str, allow_partial: bool = False, memory: Path | None = None) -> Dataset:
+def load(root: Path | str, allow_partial: bool = False, memory: Path | None = None) -> Dataset:
     """Index the dataset at `root`, in the official layout (audio/foldN, metadata/UrbanSound8K.csv) or
     Kaggle's (foldN and UrbanSound8K.csv at the root). UserError where the folder, the CSV, a fold or a clip
     is missing or inconsistent; `allow_partial` accepts missing clips and reports them in `missing`. The
@@ -177,3 +186,23 @@ def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: 
     order = np.random.default_rng([seed, fold]).permutation(len(rows))
     kept = [order[classes[order] == number][:count] for number in np.unique(classes)]
     return np.sort(rows[np.concatenate(kept)])
+
+
+def leak_check(dataset: Dataset) -> "pandas.DataFrame":
+    """Recordings that lie in more than one fold: columns fsid, folds, classes, clips. The official folds
+    share five, with different classes; any other is a leak and raises UserError, as does one of the five in
+    other folds."""
+    groups = dataset.clips.groupby("fsid")
+    shared = groups.filter(lambda rows: rows["fold"].nunique() > 1).groupby("fsid")
+    table = shared.agg(
+        folds=("fold", lambda f: tuple(sorted(set(f)))),
+        classes=("class_name", lambda c: tuple(sorted(set(c)))),
+        clips=("file", "size"),
+    ).reset_index()
+    for row in table.itertuples():
+        if dataset.synthesised or set(row.folds) != KNOWN_SHARED.get(row.fsid):
+            raise UserError(
+                f"recording {row.fsid} lies in folds {row.folds}: folds leak, use the official folds of "
+                "UrbanSound8K.csv"
+            )
+    return table

@@ -22,12 +22,12 @@ def tiny_outputs(tmp_path_factory) -> Path:
 def tiny(tmp_path, tiny_outputs):
     """Factory of RunConfigs of the tiny profile: tiny("pann_10", tau=0.5) writes under the test's own
     folder."""
-    from esc_suite.inputs import params
+    from esc_utils import config
 
     def make(experiment: str = "cnn14_10", **overrides):
-        layers = [*params.layers_of("quick", experiment), ROOT / "tests" / "tiny.yaml"]
+        layers = [*config.layers_of("quick", experiment), ROOT / "tests" / "tiny.yaml"]
         own = {"profile": "quick", "outputs": str(tmp_path), "cache_dir": str(tiny_outputs / "cache")}
-        return params.from_files(layers, own | overrides)
+        return config.from_files(layers, own | overrides)
 
     return make
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esc_suite.inputs import params
-from esc_utils import runs
+from esc_utils import config, runs
 from esc_utils.evaluation import metrics
 
 PANN = "PANN CNN14-16k (AudioSet)"
@@ -47,7 +46,7 @@ def write(
     default those of `outcome` with the fold as seed; `history`: validation accuracies by epoch, from epoch 1
     (epoch 0, the start, has 10%); a probe has no epoch but that one. `unlabelled_share`: 0 to 1, of FixMatch
     runs; `missing`: clips missing by fold; knobs override the config."""
-    settings = params.for_run(profile, experiment, outputs=str(outputs), train_fold=fold, seed=seed, **knobs)
+    settings = config.for_run(profile, experiment, outputs=str(outputs), train_fold=fold, seed=seed, **knobs)
     labels, prob, recordings = outcome(accuracy, seed=fold) if clips is None else clips
     last = metrics(labels, prob, recordings=recordings)
     probe = settings.method == "probe"

@@ -196,9 +196,8 @@ def small(tmp_path):
 
 REFUSED = "from esc_utils.errors import UserError\nraise UserError('a file is at fault: mend it')"
 TRAIN = """
-from esc_suite.inputs import params
 from esc_utils import training
-training.run(params.from_notebook(globals()))
+training.run(config.from_notebook(globals()))
 """
 
 

@@ -18,8 +18,7 @@ from bad_input import one_line, refused
 from permissions import drop_override, read_only
 from small_disk import small_disk
 
-from esc_suite.inputs import params
-from esc_utils import runs, start, training
+from esc_utils import config, runs, start, training
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Runs in a process of its own, from configs as JSON; prints one JSON value each: null, or the message of a
@@ -197,9 +196,9 @@ def test_a_later_pickle_protocol_is_named_and_code_in_it_stays_unread(write, pro
 @pytest.fixture(scope="module")
 def template(tmp_path_factory, tiny_outputs):
     """Config of a run that is finished, in a folder that no test touches."""
-    layers = [*params.layers_of("quick", "cnn14_10"), PROJECT / "tests" / "tiny.yaml"]
+    layers = [*config.layers_of("quick", "cnn14_10"), PROJECT / "tests" / "tiny.yaml"]
     places = {"outputs": str(tmp_path_factory.mktemp("finished")), "cache_dir": str(tiny_outputs / "cache")}
-    knobs = params.from_files(layers, {"profile": "quick", "experiment": "cnn14_10", "width": 1} | places)
+    knobs = config.from_files(layers, {"profile": "quick", "experiment": "cnn14_10", "width": 1} | places)
     training.run(knobs, quiet=True)
     return knobs
 
@@ -327,8 +326,8 @@ def papermill(tmp_path):
             "profile = 'quick'\nexperiment = 'pann_10'", metadata={"tags": ["parameters"]}
         ),
         nbformat.v4.new_code_cell(
-            "from esc_suite.inputs import params\nfrom esc_utils import urbansound\n"
-            "settings = params.from_notebook(globals())"
+            "from esc_utils import config\nfrom esc_utils import urbansound\n"
+            "settings = config.from_notebook(globals())"
         ),
         nbformat.v4.new_code_cell("dataset = urbansound.open_dataset(settings)"),
     ]

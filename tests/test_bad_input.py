@@ -12,8 +12,7 @@ import soundfile
 from bad_input import one_line, refused
 from permissions import drop_override
 
-from esc_suite.inputs import params
-from esc_utils import urbansound
+from esc_utils import config, urbansound
 
 COLUMNS = "slice_file_name,fsID,start,end,salience,fold,classID,class"
 
@@ -80,7 +79,7 @@ GOOD_DATA = {
 @pytest.mark.parametrize("case", GOOD_DATA)
 def test_supported_dataset(case, dataset):
     GOOD_DATA[case](dataset)
-    found = urbansound.read_dataset(dataset)
+    found = urbansound.load(dataset)
     clips = found.clips.set_index("file")
     assert len(clips) == 20 and not found.missing and not found.synthesised
     row = clips.loc["71-1-0-2.wav"]
@@ -91,7 +90,7 @@ def test_supported_dataset(case, dataset):
 
 def test_folder_around_the_dataset(dataset):
     """The folder that the archive was unpacked in, instead of the one inside."""
-    assert len(urbansound.read_dataset(dataset.parent).clips) == 20
+    assert len(urbansound.load(dataset.parent).clips) == 20
 
 
 FIRST = "11-1-0-2.wav,11,1.5,1.6,1,1,1,car_horn"  # line 2
@@ -155,12 +154,12 @@ BAD_DATA = {  # how it is spoilt, what the message must hold
 def test_bad_dataset(case, dataset):
     spoil_it, words = BAD_DATA[case]
     spoil_it(dataset)
-    refused(lambda: urbansound.read_dataset(dataset), *words)
+    refused(lambda: urbansound.load(dataset), *words)
 
 
 def test_half_unpacked_dataset_is_supported_on_request(dataset):
     shutil.rmtree(dataset / "audio" / "fold7")
-    found = urbansound.read_dataset(dataset, allow_partial=True)
+    found = urbansound.load(dataset, allow_partial=True)
     assert found.missing == {7: 2} and len(found.clips) == 18 and 7 not in set(found.clips["fold"])
 
 
@@ -170,7 +169,7 @@ def test_no_permission(place, dataset):
     (dataset / place).chmod(0)
     code = (
         "import sys; from esc_utils import features, urbansound; from esc_utils.errors import UserError\n"
-        f"try:\n    clips = urbansound.read_dataset({str(dataset)!r}).clips\n"
+        f"try:\n    clips = urbansound.load({str(dataset)!r}).clips\n"
         "    [features.decode(path) for path in clips['path']]\n"
         "except UserError as error:\n    sys.exit(str(error))"
     )
@@ -220,7 +219,7 @@ BAD_PARAMETERS = {  # overrides over the quick profile's fixmatch_tau075, what t
 @pytest.mark.parametrize("case", BAD_PARAMETERS)
 def test_bad_parameters(case):
     overrides, words = BAD_PARAMETERS[case]
-    refused(lambda: params.for_run("quick", "fixmatch_tau075", **overrides), *words)
+    refused(lambda: config.for_run("quick", "fixmatch_tau075", **overrides), *words)
 
 
 BAD_FILES = {
@@ -244,17 +243,17 @@ def test_bad_parameter_file(case, tmp_path):
     path = tmp_path / "mine.yaml"
     if content is not None:
         path.write_bytes(content)
-    refused(lambda: params.from_files([*params.layers_of("quick", ""), path]), "mine.yaml", *words)
+    refused(lambda: config.from_files([*config.layers_of("quick", ""), path]), "mine.yaml", *words)
 
 
 def test_an_empty_parameter_file_changes_nothing(tmp_path):
     (tmp_path / "mine.yaml").write_text("# nothing yet\n")
-    layers = params.layers_of("quick", "pann_10")
-    assert params.from_files([*layers, tmp_path / "mine.yaml"]) == params.from_files(layers)
+    layers = config.layers_of("quick", "pann_10")
+    assert config.from_files([*layers, tmp_path / "mine.yaml"]) == config.from_files(layers)
 
 
 @pytest.mark.parametrize(
     ("profile", "experiment"), [("huge", "pann_10"), ("quick", "pann_11"), ("quick", "../base")]
 )
 def test_unknown_names(profile, experiment):
-    refused(lambda: params.for_run(profile, experiment), "choose from")
+    refused(lambda: config.for_run(profile, experiment), "choose from")

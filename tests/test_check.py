@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from esc_suite.inputs import params, published
 from esc_suite.run import check, check_data, download
+from esc_utils import config, urbansound
 from esc_utils.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -174,7 +174,7 @@ def test_device(project, monkeypatch, wanted, there, expected):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     setup = check.Setup(
-        params.from_files(params.layers_of("quick", ""), {"device": wanted}),
+        config.from_files(config.layers_of("quick", ""), {"device": wanted}),
         project,
         False,
     )
@@ -195,7 +195,7 @@ def test_paper_on_a_small_card(project, monkeypatch):
 def test_dataset_partial_and_whole(project, data, monkeypatch):
     status, text = only("dataset", "lite", data_dir=str(data))
     assert status == "warn" and "10 clips in 10 folds" in text and "fold 1 has 1, not 873" in text
-    monkeypatch.setattr(published, "FOLD_SIZES", dict.fromkeys(range(1, 11), 1))
+    monkeypatch.setattr(urbansound, "FOLD_SIZES", dict.fromkeys(range(1, 11), 1))
     assert only("dataset", "lite", data_dir=str(data))[0] == "ok"
     (data / "audio" / "fold4" / "4-3-0-0.wav").unlink()
     status, text = only("dataset", "lite", data_dir=str(data), allow_partial=False)
@@ -245,7 +245,7 @@ def test_which_clips_are_the_published_ones(project, data, monkeypatch, tmp_path
 def test_the_list_of_published_clips_is_whole():
     lines = [line.split("\t") for line in check_data.OFFICIAL.read_text().splitlines()[2:]]
     folds = Counter(int(fold.removeprefix("fold")) for fold, *_ in lines)
-    assert folds == published.FOLD_SIZES and len({name for _, name, *_ in lines}) == len(lines) == 8732
+    assert folds == urbansound.FOLD_SIZES and len({name for _, name, *_ in lines}) == len(lines) == 8732
     assert all(len(digest) == 64 and int(digest, 16) for _, _, digest, _ in lines)
 
 

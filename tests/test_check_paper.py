@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from esc_suite.inputs import params
 from esc_suite.run import check_paper
 from esc_suite.run.memory import gradient_clips
+from esc_utils import config
 from esc_utils.errors import UserError
 
 
@@ -25,7 +25,7 @@ def test_plan_counts_every_run_of_the_tables_once():
     assert rows["fixmatch_tau075"].runs == rows["pann_100"].runs == 10
     assert rows["cnn14_table2"].runs == 1
     assert rows["cnn14_table2"].steps == rows["fixmatch_tau095"].steps  # ledger 14: Table 2 shares one budget
-    knobs = params.for_run("paper", "fixmatch_tau095")
+    knobs = config.for_run("paper", "fixmatch_tau095")
     pool = check_paper.CLIPS - 873 - 888
     assert check_paper.pools(knobs) == (873, pool)
     assert rows["fixmatch_tau095"].steps == 70 * (pool // 224)
@@ -40,7 +40,7 @@ def test_plan_counts_every_run_of_the_tables_once():
 
 
 def test_a_measured_step_of_a_narrow_network():
-    knobs = params.for_run("paper", check_paper.EXPERIMENT, width=1, fixmatch_batch_size=2, mu=1)
+    knobs = config.for_run("paper", check_paper.EXPERIMENT, width=1, fixmatch_batch_size=2, mu=1)
     found = check_paper.measure_step(knobs)
     assert found["clips"] == 4 + 4
     assert 0 < found["loss"] < 100  # finite gradients are checked within

@@ -8,12 +8,12 @@ import pytest
 import records
 from scipy import stats
 
-from esc_suite.inputs import params
 from esc_suite.results import comparison, family, intervals, validity
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims, view
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
+from esc_utils import config
 from esc_utils.errors import UserError
 
 BUDGET = {"batch_size": 16}  # of supervised rows, as FixMatch's
@@ -373,7 +373,7 @@ def test_every_probe_shares_network_and_labelled_folds_with_its_row(spec):
     for table in spec["tables"].values():
         for row in table["rows"]:
             if row.get("probe"):
-                ours, probe = (params.for_run("paper", row[key]) for key in ("experiment", "probe"))
+                ours, probe = (config.for_run("paper", row[key]) for key in ("experiment", "probe"))
                 assert probe.method == "probe" and (ours.backbone, ours.labelled) == (
                     probe.backbone,
                     probe.labelled,

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from esc_suite.inputs import params
 from esc_suite.tables import rows
+from esc_utils import config
 from esc_utils.config import PLACES, RunConfig
 from esc_utils.errors import UserError
 
@@ -16,7 +16,7 @@ EXPERIMENTS = sorted(
 
 
 def test_base_holds_every_knob_and_nothing_else():
-    assert set(params.read_parameters(PARAMS / "base.yaml")) == set(RunConfig.model_fields)
+    assert set(config.read_parameters(PARAMS / "base.yaml")) == set(RunConfig.model_fields)
 
 
 def test_each_knob_of_base_has_a_comment():
@@ -36,13 +36,13 @@ def test_each_knob_of_base_has_a_comment():
 @pytest.mark.parametrize("profile", ["quick", "lite", "paper"])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_is_valid_in_every_profile(profile, experiment):
-    assert params.for_run(profile, experiment).experiment == experiment
+    assert config.for_run(profile, experiment).experiment == experiment
 
 
 def test_experiments_hold_only_what_differs_from_base():
-    base = params.read_parameters(PARAMS / "base.yaml")
+    base = config.read_parameters(PARAMS / "base.yaml")
     for path in (PARAMS / "experiments").glob("*.yaml"):
-        values = params.read_parameters(path)
+        values = config.read_parameters(path)
         same = [key for key, value in values.items() if base[key] == value and key != "experiment"]
         assert not same, f"{path.name} repeats base.yaml: {same}"
 
@@ -54,16 +54,16 @@ def test_profiles_change_scale_not_method():
         "pseudo_mode", "forward", "ema", "labelled", "fold_assignment", "loss_scale", "accumulate",
     }  # fmt: skip
     for path in (PARAMS / "profiles").rglob("*.yaml"):
-        assert not method & set(params.read_parameters(path)), path.name
+        assert not method & set(config.read_parameters(path)), path.name
 
 
 def test_an_experiment_may_need_its_own_value_in_one_profile():
     for path in (PARAMS / "profiles").glob("*/*.yaml"):
         profile, experiment = path.parent.name, path.stem
-        assert params.layers_of(profile, experiment)[-1] == path
+        assert config.layers_of(profile, experiment)[-1] == path
         found, plain = (
-            params.for_run(profile, experiment),
-            params.from_files(params.layers_of(profile, experiment)[:3]),
+            config.for_run(profile, experiment),
+            config.from_files(config.layers_of(profile, experiment)[:3]),
         )
         own = rows.exceptions(profile, experiment)
         assert own and all(getattr(found, key) == value != getattr(plain, key) for key, value in own.items())
@@ -74,7 +74,7 @@ def test_later_layers_win(tmp_path):
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text("tau: 0.5\nmu: 3\n")
     two.write_text("tau: 0.6\n")
-    merged = params.from_files([PARAMS / "base.yaml", one, two], {"mu": 5})
+    merged = config.from_files([PARAMS / "base.yaml", one, two], {"mu": 5})
     assert (merged.tau, merged.mu) == (0.6, 5)
 
 
@@ -100,7 +100,7 @@ def test_later_layers_win(tmp_path):
 )
 def test_bad_values_are_one_line_that_names_key_and_remedy(override, words):
     with pytest.raises(UserError) as error:
-        params.for_run("paper", "pann_10", **override)
+        config.for_run("paper", "pann_10", **override)
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
@@ -110,7 +110,7 @@ def test_layer_is_named(tmp_path):
     bad = tmp_path / "mine.yaml"
     bad.write_text("tau: high\n")
     with pytest.raises(UserError, match=r"mine\.yaml: tau"):
-        params.from_files([PARAMS / "base.yaml", bad])
+        config.from_files([PARAMS / "base.yaml", bad])
 
 
 def test_yaml_reads_1e_4_as_text():
@@ -118,21 +118,21 @@ def test_yaml_reads_1e_4_as_text():
 
 
 def test_hash_ignores_places_and_sees_method():
-    one = params.for_run("quick", "fixmatch_tau075")
+    one = config.for_run("quick", "fixmatch_tau075")
     assert (
-        one.hash == params.for_run("quick", "fixmatch_tau075", outputs="x", cache_dir="y", data_dir="z").hash
+        one.hash == config.for_run("quick", "fixmatch_tau075", outputs="x", cache_dir="y", data_dir="z").hash
     )
-    assert one.hash != params.for_run("quick", "fixmatch_tau085").hash
-    assert one.hash != params.for_run("quick", "fixmatch_tau075", train_fold=2).hash
+    assert one.hash != config.for_run("quick", "fixmatch_tau085").hash
+    assert one.hash != config.for_run("quick", "fixmatch_tau075", train_fold=2).hash
     assert set(PLACES) <= set(RunConfig.model_fields)
 
 
 @pytest.mark.parametrize(("fold", "valid"), [(1, 2), (2, 3), (9, 10), (10, 1)])
 def test_validation_fold_follows_training_fold(fold, valid):
-    assert params.for_run("paper", "pann_10", train_fold=fold).validation_fold == valid
+    assert config.for_run("paper", "pann_10", train_fold=fold).validation_fold == valid
 
 
 def test_notebook_variables_win_over_files():
     variables = {"profile": "quick", "experiment": "fixmatch_tau075", "tau": 0.33, "np": object(), "_": 1}
-    found = params.from_notebook(variables)
-    assert (found.tau, found.width) == (0.33, params.for_run("quick", "fixmatch_tau075").width)
+    found = config.from_notebook(variables)
+    assert (found.tau, found.width) == (0.33, config.for_run("quick", "fixmatch_tau075").width)

@@ -66,9 +66,9 @@ EDITS = [silence, one_bit_with_its_time_restored, two_clips_change_names, anothe
 )  # times that are too young to be relied on, and old ones
 def test_edits_of_the_same_size_are_noticed(edit, settled, root, tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "SETTLED", settled)
-    before = urbansound.read_dataset(root, memory=tmp_path / "memory.json").fingerprint
+    before = urbansound.load(root, memory=tmp_path / "memory.json").fingerprint
     edit(root)
-    assert urbansound.read_dataset(root, memory=tmp_path / "memory.json").fingerprint != before
+    assert urbansound.load(root, memory=tmp_path / "memory.json").fingerprint != before
 
 
 def touched(root):
@@ -87,9 +87,9 @@ def readable_by_all(root):
 
 @pytest.mark.parametrize("change", [touched, copied_over, readable_by_all])
 def test_what_changes_no_content_changes_nothing(change, root, tmp_path):
-    before = urbansound.read_dataset(root, memory=tmp_path / "memory.json").fingerprint
+    before = urbansound.load(root, memory=tmp_path / "memory.json").fingerprint
     change(root)
-    assert urbansound.read_dataset(root, memory=tmp_path / "memory.json").fingerprint == before
+    assert urbansound.load(root, memory=tmp_path / "memory.json").fingerprint == before
 
 
 def test_clips_are_read_once_and_then_only_where_they_changed(root, tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_clips_are_read_once_and_then_only_where_they_changed(root, tmp_path, mo
     def names(memory) -> list[str]:
         read.clear()
         contents._known.clear()  # as in another process
-        urbansound.read_dataset(root, memory=memory)
+        urbansound.load(root, memory=memory)
         return sorted(read)
 
     memory = tmp_path / "cache" / "memory.json"
@@ -135,24 +135,24 @@ def pipe(path):
 @pytest.mark.parametrize("make", [link_to_nowhere, link_to_itself, pipe, Path.mkdir])
 def test_what_is_no_file_costs_its_own_clip_at_most(make, root):
     make(clip(root).with_name(".#stray.wav"))
-    assert len(urbansound.read_dataset(root).clips) == 20
+    assert len(urbansound.load(root).clips) == 20
     clip(root).unlink()
     make(clip(root))
-    found = urbansound.read_dataset(root, allow_partial=True)
+    found = urbansound.load(root, allow_partial=True)
     assert len(found.clips) == 19 and found.missing == {3: 1}
-    refused(lambda: urbansound.read_dataset(root), "1 of 20 clips", clip(root).name)
+    refused(lambda: urbansound.load(root), "1 of 20 clips", clip(root).name)
 
 
 def test_links_that_are_not_fetched_are_called_so(root):
     clip(root).unlink()
     link_to_nowhere(clip(root))
-    refused(lambda: urbansound.read_dataset(root), "fetch what 1 links point at", "git annex get")
+    refused(lambda: urbansound.load(root), "fetch what 1 links point at", "git annex get")
 
 
 def test_a_file_in_a_fold_s_place_is_said(root):
     shutil.rmtree(root / "audio" / "fold3")
     (root / "audio" / "fold3").write_text("")
-    refused(lambda: urbansound.read_dataset(root, allow_partial=True), "fold3", "Not a directory", "unpack")
+    refused(lambda: urbansound.load(root, allow_partial=True), "fold3", "Not a directory", "unpack")
 
 
 # ---- files that other programs leave -------------------------------------------------------------

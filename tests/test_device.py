@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from esc_suite.inputs import params
-from esc_utils import device, provenance, runs, sampling, state, training
+from esc_utils import config, device, provenance, runs, sampling, state, training
 from esc_utils import features as clips
 from esc_utils.urbansound import open_dataset, split
 
@@ -60,7 +59,7 @@ def test_no_step_waits_for_the_device(tiny, experiment, change):
 
 
 def test_moved_draws_are_the_same_draws():
-    knobs = params.for_run("paper", "l07_mixmatch")
+    knobs = config.for_run("paper", "l07_mixmatch")
     draws = sampling.draw_epoch(knobs, sampling.Budget(9, 3, 1.0), 0, 40, 300, (501, 64))
     for draw, again in zip(draws, sampling.moved(draws, torch.device("cpu")), strict=True):
         for field in fields(draw):
@@ -192,7 +191,7 @@ def test_float32_on_cuda_follows_the_cpu_over_20_steps(tiny, tmp_path, experimen
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_CUDA)
 def test_bfloat16_ends_within_the_spread_of_seeds(tmp_path):
     def accuracy(**change):
-        knobs = params.for_run(
+        knobs = config.for_run(
             "quick", "pann_10", outputs=str(tmp_path / str(change)), cache_dir=str(tmp_path), **change
         )
         return training.run(knobs, quiet=True).metrics["validation"]["last"]["accuracy"]

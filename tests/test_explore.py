@@ -9,7 +9,7 @@ import pytest
 
 from esc_suite import explore
 from esc_suite.explore import canvas as explore_canvas
-from esc_suite.inputs import params
+from esc_utils import config
 from esc_utils.urbansound import CLASSES
 
 widgets = pytest.importorskip("ipywidgets")
@@ -37,7 +37,7 @@ def data(tmp_path_factory):
     clips = pd.DataFrame(rows).assign(fsid=range(3), salience=[1, 2, 1], duration=0.5)
     log_mels = noise.normal(-50, 8, (3, 60, 64)).astype(np.float16)
     dataset = SimpleNamespace(clips=clips, synthesised=True, classes=CLASSES)
-    return dataset, log_mels, params.for_run("quick", "fixmatch_tau075")
+    return dataset, log_mels, config.for_run("quick", "fixmatch_tau075")
 
 
 def make_run(seed=0, labels=None):
@@ -59,7 +59,7 @@ def make_run(seed=0, labels=None):
         "steps": 9,
     }
     found |= {
-        "config": params.for_run("quick", "fixmatch_tau075").model_dump(),
+        "config": config.for_run("quick", "fixmatch_tau075").model_dump(),
         "seconds": 1.0,
         "backbone": "random start",
     }

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from esc_suite.inputs import params
 from esc_suite.results import audit
-from esc_utils import features, norms, optim, runs, sampling, start, state, training
+from esc_utils import config, features, norms, optim, runs, sampling, start, state, training
 from esc_utils.errors import UserError
 from esc_utils.urbansound import open_dataset, split
 
@@ -61,7 +60,7 @@ def test_a_control_is_read_where_fixmatch_is(tiny):
 )  # fmt: skip
 def test_labelled_view_by_method(experiment, view):
     for profile in ("quick", "lite", "paper"):
-        knobs = params.for_run(profile, experiment)
+        knobs = config.for_run(profile, experiment)
         assert knobs.label_view == view
         other = {"strong": "weak", "weak": "strong"}[view]
         assert knobs.model_copy(update={"labelled_view": other}).label_view == other
@@ -70,7 +69,7 @@ def test_labelled_view_by_method(experiment, view):
 def test_the_labelled_view_is_the_one_that_is_drawn():
     hidden = {}
     for view in ("weak", "strong"):
-        knobs = params.for_run("paper", "pann_10", labelled_view=view)
+        knobs = config.for_run("paper", "pann_10", labelled_view=view)
         plan = sampling.budget(knobs, 870, 6900)
         masks = sampling.draw_epoch(knobs, plan, 0, 870, 6900, (501, 64))[0].labelled_masks
         hidden[view] = masks.freq.diff(dim=-1).max().item()
@@ -79,17 +78,17 @@ def test_the_labelled_view_is_the_one_that_is_drawn():
 
 def test_equal_labelled_batches_in_the_short_profiles():
     for profile in ("quick", "lite"):
-        rows = [params.for_run(profile, name) for name in ("pann_table2", "pann_control", "fixmatch_tau075")]
+        rows = [config.for_run(profile, name) for name in ("pann_table2", "pann_control", "fixmatch_tau075")]
         assert len({sampling.labelled_batch(knobs) for knobs in rows}) == 1
         assert len({sampling.budget(knobs, 870, 6900).steps for knobs in rows}) == 1
     printed = [
-        sampling.labelled_batch(params.for_run("paper", name)) for name in ("pann_table2", "pann_control")
+        sampling.labelled_batch(config.for_run("paper", name)) for name in ("pann_table2", "pann_control")
     ]
     assert printed == [64, 32]  # 32 and 16 after blending, as the paper says
 
 
 def test_steps_scale_with_the_labelled_folds():
-    knobs = params.for_run("lite", "pann_100", steps=10, steps_scale="labelled_folds")
+    knobs = config.for_run("lite", "pann_100", steps=10, steps_scale="labelled_folds")
     assert sampling.budget(knobs, 7800, 0, labelled_folds=9).steps == 90
     assert (
         sampling.budget(knobs.model_copy(update={"steps_scale": "run"}), 7800, 0, labelled_folds=9).steps

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from esc_suite.inputs import params
 from esc_utils import config, features, logmel, urbansound
 
 
@@ -76,7 +75,7 @@ def test_kill_in_the_middle_leaves_nothing_that_is_taken_for_a_store(tiny, tmp_p
 
 @pytest.mark.real
 def test_real_store_row(real_clips, tmp_path):
-    knobs = params.for_run(
+    knobs = config.for_run(
         "lite", "cnn14_10", cache_dir=str(tmp_path), data_dir=str(real_clips), allow_partial=True
     )
     dataset = urbansound.open_dataset(knobs)

@@ -235,12 +235,12 @@ def test_the_learning_rate_of_every_step_shows_its_peak():
     """Rates come from the config alone; the history, which has those at the ends of epochs, must agree."""
     from types import SimpleNamespace
 
-    from esc_suite.inputs import params
     from esc_suite.notebook import step_rates
+    from esc_utils import config
     from esc_utils.optim import rate_factor
     from esc_utils.sampling import budget
 
-    settings = params.for_run("quick", "fixmatch_tau075")
+    settings = config.for_run("quick", "fixmatch_tau075")
     plan = budget(settings, 30, 800)
     ends = [min(epoch * plan.per_epoch, plan.steps) for epoch in range(1, plan.epochs + 1)]
     law = settings.schedule, plan.steps, plan.period, settings.warmup
@@ -321,13 +321,12 @@ def test_a_title_of_three_lines_covers_nothing(name):
 
 
 def test_a_run_is_called_by_what_it_is():
-    from esc_suite.inputs import params
     from esc_suite.results.names import run_title
-    from esc_utils import paths
+    from esc_utils import config, paths
 
     def title(profile, experiment, seed=0):
         return run_title(
-            {"config": params.for_run(profile, experiment).model_dump(), "fold": 2, "seed": seed}
+            {"config": config.for_run(profile, experiment).model_dump(), "fold": 2, "seed": seed}
         )
 
     assert title("lite", "fixmatch_tau075") == "mn04 + FixMatch, tau = 0.75, fold 2"

@@ -12,8 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esc_suite.inputs import params
-from esc_utils import features, index, runs, urbansound
+from esc_utils import config, features, index, runs, urbansound
 from esc_utils.errors import UserError
 
 fuzz = settings(max_examples=150, derandomize=True, deadline=None)
@@ -102,7 +101,7 @@ def test_audio(content):
 @fuzz
 @given(content=st.binary(max_size=100) | damaged(PARAMETERS))
 def test_parameter_file(content):
-    read(lambda path: params.from_files([*params.layers_of("quick", ""), path]), content, "mine.yaml")
+    read(lambda path: config.from_files([*config.layers_of("quick", ""), path]), content, "mine.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +138,7 @@ def test_csv_that_was_not_refused(case):
 
 @pytest.mark.parametrize("text", ["data_dir: 2001-99-99\n", "tau: 0x_\n", "mixup: !!bool perhaps\n"])
 def test_parameter_file_that_was_not_refused(text):
-    assert read(params.read_parameters, text.encode(), "mine.yaml") is None
+    assert read(config.read_parameters, text.encode(), "mine.yaml") is None
 
 
 def test_class_and_class_name_both_there():

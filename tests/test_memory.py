@@ -6,8 +6,8 @@ import torch
 
 import esc_utils.model
 import esc_utils.standins.mn04
-from esc_suite.inputs import params
 from esc_suite.run import memory
+from esc_utils import config
 from esc_utils.model import Cnn14
 from esc_utils.standins.mn04 import Mn04
 
@@ -30,7 +30,7 @@ def saved_bytes(model, x) -> int:
 
 
 def test_step_bytes_match_what_autograd_keeps():
-    knobs = params.for_run("paper", "pann_10", width=8, batch_size=2)
+    knobs = config.for_run("paper", "pann_10", width=8, batch_size=2)
     model = Cnn14(10, width=8, dropout=(0.0, 0.0)).train()
     counted = saved_bytes(model, torch.randn(2, 1, 128, 64))
     parameters = sum(p.numel() for p in model.parameters()) * memory.OPTIMIZER_BYTES
@@ -39,7 +39,7 @@ def test_step_bytes_match_what_autograd_keeps():
 
 
 def test_a_step_needs_less_in_sixteen_bits_and_more_in_one_pass():
-    knobs = params.for_run("paper", "fixmatch_tau075")
+    knobs = config.for_run("paper", "fixmatch_tau075")
     assert memory.step_bytes(knobs, 501, value_bytes=2) < memory.step_bytes(knobs, 501)
     joint = knobs.model_copy(update={"forward": "joint"})
     assert memory.gradient_clips(joint) == memory.gradient_clips(knobs) + 2 * 7 * 16

@@ -10,9 +10,8 @@ import torch
 from oracles import randomise, settle
 from torch.nn import functional as F
 
-from esc_suite.inputs import params
 from esc_suite.run import mn04_copy
-from esc_utils import augment, sampling, start
+from esc_utils import augment, config, sampling, start
 from esc_utils.errors import UserError
 from esc_utils.features import front_end
 from esc_utils.logmel import Mn04LogMel
@@ -260,20 +259,20 @@ def test_folded_norms_are_the_unfolded_ones(random_weights, monkeypatch):
 
 # ---- SpecAugment ---------------------------------------------------------------------------------
 def test_frequency_widths_follow_the_bands():
-    pann, cnn14 = params.for_run("lite", "pann_10"), params.for_run("lite", "cnn14_10")
+    pann, cnn14 = config.for_run("lite", "pann_10"), config.for_run("lite", "cnn14_10")
     assert (pann.bands, cnn14.bands) == (128, 64)
     for view, width in (("weak", 8), ("strong", 35)):
         ours, table1 = augment.views(pann)[view], augment.views(cnn14)[view]
         assert (ours.freq_width, table1.freq_width) == (2 * width, width)
         assert vars(ours) | {"freq_width": width} == vars(table1), "stripes and times are the same"
         assert vars(table1) == vars({"weak": augment.WEAK, "strong": augment.STRONG}[view])
-    assert params.for_run("paper", "pann_10").stripes("strong")["freq_width"] == 35
+    assert config.for_run("paper", "pann_10").stripes("strong")["freq_width"] == 35
 
 
 def test_both_networks_lose_the_same_share():
     shares = []
     for name, frames in (("pann_10", 400), ("cnn14_10", 401)):
-        knobs = params.for_run("lite", name)
+        knobs = config.for_run("lite", name)
         view, random = augment.views(knobs)["strong"], torch.Generator().manual_seed(0)
         blank = torch.ones(2000, 1, frames, knobs.bands, dtype=torch.uint8)
         shares.append(1 - view(blank, view.draw(2000, frames, knobs.bands, random)).float().mean().item())
@@ -281,7 +280,7 @@ def test_both_networks_lose_the_same_share():
 
 
 def test_a_step_draws_on_all_bands():
-    knobs = params.for_run("lite", "fixmatch_tau075")
+    knobs = config.for_run("lite", "fixmatch_tau075")
     draws = sampling.draw_epoch(knobs, sampling.Budget(200, 200, 1.0), 0, 100, 300, (400, 128))
     for view, width in (("weak", 16), ("strong", 70)):
         stripes = torch.cat([getattr(draw, f"{view}_masks").freq.flatten(0, 1) for draw in draws])
@@ -375,7 +374,7 @@ def test_it_knows_what_it_hears(pretrained, class_id, expected):
 
 def test_a_run_of_lite_says_what_stands_in(monkeypatch):
 
-    knobs = params.for_run("lite", "pann_10")
+    knobs = config.for_run("lite", "pann_10")
     assert knobs.network == "mn04" and start.BACKBONES[knobs.backbone] == "EfficientAT mn04 (AudioSet)"
     asked = []
     monkeypatch.setattr(start, "load_mn04", lambda model, path: asked.append(path) or model)

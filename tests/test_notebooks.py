@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from esc_suite.inputs import params
 from esc_suite.run import needed_runs
+from esc_utils import config
 from esc_utils.config import RunConfig
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -103,7 +103,7 @@ def test_knobs_in_the_parameters_cell_have_the_right_type(path):
     values = {
         node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(parameters(path).source).body
     }
-    settings = params.from_notebook(values)
+    settings = config.from_notebook(values)
     assert all(
         getattr(settings, key) == value for key, value in values.items() if key in RunConfig.model_fields
     )
@@ -263,7 +263,7 @@ def test_ablations_are_read_from_what_is_finished(tmp_path):
 
     from esc_suite.notebook import ablations, ablations_table
 
-    settings = params.for_run("quick", "fixmatch_tau075", outputs=str(tmp_path))
+    settings = config.for_run("quick", "fixmatch_tau075", outputs=str(tmp_path))
     assert not [row for rows in ablations(settings).values() for row in rows if row["accuracy"] is not None]
     records.write(tmp_path, "fixmatch_tau075", 60, profile="quick")
     records.write(tmp_path, "fixmatch_tau095", 50, profile="quick")

@@ -11,10 +11,10 @@ import pytest
 from bad_input import refused
 from permissions import drop_override
 
-from esc_suite.inputs import listing, params
+from esc_suite.inputs import listing
 from esc_suite.run import check, needed_runs
 from esc_suite.run.together import exit_with
-from esc_utils import paths, urbansound
+from esc_utils import config, paths, urbansound
 
 ROOT = Path(__file__).resolve().parent.parent
 # Numbers to YAML, text to a shell, variables to make, comments, options, and other alphabets.
@@ -43,12 +43,12 @@ def test_a_place_is_what_was_said(name, project):
 
 def test_every_place_has_the_same_meaning(project):
     home = project.parent / "home"
-    knobs = params.for_run("lite", "pann_10", outputs="~/results", weights_path="~/w.pt", data_dir="~/set")
+    knobs = config.for_run("lite", "pann_10", outputs="~/results", weights_path="~/w.pt", data_dir="~/set")
     assert paths.outputs_folder(knobs) == home / "results" / "lite"
     assert paths.cache_folder(knobs) == home / "results" / "cache"
     assert paths.weights_file(knobs) == home / "w.pt"
     assert urbansound.find_dataset(knobs.data_dir) == home / "set"
-    beside = params.for_run("lite", "", cache_dir="../cache", data_dir="../set", weights_path="w.pt")
+    beside = config.for_run("lite", "", cache_dir="../cache", data_dir="../set", weights_path="w.pt")
     assert paths.cache_folder(beside) == project / "../cache"
     assert urbansound.find_dataset(beside.data_dir) == project / "../set"
     assert paths.weights_file(beside) == project / "w.pt"
@@ -112,12 +112,12 @@ def test_a_dataset_in_the_profile_is_found_by_all(said, project, tmp_path):
     root = dataset(tmp_path / "home" / "sounds #1" if said.startswith("~") else tmp_path / "my 2024_01")
     profile = project / "params" / "profiles" / "lite.yaml"
     profile.write_text(profile.read_text() + f"data_dir: '{said}'\n")
-    knobs = params.for_run("lite", "cnn14_10")
+    knobs = config.for_run("lite", "cnn14_10")
     assert urbansound.open_dataset(knobs).root.resolve() == root
-    assert needed_runs.whole_folds(params.for_run("lite", ""))[10] == 1
+    assert needed_runs.whole_folds(config.for_run("lite", ""))[10] == 1
     (line,) = check._lines(check.dataset, check.setup_of("lite", quick=True))
     assert "10 clips in 10 folds" in line.text
-    assert urbansound.open_dataset(params.from_notebook({"profile": "lite"})).root.resolve() == root
+    assert urbansound.open_dataset(config.from_notebook({"profile": "lite"})).root.resolve() == root
 
 
 @pytest.mark.parametrize("text", ["2024_01", "1e3", "0x10", "true", "null", "~", "2024-01-02", "1:30"])
@@ -125,11 +125,11 @@ def test_a_dataset_in_the_profile_is_found_by_all(said, project, tmp_path):
 def test_yaml_that_is_no_text_is_refused_with_the_remedy(knob, text, project):
     """Where PyYAML itself reads text, the text arrives."""
     (project / "own.yaml").write_text(f"{knob}: {text}\n")
-    files = [*params.layers_of("quick", ""), project / "own.yaml"]
+    files = [*config.layers_of("quick", ""), project / "own.yaml"]
     if text == "1e3":
-        assert getattr(params.from_files(files), knob) == text
+        assert getattr(config.from_files(files), knob) == text
     else:
-        refused(lambda: params.from_files(files), knob, "own.yaml", "in quotes", "-r instead of -p")
+        refused(lambda: config.from_files(files), knob, "own.yaml", "in quotes", "-r instead of -p")
 
 
 # ---- make ----------------------------------------------------------------------------------------

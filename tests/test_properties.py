@@ -11,13 +11,12 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from esc_suite.inputs import params
-from esc_utils import augment, losses, runs, urbansound
+from esc_utils import augment, config, losses, runs, urbansound
 from esc_utils.errors import UserError
 
 few = settings(max_examples=25, derandomize=True, deadline=None)
 more = settings(max_examples=100, derandomize=True, deadline=None)
-SUPERVISED, FIXMATCH = (params.for_run("quick", name) for name in ("cnn14_10", "fixmatch_tau075"))
+SUPERVISED, FIXMATCH = (config.for_run("quick", name) for name in ("cnn14_10", "fixmatch_tau075"))
 
 
 # --- the index and the splits ---------------------------------------------------------------------
@@ -59,7 +58,7 @@ def test_index_is_sorted_unique_and_the_same_in_any_order(rows, order):
     for listed in (rows, shuffled):
         with tempfile.TemporaryDirectory() as folder:
             write_tree(Path(folder), listed)
-            found.append(urbansound.read_dataset(folder).clips.drop(columns="path"))
+            found.append(urbansound.load(folder).clips.drop(columns="path"))
     clips = found[0]
     assert clips["file"].is_monotonic_increasing and clips["file"].is_unique
     by_name = {row["slice_file_name"]: row for row in rows}
@@ -92,7 +91,7 @@ def test_a_row_that_contradicts_itself_is_refused(rows, column, data):
         changed = [other | {column: value} if other is row else other for other in rows]
         pd.DataFrame(changed).to_csv(Path(folder) / "metadata" / "UrbanSound8K.csv", index=False)
         with pytest.raises(UserError, match=r"UrbanSound8K\.csv|missing"):
-            urbansound.read_dataset(folder)
+            urbansound.load(folder)
 
 
 @more

@@ -11,12 +11,11 @@ import pytest
 import records
 from records import PNG
 
-from esc_suite.inputs import params
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import report
 from esc_suite.tables import rows as tables
-from esc_utils import provenance
+from esc_utils import config, provenance
 from esc_utils.errors import UserError
 
 
@@ -181,7 +180,7 @@ def test_no_banner_of_synthesised_audio_over_real_numbers(tmp_path):
 
 def test_stale_reasons(tmp_path):
     run = records.write(tmp_path, "fixmatch_tau095", 40)
-    fresh = params.for_run("paper", "fixmatch_tau095", train_fold=1).hash
+    fresh = config.for_run("paper", "fixmatch_tau095", train_fold=1).hash
     assert report.stale_reasons(run, "c0de", fresh, "da7a") == []
     assert report.stale_reasons(run, "c0de", fresh) == []
     assert report.stale_reasons(run, "other", fresh) == ["the method's code has changed since"]

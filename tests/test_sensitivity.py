@@ -8,11 +8,11 @@ import pytest
 import records
 import yaml
 
-from esc_suite.inputs import params
 from esc_suite.results import comparison
 from esc_suite.results.spec import read_spec
 from esc_suite.run import needed_runs
 from esc_suite.tables import sensitivity
+from esc_utils import config
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -32,8 +32,8 @@ def test_every_file_has_a_row_whose_baseline_differs_in_what_the_file_says(spec)
         assert f"[{row['ledger']}]" in text and f"Default: {row['baseline']}\n" in text
         differs = set()
         for profile in ("paper", "lite"):  # a short profile may have an alternative as its own default
-            changed = params.for_run(profile, name).model_dump(exclude={"experiment"})
-            default = params.for_run(profile, row["baseline"]).model_dump(exclude={"experiment"})
+            changed = config.for_run(profile, name).model_dump(exclude={"experiment"})
+            default = config.for_run(profile, row["baseline"]).model_dump(exclude={"experiment"})
             differs |= {key for key in changed if changed[key] != default[key]}
         assert differs and differs <= set(yaml.safe_load(text))
 

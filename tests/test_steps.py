@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from esc_suite.inputs import params
-from esc_utils import sampling, steps
+from esc_utils import config, sampling, steps
 from esc_utils.model import Cnn14
 
 
@@ -31,7 +30,7 @@ class Linear(torch.nn.Module):
 
 
 def setting(**overrides):
-    knobs = params.for_run("quick", "fixmatch_tau075", tau=0.4, **overrides)
+    knobs = config.for_run("quick", "fixmatch_tau075", tau=0.4, **overrides)
     plan = sampling.budget(knobs, 12, 60)
     draw = sampling.draw_epoch(knobs, plan, 0, 12, 60, (40, 64))[0]
     torch.manual_seed(3)
@@ -121,7 +120,7 @@ def test_alternatives_of_the_ledger_run_and_differ_only_where_they_should(overri
         assert found.confidence.shape == (len(u),)
     else:  # without batch norm and dropout these are the same computation
         plain = steps.fixmatch_step(
-            model, params.for_run("quick", "fixmatch_tau075", tau=0.4), draw, x, labels, u
+            model, config.for_run("quick", "fixmatch_tau075", tau=0.4), draw, x, labels, u
         )
         assert found.loss.item() == pytest.approx(plain.loss.item(), rel=1e-5)
 

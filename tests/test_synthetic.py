@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from esc_suite.inputs import published
 from esc_utils import urbansound
 from esc_utils.errors import UserError
 from esc_utils.standins import sounds, synthetic, urban
@@ -32,10 +31,10 @@ def content(root):
 
 
 def test_it_is_urbansound8k_to_the_reader(root):
-    data = urbansound.read_dataset(root)
+    data = urbansound.load(root)
     assert data.synthesised
     assert not data.missing
-    assert published.leak_check(data).empty
+    assert urbansound.leak_check(data).empty
     assert tuple(urban.URBAN) == urbansound.CLASSES
     assert data.clips.groupby("fold").size().to_dict() == dict.fromkeys(range(1, 11), 30)
     assert (data.clips.groupby(["fold", "class_id"]).size() > 0).sum() == 100
@@ -128,7 +127,7 @@ def test_two_writers_at_once_make_one_set(tmp_path):
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert not failures
-    assert len(urbansound.read_dataset(tmp_path / "set").clips) == 30
+    assert len(urbansound.load(tmp_path / "set").clips) == 30
 
 
 @pytest.mark.parametrize("name", list(urban.URBAN))

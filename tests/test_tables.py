@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import records
 
-from esc_suite.inputs import params
 from esc_suite.results import comparison, intervals
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims, view, write
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import rows as tables
+from esc_utils import config
 from esc_utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +59,7 @@ def test_every_row_has_its_experiment_and_every_ledger_line_its_text(spec):
     for name, table in spec["tables"].items():
         for row in table["rows"]:
             if row.get("experiment"):
-                found = params.for_run("paper", row["experiment"])
+                found = config.for_run("paper", row["experiment"])
                 assert found.pretrained != row["label"].startswith("CNN14"), (name, row["id"])
             if "not in the paper" in row["label"]:
                 assert "paper_accuracy" not in row and found.method in ("control", "probe")
@@ -69,7 +69,7 @@ def test_every_row_has_its_experiment_and_every_ledger_line_its_text(spec):
     thresholds = {"tau095": 0.95, "tau085": 0.85, "tau075": 0.75, "accum": 0.75}
     for row in spec["tables"]["table3"]["rows"]:
         if row["id"] in thresholds:
-            assert params.for_run("paper", row["experiment"]).tau == thresholds[row["id"]]
+            assert config.for_run("paper", row["experiment"]).tau == thresholds[row["id"]]
 
 
 def test_the_sizes_that_the_text_states_follow_from_the_printed_rows(spec, tmp_path):

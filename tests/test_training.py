@@ -7,8 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from esc_suite.inputs import params
-from esc_utils import checkpoint, evaluation, graphs, runs, state, training
+from esc_utils import checkpoint, config, evaluation, graphs, runs, state, training
 from esc_utils import start as head
 from esc_utils.errors import UserError
 from esc_utils.model import Cnn14
@@ -256,7 +255,7 @@ def test_other_weights_are_another_run(tiny, tmp_path):
 
 
 def test_steps_are_recorded_only_on_cuda_and_where_nothing_is_read_back():
-    card, knobs = torch.device("cuda"), params.for_run("paper", "fixmatch_tau075")
+    card, knobs = torch.device("cuda"), config.for_run("paper", "fixmatch_tau075")
     assert graphs.usable(card, True) and not graphs.usable(card, False)
     assert not graphs.usable(torch.device("cpu"), True)
     assert graphs.optimizer_too(knobs)

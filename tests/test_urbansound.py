@@ -2,8 +2,7 @@ import numpy as np
 import pandas
 import pytest
 
-from esc_suite.inputs import params, published
-from esc_utils import index, urbansound
+from esc_utils import config, index, urbansound
 from esc_utils.errors import UserError
 
 
@@ -17,7 +16,7 @@ def test_synthesised_default_is_indexed_like_the_real_set(dataset):
     assert list(dataset.clips["file"]) == sorted(dataset.clips["file"])
     assert set(dataset.clips["fold"]) == set(range(1, 11))
     assert set(dataset.clips["class_name"]) == set(urbansound.CLASSES)
-    assert published.leak_check(dataset).empty
+    assert urbansound.leak_check(dataset).empty
 
 
 def test_splits_are_disjoint_and_cover_everything(dataset, tiny):
@@ -48,7 +47,7 @@ def test_by_index_leaks_recordings(dataset, tiny):
     leaky = urbansound.open_dataset(tiny(synthetic_clips=3, fold_assignment="by_index"))
     assert leaky.clips.groupby("fsid")["fold"].nunique().max() > 1
     with pytest.raises(UserError, match="leak"):
-        published.leak_check(leaky)
+        urbansound.leak_check(leaky)
 
 
 @pytest.mark.parametrize("layout", ["official", "kaggle", "parent"])
@@ -60,7 +59,7 @@ def test_layouts(tmp_path, layout):
     (audio / "fold3" / "7-3-0-0.wav").write_bytes(b"x")
     header = ",".join(index.COLUMNS)
     (meta / "UrbanSound8K.csv").write_text(f"{header}\n7-3-0-0.wav,7,0.0,2.5,1,3,3,dog_bark\n")
-    found = urbansound.read_dataset(tmp_path)
+    found = urbansound.load(tmp_path)
     assert len(found.clips) == 1
     assert found.clips["duration"][0] == 2.5
     assert not found.synthesised
@@ -69,31 +68,31 @@ def test_layouts(tmp_path, layout):
 @pytest.mark.real
 def test_real_clips(real_clips):
     with pytest.raises(UserError, match=r"5747 of 8732 clips are missing.*allow_partial"):
-        urbansound.read_dataset(real_clips)
-    found = urbansound.read_dataset(real_clips, allow_partial=True)
+        urbansound.load(real_clips)
+    found = urbansound.load(real_clips, allow_partial=True)
     assert found.clips.groupby("fold").size().to_dict() == {1: 873, 2: 888, 3: 387, 10: 837}
     assert found.missing[3] == 925 - 387
-    assert published.leak_check(found).empty  # the five shared recordings lie in folds that are not here
+    assert urbansound.leak_check(found).empty  # the five shared recordings lie in folds that are not here
 
 
 @pytest.mark.real
 def test_whole_index_has_the_five_known_shared_recordings(real_clips):
     clips = index.read_index(real_clips / "metadata" / "UrbanSound8K.csv")
     whole = urbansound.Dataset(real_clips, clips, False, "", {})
-    table = published.leak_check(whole)
-    assert set(table["fsid"]) == set(published.KNOWN_SHARED)
+    table = urbansound.leak_check(whole)
+    assert set(table["fsid"]) == set(urbansound.KNOWN_SHARED)
     assert clips.groupby("fold").size().tolist() == [873, 888, 925, 990, 936, 823, 838, 806, 816, 837]
     moved = clips.copy()
     moved.loc[moved.index[moved["fsid"] == moved["fsid"].mode()[0]][0], "fold"] = 11 - moved["fold"].iloc[0]
     with pytest.raises(UserError, match="folds leak"):
-        published.leak_check(urbansound.Dataset(real_clips, pandas.DataFrame(moved), False, "", {}))
+        urbansound.leak_check(urbansound.Dataset(real_clips, pandas.DataFrame(moved), False, "", {}))
 
 
 def test_missing_dataset_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("ESC_KAGGLE_INPUT", str(tmp_path / "none"))
     monkeypatch.setattr(urbansound, "data_folder", lambda: tmp_path)
     with pytest.raises(UserError, match="make data"):
-        urbansound.open_dataset(params.for_run("paper", "pann_10"))
+        urbansound.open_dataset(config.for_run("paper", "pann_10"))
 
 
 @pytest.mark.parametrize("count", [1, 2])

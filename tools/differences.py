@@ -3,12 +3,10 @@ never typed."""
 
 import re
 
-from esc_suite.inputs import params
-from esc_suite.inputs.published import CLIPS, FOLD_SIZES
 from esc_suite.run.check_paper import pools
 from esc_utils import config, paths
 from esc_utils.sampling import budget
-from esc_utils.urbansound import CLASSES, FOLDS
+from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS
 
 # Not compared knob by knob: what changes no number, and what other lines say (data, folds, steps, the
 # machine).
@@ -23,7 +21,7 @@ def differences(records: list[dict]) -> list[tuple[str, str, str, str]]:
     """(what, paper, here, which experiments) of all metrics.json given; "all" where every run differs so.
     "Paper" is what params/profiles/paper.yaml gives: printed, or the ledger's choice where the paper is
     silent."""
-    papers = [params.for_run("paper", r["experiment"], train_fold=r["fold"], seed=r["seed"]) for r in records]
+    papers = [config.for_run("paper", r["experiment"], train_fold=r["fold"], seed=r["seed"]) for r in records]
     words, found = _comments(), {}
     for record, paper in zip(records, papers, strict=True):
         for line in _of_run(record, paper, words):

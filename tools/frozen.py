@@ -23,9 +23,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from esc_suite.inputs import params  # noqa: E402
 from esc_suite.run.together import exit_with  # noqa: E402
-from esc_utils import augment, start  # noqa: E402
+from esc_utils import augment, config, start  # noqa: E402
 from esc_utils.evaluation import metrics  # noqa: E402
 from esc_utils.features import open_store  # noqa: E402
 from esc_utils.start import standardisation  # noqa: E402
@@ -42,7 +41,7 @@ class Frozen:
     """The real clips as mn04 sees them: embeddings, labels, recordings, and the rows of each pair's folds."""
 
     def __init__(self, data: str, outputs: str):
-        knobs = params.for_run("lite", "pann_probe", data_dir=data, outputs=outputs)
+        knobs = config.for_run("lite", "pann_probe", data_dir=data, outputs=outputs)
         self.c = knobs.logistic_c
         self.dataset = open_dataset(knobs)
         self.store = open_store(knobs, self.dataset)

@@ -17,7 +17,6 @@ SETTINGS = ".workflow.json"  # in outputs/<profile>: what Snakemake is told
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from esc_suite.inputs import params  # noqa: E402
 from esc_suite.run import environment, gpus, limits, needed_runs, together, warm  # noqa: E402
 from esc_suite.run.finished import Finished, rendered  # noqa: E402
 from esc_suite.run.together import exit_with  # noqa: E402
@@ -65,7 +64,7 @@ def drive(options) -> int:
     if options.workflow_profile not in ways:
         raise UserError(f"no workflow profile '{options.workflow_profile}': choose from {', '.join(ways)}")
     places = {"outputs": options.outputs} | ({"data_dir": options.data} if options.data else {})
-    base = params.for_run(options.profile, "", **places)
+    base = config.for_run(options.profile, "", **places)
     folder = paths.outputs_folder(base)
     passable(folder)
     valid = needed_runs.whole_folds(base)  # a missing dataset or fold is said here, in one line
@@ -225,7 +224,7 @@ def snakemake(options, folder: Path, stale: list[str]) -> int:
     if options.workflow_profile != "default":
         # Enough to take back what waits in the queue
         return together.run(words, seconds=60, cwd=ROOT, env=own)
-    own["OMP_NUM_THREADS"] = str(params.for_run(options.profile, "").threads or limits.cores())
+    own["OMP_NUM_THREADS"] = str(config.for_run(options.profile, "").threads or limits.cores())
     with warm.kernels(cwd=ROOT, env=own) as server:
         return together.run(words, cwd=ROOT, env=own | server)
 

@@ -1,8 +1,8 @@
-"""What goes into a run: parameter files as a RunConfig, and any recordings as a dataset.
-
-Whoever makes a RunConfig (params.py) imports this package, and with it the reader of `dataset: table`."""
+"""Any recordings as a dataset. The suite takes `open_dataset` from here, and with it the reader of
+`dataset: table`."""
 
 from esc_suite.inputs.table import open_table
 from esc_utils.urbansound import READERS
+from esc_utils.urbansound import open_dataset as open_dataset
 
 READERS["table"] = open_table

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 
 from esc_suite.figures import style
-from esc_suite.inputs import params
+from esc_suite.inputs import open_dataset
 from esc_suite.inputs.listing import separator_of
+from esc_utils import config as configuration
 from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 from esc_utils.evaluation import scored
 from esc_utils.features import Clips, open_store
 from esc_utils.files import write_atomic
 from esc_utils.start import build_model, standardisation
-from esc_utils.urbansound import open_dataset
 
 EXAMPLE = ("car_horn", "siren", "street_music")  # those that the shipped backbone tells apart least well
 LABELLED, UNLABELLED = 4, 16  # clips a class of the example
@@ -33,7 +33,7 @@ def example(folder: Path) -> Path:
     target = folder / "clips.csv"
     if target.is_file():
         return target
-    known = open_dataset(params.for_run("quick", "", outputs=str(folder.parent.parent)))
+    known = open_dataset(configuration.for_run("quick", "", outputs=str(folder.parent.parent)))
     rows = [["path", "label", "recording", "truth"]]
     for name in EXAMPLE:
         own = known.clips[known.clips["class_name"] == name].drop_duplicates("fsid")[: LABELLED + UNLABELLED]

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from esc_suite.inputs import params, table
+from esc_suite.inputs import open_dataset, table
 from esc_suite.label import infer, networks, page, validate
 from esc_suite.notebook import ready
 from esc_suite.run.together import exit_with
+from esc_utils import config as configuration
 from esc_utils import features, paths
 from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 from esc_utils.files import write_atomic
 from esc_utils.paths import outputs_folder
-from esc_utils.urbansound import open_dataset
 
 EPILOG = """DATA: a CSV with the columns path, label (empty: to be labelled) and, where there are any,
 recording and fold; or a folder with a clips.csv; or a folder with one folder of clips a class.
@@ -96,7 +96,7 @@ def label_table(data: str, profile: str, outputs: str, fast: bool, skip_bad: boo
     """Answer with the frozen probe, then train, validate and answer again; writes labels.csv, labels.html,
     label.json."""
     common = settings(data, profile, outputs, skip_bad, **own)
-    config = ready(params.for_run(profile, validate.PROBE, **common))
+    config = ready(configuration.for_run(profile, validate.PROBE, **common))
     folder = outputs_folder(config)
     _check_owner(folder, config.data_dir)
     dataset = open_dataset(config)
@@ -160,7 +160,7 @@ def write(
 ) -> None:
     """labels.csv, labels.html and label.json of the method that is trusted."""
     rows, prob = validate.unlabelled_scores(trusted, dataset)
-    tau = params.for_run(config.profile, validate.FIXMATCH).tau
+    tau = configuration.for_run(config.profile, validate.FIXMATCH).tau
     labels = table_of(dataset.clips.iloc[rows], prob, dataset.classes, tau).sort_values(
         "confidence", kind="stable"
     )

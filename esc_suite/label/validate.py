@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from esc_suite.inputs import params
 from esc_suite.label import networks
 from esc_suite.results import intervals
+from esc_utils import config as configuration
 from esc_utils import runs, training
 from esc_utils.config import RunConfig
 from esc_utils.dataset import Dataset
@@ -38,7 +38,7 @@ def every_fold(profile: str, method: str, folds: list[int], quiet: bool = False,
     """A run of one method for each fold, which validates on it and trains on all others."""
     pairs = [(folds[(at + 1) % len(folds)], fold) for at, fold in enumerate(folds)]
     return [
-        trained(params.for_run(profile, method, train_fold=other, valid_fold=fold, **own), quiet)
+        trained(configuration.for_run(profile, method, train_fold=other, valid_fold=fold, **own), quiet)
         for other, fold in pairs
     ]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from esc_suite.inputs.published import CLIPS
 from esc_suite.results import intervals, power
 from esc_utils import runs
 from esc_utils.errors import UserError
+from esc_utils.urbansound import CLIPS
 
 SYNTHESISED = "synthesised audio"
 REAL, OWN = "UrbanSound8K", "your own clips"

@@ -20,11 +20,11 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from esc_suite.inputs import params
 from esc_suite.run import check_place, limits
 from esc_suite.run.check_base import Line, Setup, existing, first_few, require_writable
 from esc_suite.run.check_data import dataset, weights
 from esc_suite.run.requirements import lock_problems, needs, project, read_lock
+from esc_utils import config as configuration
 from esc_utils import paths
 from esc_utils.errors import UserError
 
@@ -35,7 +35,9 @@ GB = 1e9
 def setup_of(profile: str = "quick", quick: bool = False, **overrides) -> Setup:
     """The profile with knobs (data_dir, outputs, ...) laid over it. UserError where a parameter is at
     fault."""
-    settings = params.from_files(params.layers_of(profile, ""), {"profile": profile} | overrides)
+    settings = configuration.from_files(
+        configuration.layers_of(profile, ""), {"profile": profile} | overrides
+    )
     return Setup(settings, paths.project_root(), quick)
 
 

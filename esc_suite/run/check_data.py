@@ -12,14 +12,14 @@ OFFICIAL = Path(__file__).parent / "assets" / "official_sha256.tsv"
 
 
 def dataset(setup: Setup) -> Iterator[Line]:
-    from esc_suite.inputs import published
+    from esc_suite.inputs import open_dataset
     from esc_utils import urbansound
 
     if setup.config.dataset == "synthetic":
         yield Line("ok", "dataset", "synthesised on first use, no download")
         return
-    found = urbansound.open_dataset(setup.config)
-    published.leak_check(found)
+    found = open_dataset(setup.config)
+    urbansound.leak_check(found)
     sizes = found.clips["fold"].value_counts().to_dict()
     layout = "official" if (found.root / "metadata").is_dir() else "Kaggle's"
     text = f"{found.root}: {layout} layout, {len(found.clips)} clips in {len(sizes)} folds"
@@ -29,7 +29,7 @@ def dataset(setup: Setup) -> Iterator[Line]:
         )
     elif odd := [
         f"fold {k} has {sizes.get(k, 0)}, not {n}"
-        for k, n in published.FOLD_SIZES.items()
+        for k, n in urbansound.FOLD_SIZES.items()
         if sizes.get(k, 0) != n
     ]:
         yield Line(

@@ -14,14 +14,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from esc_suite.inputs import params
-from esc_suite.inputs.published import CLIPS, FOLD_SIZES
 from esc_suite.run import memory, needed_runs
 from esc_suite.run.together import exit_with
 from esc_utils import config
 from esc_utils.errors import UserError
 from esc_utils.sampling import Budget, budget, draw_epoch, labelled_batch, unlabelled_batch
-from esc_utils.urbansound import CLASSES, FOLDS
+from esc_utils.urbansound import CLASSES, CLIPS, FOLD_SIZES, FOLDS
 
 EXPERIMENT = "fixmatch_tau075"
 FRAMES, MELS = 501, 64  # of a clip of 5 s
@@ -78,7 +76,7 @@ def validated_clips(knobs: config.RunConfig, steps: int) -> int:
 def whole_plan(profile: str = "paper") -> list[Row]:
     """Every run of Tables 2 to 5, each once, in the order of the tables."""
     forward = forward_operations()
-    seeds = params.for_run(profile, "").seeds
+    seeds = config.for_run(profile, "").seeds
     jobs = dict.fromkeys(
         job
         for _, table in sorted(needed_runs.tables().items())
@@ -86,7 +84,7 @@ def whole_plan(profile: str = "paper") -> list[Row]:
     )
     runs, steps, operations = Counter(), Counter(), Counter()
     for job in jobs:
-        knobs = params.for_run(profile, job.experiment, train_fold=job.fold, seed=job.seed)
+        knobs = config.for_run(profile, job.experiment, train_fold=job.fold, seed=job.seed)
         count = budget(knobs, *pools(knobs)).steps
         runs[job.experiment] += 1
         steps[job.experiment] += count
@@ -144,7 +142,7 @@ def main() -> None:
 
 def report(options) -> None:
     rows = whole_plan()
-    seeds = len(params.for_run("paper", "").seeds)
+    seeds = len(config.for_run("paper", "").seeds)
     print(f"Plan of the whole profile `paper`, Tables 2 to 5, each run once, seeds: {seeds}\n")
     print(f"{'experiment':28} {'runs':>5} {'steps':>9} {'PFLOP':>9}")
     for row in rows:
@@ -156,7 +154,7 @@ def report(options) -> None:
     print("GPU hours, if it keeps up (assumed rates: nothing was measured on a GPU):")
     for rate in options.teraflops:
         print(f"  {operations / (rate * 1e12) / 3600:6.1f} at {rate:g} TFLOP/s")
-    knobs = params.for_run("paper", EXPERIMENT)
+    knobs = config.for_run("paper", EXPERIMENT)
     store = CLIPS * FRAMES * MELS * 2 / GB
     need = {bits: memory.step_bytes(knobs, FRAMES, value_bytes=bits // 8) / GB for bits in (16, 32)}
     enough = "enough" if RESERVE * need[16] + store < CARD_GB else f"too little: {REMEDY}"

@@ -19,12 +19,11 @@ from urllib.parse import quote
 import filelock
 import pooch
 
-from esc_suite.inputs.params import layers_of
 from esc_suite.run.archive import unpack_tar
 from esc_suite.run.mn04_copy import is_mn04
 from esc_suite.run.together import exit_with
 from esc_suite.run.transfer import GB, NotReachedError, amount, progress, size, transfer
-from esc_utils.config import RunConfig
+from esc_utils.config import RunConfig, layers_of
 from esc_utils.errors import UserError
 from esc_utils.paths import MN04_FILE, MN04_SHA256, PANN_FILE, data_folder, mn04_file
 

@@ -16,10 +16,9 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine
 
-from esc_suite.inputs.params import from_notebook, parse_parameters, read_parameters
 from esc_suite.run.environment import INLINE, settled
 from esc_suite.run.sockets import short_folder
-from esc_utils.config import RunConfig
+from esc_utils.config import RunConfig, from_notebook, parse_parameters, read_parameters
 from esc_utils.errors import UserError
 
 # Seconds from a cell's reply to the last of its output: papermill's 4 end a run where others are busy

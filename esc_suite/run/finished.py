@@ -7,10 +7,11 @@ notebook the code cells of today's; a changed sentence makes nothing stale.
 import json
 from pathlib import Path
 
+from esc_suite.inputs import open_dataset
 from esc_suite.run.needed_runs import NOTEBOOKS
 from esc_utils import config, paths, provenance, runs
 from esc_utils.errors import UserError
-from esc_utils.urbansound import Dataset, open_dataset
+from esc_utils.urbansound import Dataset
 
 INJECTED = "injected-parameters"  # papermill's tag of the cell that it adds
 

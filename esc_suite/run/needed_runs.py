@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from esc_suite.inputs import params
+from esc_suite.inputs import open_dataset
 from esc_suite.results.spec import read_spec
 from esc_utils import config, paths
 from esc_utils.errors import UserError
-from esc_utils.urbansound import FOLDS, open_dataset
+from esc_utils.urbansound import FOLDS
 
 # The notebooks: that which papermill runs for a row, by its method; and those that are rendered once, with
 # what they read.
@@ -83,13 +83,13 @@ def jobs(table: dict, folds: list[int], seeds: list[int]) -> list[Job]:
 def configs(profile: str, wanted: list[Job], valid: dict[int, int], **places) -> dict[Job, config.RunConfig]:
     """The config of each run; valid: training fold -> validation fold, as of `whole_folds`."""
     of = {
-        name: params.for_run(profile, name, **places).model_dump()
+        name: config.for_run(profile, name, **places).model_dump()
         for name in {job.experiment for job in wanted}
     }
     found = {}
     for job in wanted:
         own = {"train_fold": job.fold, "valid_fold": valid[job.fold], "seed": job.seed}
-        found[job] = params.merge(
+        found[job] = config.merge(
             [(f"experiment {job.experiment}", of[job.experiment]), ("the workflow", own)]
         )
     return found
@@ -98,7 +98,7 @@ def configs(profile: str, wanted: list[Job], valid: dict[int, int], **places) ->
 def parameter_files(profile: str, experiment: str) -> list[str]:
     """Paths of the layers of a run, relative to the project, for papermill's -f."""
     root = paths.project_root()
-    return [str(Path(path).relative_to(root)) for path in params.layers_of(profile, experiment)]
+    return [str(Path(path).relative_to(root)) for path in config.layers_of(profile, experiment)]
 
 
 def command(config, notebook: str, of_run: bool = False) -> str:

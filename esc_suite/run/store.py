@@ -5,10 +5,10 @@ import argparse
 
 from tqdm import tqdm
 
-from esc_suite.inputs.params import for_run
+from esc_suite.inputs import open_dataset
 from esc_suite.run.together import exit_with
+from esc_utils.config import for_run
 from esc_utils.features import open_store, store_path
-from esc_utils.urbansound import open_dataset
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ import json
 import re
 from pathlib import Path
 
-from esc_suite.inputs import params
 from esc_suite.results import comparison
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import claims
 from esc_suite.tables import rows as tables
 from esc_suite.tables.view import level, notes_of, readable
+from esc_utils import config
 from esc_utils.errors import UserError
 
 EXTRAS = (
@@ -41,7 +41,7 @@ def write(outputs: Path, profile: str, names=tables.NAMES, with_claims: bool = T
     """Build tables, and claims.json over all of them, from the runs under outputs/<profile>/runs; returns the
     paths written. UserError where the profile is unknown, has no finished run (for more than Table 1), or a
     record is damaged."""
-    params.layers_of(profile, "")
+    config.layers_of(profile, "")
     spec, results = read_spec(), comparison.read_results(outputs, profile)
     if not results.found and (with_claims or set(names) != {"table1"}):  # that one is about parameters
         raise UserError(

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from esc_suite.inputs import params
 from esc_suite.results import comparison
 from esc_suite.results.spec import read_spec
 from esc_suite.run import needed_runs
@@ -58,7 +57,7 @@ def current_config(run: runs.Run) -> config.RunConfig | None:
     made = run.metrics["config"]
     places = {key: made[key] for key in ("train_fold", "valid_fold", "seed", "data_dir") if key in made}
     try:
-        return params.for_run(run.metrics["profile"], run.metrics["experiment"], **places)
+        return config.for_run(run.metrics["profile"], run.metrics["experiment"], **places)
     except UserError:
         return None
 
@@ -66,7 +65,7 @@ def current_config(run: runs.Run) -> config.RunConfig | None:
 def current_fingerprint(found: config.RunConfig | None, known: dict) -> str | None:
     """Fingerprint of the dataset on disk; None where it is not at hand, and for the synthesised one, which
     code and parameters determine. `known` keeps what has been looked up, by place."""
-    from esc_utils.urbansound import open_dataset
+    from esc_suite.inputs import open_dataset
 
     if found is None or found.dataset == "synthetic":
         return None
@@ -90,7 +89,7 @@ def changed_knobs(run: runs.Run, now: config.RunConfig | None) -> str:
 def collect(outputs: Path, profile: str) -> dict:
     """Everything the page shows. Tables and claims are computed from the run records, so they cannot be older
     than those. UserError for an unknown profile, no finished run, a damaged record or a damaged figure."""
-    params.layers_of(profile, "")
+    config.layers_of(profile, "")
     root = outputs / profile
     spec, results = read_spec(), comparison.read_results(outputs, profile)
     if not results.found:

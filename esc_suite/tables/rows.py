@@ -3,7 +3,6 @@ quick`."""
 
 import numpy as np
 
-from esc_suite.inputs import params
 from esc_suite.results import comparison, family, intervals, validity
 from esc_suite.results.comparison import data_label, row_name
 from esc_suite.tables.specaugment import table1_rows
@@ -95,8 +94,8 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
 def exceptions(profile: str, experiment: str) -> dict:
     """The knobs that one experiment has otherwise than its profile, because its scale cannot bear the common
     value."""
-    own = params.layers_of(profile, experiment)[3:]
-    read = (params.read_parameters(path) for path in own)
+    own = config.layers_of(profile, experiment)[3:]
+    read = (config.read_parameters(path) for path in own)
     return {key: value for layer in read for key, value in layer.items() if key != "experiment"}
 
 
@@ -109,8 +108,8 @@ def changed_method(profile: str) -> str:
     """What a profile changes beyond scale against the paper's values, e.g. "mu 3 (paper: 7)"; "" for
     nothing."""
     paper, ours = (
-        params.from_files(layers).model_dump()
-        for layers in (params.layers_of("paper", ""), params.layers_of(profile, ""))
+        config.from_files(layers).model_dump()
+        for layers in (config.layers_of("paper", ""), config.layers_of(profile, ""))
     )
     changed = [key for key in METHOD_KNOBS if ours[key] != paper[key]]
     for knobs in (ours, paper):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from esc_suite.inputs import params
 from esc_suite.results import comparison, intervals
 from esc_suite.results.spec import read_spec
 from esc_suite.run.together import exit_with
@@ -122,12 +121,13 @@ def unpaired(results: comparison.Results, left: str, right: str, folds: list[int
 def leaked_share(run) -> float | None:
     """Percent of a run's validation clips whose recording has other clips in its training folds; None where
     the dataset that it was trained on is not at hand."""
-    from esc_utils.urbansound import open_dataset, split
+    from esc_suite.inputs import open_dataset
+    from esc_utils.urbansound import split
 
     known = {
         key: value for key, value in run.metrics["config"].items() if key in config.RunConfig.model_fields
     }
-    knobs = params.merge([(f"record of {run.name}", known)])  # without knobs that are gone since
+    knobs = config.merge([(f"record of {run.name}", known)])  # without knobs that are gone since
     try:
         dataset = open_dataset(knobs)
     except UserError:

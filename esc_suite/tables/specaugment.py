@@ -1,8 +1,8 @@
 """Table 1: the SpecAugment settings that the runs used beside the paper's, and what share of the cells they
 mask."""
 
-from esc_suite.inputs import params
 from esc_suite.results import comparison, masking
+from esc_utils import config
 
 MASKS = 2048  # drawn for the measured share of masked cells
 
@@ -15,7 +15,7 @@ def table1_rows(table: dict, results: comparison.Results, profile: str) -> list[
     axes = [f"{axis}_{knob}" for axis in ("freq", "time") for knob in ("width", "stripes")]
     all_runs = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
     configs = [run.metrics["config"] for run in all_runs]
-    plan = params.from_files(params.layers_of(profile, "")).model_dump()
+    plan = config.from_files(config.layers_of(profile, "")).model_dump()
     rows = []
     for row in table["rows"]:
         settings: dict[tuple, int] = {}

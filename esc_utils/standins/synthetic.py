@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import RunConfig
 from ..errors import UserError
+from ..knobs import RunConfig
 from ..paths import cache_folder
 from ..standins import sounds, urban
 

@@ -19,10 +19,9 @@ RUNS = [("cnn14_10", 1), ("cnn14_10", 2), ("pann_10", 1), ("pann_10", 2), ("fixm
 RUNS += [("pann_control", 2), ("fixmatch_tau075", 2)]
 TRAIN = """
 import json, sys
-from esc_suite.inputs import params
-from esc_utils import training
+from esc_utils import config, training
 for experiment, fold in json.loads(sys.argv[1]):
-    training.run(params.for_run("tiny", experiment, train_fold=fold))
+    training.run(config.for_run("tiny", experiment, train_fold=fold))
 """
 said = []  # lines for the end of the session
 

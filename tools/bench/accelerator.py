@@ -21,7 +21,6 @@ import timing
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from esc_suite.inputs import params
 from esc_suite.run import check_paper
 from esc_utils import config
 from esc_utils.errors import UserError
@@ -179,7 +178,7 @@ def hours(rows: list[check_paper.Row], step: dict[str, Found], scored: Found) ->
     forward = check_paper.forward_operations()
     found = dict.fromkeys((*step, "scoring"), 0.0)
     for row in rows:
-        knobs = params.for_run("paper", row.experiment)
+        knobs = config.for_run("paper", row.experiment)
         operations = row.steps * check_paper.step_operations(knobs, forward)
         # A control's step is a supervised one, a probe has none
         kind = "fixmatch" if knobs.method == "fixmatch" else "supervised"

@@ -59,14 +59,14 @@ def size_of(options) -> Size:
 
 def knobs_of(options, experiment: str, **changes):
     """Config of a run here: profile `paper-partial`, places of this machine."""
-    from esc_suite.inputs import params
+    from esc_utils import config
 
     work = options.work
     own = {"data_dir": str(work / "us8k"), "outputs": str(work / "outputs"), "cache_dir": str(work / "cache")}
     own |= {"device": options.device, "threads": options.threads} | options.knobs | changes
-    if params.for_run(PROFILE, experiment, **own).network == "mn04":
+    if config.for_run(PROFILE, experiment, **own).network == "mn04":
         own["weights_path"] = str(options.carried / "mn04_as_mAP_432.pt")
-    return params.for_run(PROFILE, experiment, **own)
+    return config.for_run(PROFILE, experiment, **own)
 
 
 def networks(options) -> dict[str, dict]:

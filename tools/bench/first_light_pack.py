@@ -138,17 +138,16 @@ def pictures(outputs: Path) -> None:
     """The two figures of pseudo-labels that notebook 04 draws, of every FixMatch record: a run on another
     machine has no rendered notebook."""
     from esc_suite import figures
-    from esc_suite.inputs import params
     from esc_suite.notebook import keeper
     from esc_suite.results import comparison
-    from esc_utils import runs
+    from esc_utils import config, runs
     from esc_utils.urbansound import CLASSES
 
     classes = [name.replace("_", " ") for name in CLASSES]
     for folder in comparison.run_folders(outputs, PROFILE, "fixmatch_*"):
         run = runs.read(folder)
         arrays, tau = run.predictions, run.metrics["config"]["tau"]
-        knobs = params.for_run(
+        knobs = config.for_run(
             PROFILE, run.metrics["experiment"], train_fold=run.metrics["fold"], outputs=str(outputs)
         )
         keep = keeper(knobs, "04_fixmatch_ablations", run=run)

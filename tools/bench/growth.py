@@ -17,8 +17,7 @@ import timing
 from growth_figure import growth_figure
 
 from esc_suite import figures
-from esc_suite.inputs import params
-from esc_utils import features
+from esc_utils import config, features
 from esc_utils.urbansound import Dataset
 
 COLUMNS = ("axis", "value", "side", "seconds", "seconds_low", "seconds_high", "peak_bytes")
@@ -81,7 +80,7 @@ def store(paths: list[str], clips: int, repeats: int, folder: str) -> dict:
     measured = {"build": [], "open": []}
 
     def once(number: int, count: int, work) -> None:
-        knobs = params.for_run("paper", "", cache_dir=f"{folder}/cache{number}")
+        knobs = config.for_run("paper", "", cache_dir=f"{folder}/cache{number}")
         listed = pandas.DataFrame({"path": [paths[i % len(paths)] for i in range(count)]})
         dataset = Dataset(Path(folder), listed, True, f"{count}-{number}", {})
         for name in ("build", "open"):

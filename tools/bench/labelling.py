@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import reference
 import timing
 
-from esc_suite.inputs import params
 from esc_suite.label import infer
 from esc_suite.label.networks import Networks
+from esc_utils import config
 from esc_utils.device import prepare
 from esc_utils.fast import lay_out
 from esc_utils.model import Cnn14
@@ -57,7 +57,7 @@ def theirs(tagger, paths: list[Path], seconds: float):
 
 def ours(profile: str, seconds: float) -> Networks:
     """The network of a profile with random weights, as `label RUN` loads a finished one."""
-    knobs = params.for_run(profile, "pann_probe", clip_seconds=seconds)
+    knobs = config.for_run(profile, "pann_probe", clip_seconds=seconds)
     model = Mn04(len(CLASSES)) if knobs.network == "mn04" else Cnn14(len(CLASSES), width=knobs.width)
     return Networks([lay_out(model, timing.CPU, training=False).eval()], knobs, CLASSES, [])
 

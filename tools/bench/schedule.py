@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from esc_suite.inputs import params
 from esc_suite.run.together import exit_with
+from esc_utils import config
 from esc_utils.errors import UserError
 
 
@@ -34,7 +34,7 @@ def worker(pipe, changes: dict) -> None:
     import sides
     import torch
 
-    knobs = params.for_run("quick", sides.EXPERIMENTS["fixmatch"], **changes)
+    knobs = config.for_run("quick", sides.EXPERIMENTS["fixmatch"], **changes)
     torch.set_num_threads(1)
     side = sides.Ours(knobs, sides.Pool(knobs, 64))
     side.train()

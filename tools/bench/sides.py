@@ -7,7 +7,6 @@ import torch
 from timing import CPU, usual_allocator
 from torch import Tensor
 
-from esc_suite.inputs import params
 from esc_utils import allocator, config, features, steps
 from esc_utils.augment import views
 from esc_utils.fast import lay_out
@@ -26,7 +25,7 @@ EXPERIMENTS = {"fixmatch": "fixmatch_tau075", "supervised": "pann_10"}
 def knobs_of(method: str, width: int, **changes) -> config.RunConfig:
     """Knobs of one step, the paper's but for batches that fit a small machine: FixMatch at B = 4, mu = 7."""
     small = {"fixmatch_batch_size": 4, "batch_size": 16 if width > 16 else 32}
-    return params.for_run("paper", EXPERIMENTS[method], width=width, **(small | changes))
+    return config.for_run("paper", EXPERIMENTS[method], width=width, **(small | changes))
 
 
 def loaded(knobs: config.RunConfig) -> int:

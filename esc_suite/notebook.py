@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+import esc_suite.inputs  # noqa: F401  (a notebook may be run with `dataset: table`)
 from esc_suite import figures
 from esc_suite.results.names import method_title
 from esc_suite.run import needed_runs

@@ -20,8 +20,8 @@ class SpecMasks:
 
 class SpecAugment:
     """Drop stripes of time and frequency, by torchlibrosa's law [ledger 23]: per clip and stripe, width
-    uniform in 0..W-1 and start uniform among the places where it fits. Dropped cells become zero; the input
-    has been through bn0, so zero is the band's mean.
+    uniform in 0..W-1, start uniform in 0..size-width-1 (so the last cell is never dropped). Dropped cells
+    become zero; the input has been through bn0, so zero is the band's mean.
 
     freq_width, time_width: W in mel bands and frames; freq_stripes, time_stripes: stripes per clip."""
 

@@ -14,10 +14,10 @@ def usable(device: torch.device, resident: bool) -> bool:
     return device.type == "cuda" and resident
 
 
-def optimizer_too(config: RunConfig) -> bool:
+def optimizer_too(config: RunConfig, dtype: torch.dtype) -> bool:
     """Whether the optimizer's step can be part of the record: not where it comes after some batches only,
     decides on the CPU (a loss scale), or counts there (Ranger)."""
-    return config.accumulate == 1 and config.precision != "float16" and config.optimizer != "ranger"
+    return config.accumulate == 1 and dtype != torch.float16 and config.optimizer != "ranger"
 
 
 class StepGraph:

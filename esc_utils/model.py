@@ -1,7 +1,6 @@
 """CNN14, the network of PANN (Kong et al. 2020).
 
-log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc1 -> fc_transfer   (Kong et
-                                                                                                   al. 2020)
+log-mel -> bn0 -> [view: SpecAugment, mixup] -> six conv blocks -> pooling -> fc1 -> fc_transfer
 """
 
 from collections.abc import Callable

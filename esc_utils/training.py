@@ -122,7 +122,7 @@ def train_epoch(state: State, step) -> dict:
         set_rate(state.optimizer, factor)
         found = step(rows[number - first], others[number - first], draw)
         if (number + 1) % config.accumulate == 0 or number + 1 == budget.steps:
-            if not optimizer_too(config):
+            if not optimizer_too(config, state.dtype):
                 update(state)
             if state.average is not None:
                 state.average.update(state.model, first=number < config.accumulate)
@@ -143,7 +143,7 @@ def step_of(state: State):
     state.recorded = usable(state.device, state.clips.place.type == "cuda")
     if not state.recorded:
         return partial(train_step, state)
-    if optimizer_too(state.config):
+    if optimizer_too(state.config, state.dtype):
         rates_on(state.optimizer, state.device)
     return StepGraph(partial(train_step, state))
 
@@ -159,7 +159,7 @@ def train_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, dr
         else:
             found = supervised_step(state.model, config, draw, x, y)
     state.scaler.scale(found.loss / config.accumulate).backward()
-    if optimizer_too(config):
+    if optimizer_too(config, state.dtype):
         update(state)
     return found._replace(loss=found.loss.detach())
 
@@ -168,7 +168,7 @@ def update(state: State) -> None:
     """The optimizer's step. A recorded one adds to gradients where they lie, unless it ends with this."""
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    state.optimizer.zero_grad(set_to_none=optimizer_too(state.config) or not state.recorded)
+    state.optimizer.zero_grad(set_to_none=optimizer_too(state.config, state.dtype) or not state.recorded)
 
 
 def epoch_means(state: State, steps: int, sums: torch.Tensor) -> dict:

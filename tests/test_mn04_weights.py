@@ -99,8 +99,8 @@ def test_places_in_their_order(place, tensors, tmp_path):
 
 def real_lite(**overrides) -> config.RunConfig:
     """Config of profile lite, read from the real checkout."""
-    params = Path(__file__).parent.parent / "params"
-    return params.from_files([params / "base.yaml", params / "profiles" / "lite.yaml"], overrides)
+    folder = Path(__file__).parent.parent / "params"
+    return config.from_files([folder / "base.yaml", folder / "profiles" / "lite.yaml"], overrides)
 
 
 def filled(model, tensors) -> bool:

@@ -258,9 +258,10 @@ def test_steps_are_recorded_only_on_cuda_and_where_nothing_is_read_back():
     card, knobs = torch.device("cuda"), config.for_run("paper", "fixmatch_tau075")
     assert graphs.usable(card, True) and not graphs.usable(card, False)
     assert not graphs.usable(torch.device("cpu"), True)
-    assert graphs.optimizer_too(knobs)
-    for change in ({"accumulate": 2}, {"precision": "float16"}, {"optimizer": "ranger"}):
-        assert not graphs.optimizer_too(knobs.model_copy(update=change))
+    assert graphs.optimizer_too(knobs, torch.bfloat16)
+    assert not graphs.optimizer_too(knobs, torch.float16), "`precision: auto` on an older card"
+    for change in ({"accumulate": 2}, {"optimizer": "ranger"}):
+        assert not graphs.optimizer_too(knobs.model_copy(update=change), torch.bfloat16)
 
 
 class Replay(graphs.StepGraph):

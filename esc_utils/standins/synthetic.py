@@ -1,5 +1,4 @@
-"""The embedded default: a small synthesised dataset in UrbanSound8K's layout, and the backbone's broad
-corpus.
+"""The embedded default: a small synthesised dataset in UrbanSound8K's layout.
 
 Numbers from it are about synthesised audio and nothing else; DATASET.json at its root says so to whoever
 reads it.
@@ -32,7 +31,7 @@ SHORT = {"car_horn": 0.5, "dog_bark": 0.5, "gun_shot": 0.8}
 WIDTH, COLOUR = 0.6, 2.5
 
 # First words of the seed sequences: streams that never meet.
-_PLAN, _RECORDING, _SLICE, _BROAD_CLASS, _BROAD_RECORDING = range(1, 6)
+_PLAN, _RECORDING, _SLICE = range(1, 4)
 
 
 def dataset_folder(config: RunConfig) -> Path:

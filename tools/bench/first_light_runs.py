@@ -74,7 +74,7 @@ def listed_runs(options) -> list[tuple[str, int, int]]:
     found = [job for n in TABLES[:-1] for job in needed_runs.jobs(tables[n], folds, [0])]
     found.sort(
         key=lambda job: (
-            graphs.optimizer_too(knobs_of(options, job.experiment)),
+            graphs.optimizer_too(knobs_of(options, job.experiment), torch.bfloat16),
             job.experiment not in MORE_SEEDS,
         )
     )

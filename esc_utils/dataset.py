@@ -1,7 +1,7 @@
 """What a reader of clips returns, UrbanSound8K's (urbansound.py) or another, and its split."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ class Dataset:
     (recording), class_id, class_name, fold, salience (1 foreground, 2 background), start, end, duration (s).
     `missing`: fold -> clips that the CSV names but the disk lacks. `classes`: their names by class id. Of a
     table, clips without a label have class_id -1 and fold 0, and `audio` is a digest of the audio alone,
-    which keys the feature store."""
+    which keys the feature store. Unknown classes have the ids after those of `classes`."""
 
     root: Path
     clips: "pandas.DataFrame"
@@ -45,6 +45,14 @@ class Split:
     labelled_folds: tuple[int, ...]
     validation_folds: tuple[int, ...]
     unlabelled_folds: tuple[int, ...]
+    # Clips of unknown classes in the validation folds (knob unknown_classes)
+    unknown: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
+
+    @property
+    def scored(self) -> dict[str, np.ndarray]:
+        """Rows that are scored at the end, by the name that they have in the record."""
+        pools = {"valid": self.validation, "unlabelled": self.unlabelled, "unknown": self.unknown}
+        return {name: rows for name, rows in pools.items() if len(rows)}
 
 
 def synthesised(root: Path) -> bool:

@@ -70,14 +70,13 @@ def scored(clips: Clips, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
 
 
 @torch.inference_mode()
-def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, forward=None) -> np.ndarray:
+def predict(model: torch.nn.Module, clips: Clips, rows: np.ndarray, forward=None, of=None) -> np.ndarray:
     """Softmax scores (len(rows), classes) float32 of unaugmented clips, in eval mode, in which the model is
-    left. forward: makes the context of each batch."""
+    left. forward: makes the context of each batch; of: what else of (model, batch) to give, (clips,)."""
     model, parts = model.eval(), []
     for batch in scored(clips, rows):
         with forward() if forward else nullcontext():
-            logits = model(clips[batch])
-        parts.append(logits.float().softmax(dim=1))
+            parts.append(of(model, clips[batch]) if of else model(clips[batch]).float().softmax(dim=1))
     return torch.cat(parts).cpu().numpy()
 
 

@@ -45,6 +45,7 @@ class RunConfig(BaseModel):
     labelled: Literal["one_fold", "all_but_one"]
     labels_per_class: Annotated[int, Field(ge=0)]
     fold_assignment: Literal["official", "by_index"]
+    unknown_classes: Annotated[int, Field(ge=0, le=8)]
     seed: Annotated[int, Field(ge=0)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
@@ -84,6 +85,13 @@ class RunConfig(BaseModel):
     mu: Batch
     lambda_u: Annotated[float, Field(ge=0)]
     tau: Share
+    threshold: Literal["fixed", "flexmatch", "freematch", "softmatch"]
+    threshold_ema: Annotated[float, Field(ge=0, lt=1)]
+    lambda_f: Annotated[float, Field(ge=0)]
+    open_set: Literal["none", "openmatch"]
+    open_warmup: Share
+    lambda_oem: Annotated[float, Field(ge=0)]
+    lambda_socr: Annotated[float, Field(ge=0)]
     labelled_view: Literal["auto", "strong", "weak"]
     pseudo_mode: Literal["train", "eval", "no_dropout"]
     forward: Literal["separate", "joint"]
@@ -111,7 +119,7 @@ class RunConfig(BaseModel):
     def _no_contradictions(self):
         table, fixmatch = self.dataset == "table", self.method == "fixmatch"
         none_left = self.labelled == "all_but_one" and self.method in ("fixmatch", "control") and not table
-        mixed = self.mixup and fixmatch
+        mixed, plain = self.mixup and fixmatch, (self.forward, self.mixup_pairs) == ("separate", "within")
         for wrong, why in (
             (self.validation_fold == self.train_fold,
              f"valid_fold and train_fold are both {self.train_fold}: validate on another fold"),
@@ -126,6 +134,13 @@ class RunConfig(BaseModel):
              "mixup_pairs: mixmatch blends labelled with unlabelled clips: needs fixmatch and mixup: true"),
             (self.forward == "joint" and not (fixmatch and self.pseudo_mode == "train"),
              "forward: joint needs method: fixmatch and pseudo_mode: train"),
+            (self.threshold != "fixed" and not (fixmatch and plain),
+             f"threshold: {self.threshold} needs method: fixmatch, forward: separate, mixup_pairs: within"),
+            (self.open_set != "none" and not
+             (fixmatch and plain and (self.threshold, self.pseudo_mode) == ("fixed", "train")),
+             "open_set: openmatch needs method: fixmatch, and threshold, forward, mixup_pairs, pseudo_mode "
+             "as in base.yaml"),
+            (self.unknown_classes and table, "unknown_classes: a table's own classes are all known"),
             (self.precision == "float16" and self.device == "cpu",
              "precision: float16 needs a CUDA device; use float32 on the CPU"),
         ):  # fmt: skip

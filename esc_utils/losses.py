@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class FixMatchLoss(NamedTuple):
-    """loss: scalar L_u; mask (N,) bool, eq. 2; pseudo_labels (N,) int64; confidence (N,) float."""
+    """loss: scalar L_u; mask (N,), eq. 2; pseudo_labels (N,) int64; confidence (N,) float."""
 
     loss: Tensor
     mask: Tensor
@@ -16,9 +16,9 @@ class FixMatchLoss(NamedTuple):
     confidence: Tensor
 
 
-def accepted(confidence: Tensor, tau: float) -> Tensor:
+def accepted(confidence: Tensor, tau: float | Tensor) -> Tensor:
     """mask = 1(max y_u >= tau), eq. 2: which pseudo-labels pass, bool of the same shape; also of a NumPy
-    array. NaN (a clip that was not drawn) does not pass."""
+    array. NaN (a clip that was not drawn) does not pass. tau may be one for each."""
     return confidence >= tau
 
 
@@ -47,15 +47,15 @@ def blended_cross_entropy(
 
 
 def fixmatch(
-    weak_logits: Tensor, strong_logits: Tensor, tau: float, weights: Tensor | None = None
+    weak_logits: Tensor, strong_logits: Tensor, tau: float, weights: Tensor | None = None, mask=None
 ) -> FixMatchLoss:
     """L_u = mask CE(P(u_strong), argmax y_u) with y_u = P(u_weak) and mask = 1(max y_u >= tau), eqs. 1 to 3.
 
     weak_logits (N, C) of unblended weak views, never differentiated. strong_logits (N, C), or with mixup
     (N/2, C) of strong views blended in pairs with weights (N/2,) [ledger 7]. The mean is over the whole
-    batch, rejected clips included [ledger 8]."""
+    batch, rejected clips included [ledger 8]. mask (N,), bool or weights, replaces eq. 2 (thresholds.py)."""
     confidence, pseudo_labels = weak_logits.detach().float().softmax(dim=1).max(dim=1)
-    mask = accepted(confidence, tau)
+    mask = accepted(confidence, tau) if mask is None else mask
     loss = blended_cross_entropy(strong_logits, pseudo_labels, weights, mask).mean()
     return FixMatchLoss(loss, mask, pseudo_labels, confidence)
 

@@ -19,9 +19,8 @@ HISTORY = (
 )  # fmt: skip
 
 
-def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> runs.Run:
-    """Write the record of a finished run; prob, other: softmax scores of its validation and of its unlabelled
-    clips.
+def write_record(state: State, prob: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> runs.Run:
+    """Write the record of a finished run; prob: softmax scores of `Split.scored`; more: other arrays to keep.
 
     The labels of the unlabelled folds are read here, after the last step, and nowhere else."""
     import pandas
@@ -29,21 +28,27 @@ def write_record(state: State, prob: np.ndarray, other: np.ndarray | None) -> ru
     config, dataset, folds, steps = state.config, state.dataset, state.folds, state.budget.steps
     fixmatch = config.method == "fixmatch"
     history = pandas.DataFrame(state.history, columns=list(HISTORY))
-    predictions = _named("valid", dataset, folds.validation, prob)
-    validation = score(dataset, folds.validation, prob, folds.validation_folds) | {
+    predictions = more
+    for name, rows in folds.scored.items():
+        predictions |= _named(name, dataset, rows, prob[name])
+    validation = score(dataset, folds.validation, prob["valid"], folds.validation_folds) | {
         "best": _renamed(state.best, dataset)
     }
     transductive = None
-    if other is not None:
-        predictions |= _named("unlabelled", dataset, folds.unlabelled, other)
-        known = predictions["unlabelled_label"] >= 0
-        if known.any():
-            transductive = score(dataset, folds.unlabelled[known], other[known], folds.unlabelled_folds)
+    if "unlabelled" in prob:
+        hidden = predictions["unlabelled_label"]
+        known, ours = hidden >= 0, (hidden >= 0) & (hidden < len(dataset.classes))
+        if ours.any():
+            rows, scores = folds.unlabelled[ours], prob["unlabelled"][ours]
+            transductive = score(dataset, rows, scores, folds.unlabelled_folds)
     if fixmatch:
         confidence, pseudo = state.confidence.cpu().numpy(), state.pseudo_labels.cpu().numpy()
         predictions |= {"pseudo_confidence": confidence, "pseudo_label": pseudo}
-        taken = accepted(confidence, config.tau) & known  # whether the others are right, nobody knows
-        right = taken & (pseudo == predictions["unlabelled_label"])
+        weight = accepted(confidence, config.tau)
+        if state.threshold is not None:
+            weight = predictions["pseudo_weight"] = state.threshold.weights.cpu().numpy()
+        taken = weight * known  # whether the others are right, nobody knows
+        right = taken * (pseudo == predictions["unlabelled_label"])
         with np.errstate(invalid="ignore"):  # NaN in an epoch that accepts nothing
             shares = pandas.Series(right.sum(axis=1) / taken.sum(axis=1), index=range(1, len(taken) + 1))
         history["pseudo_accuracy"] = history["epoch"].map(shares)

@@ -62,10 +62,13 @@ def build_model(config: RunConfig, classes: int = len(CLASSES)) -> torch.nn.Modu
     """The network of a run, from random start or with its pretrained weights, on the CPU."""
     torch.manual_seed(stream_seed(config, START, 0))
     if config.network == "mn04":
-        return load_mn04(Mn04(classes), config.weights_path)
-    model = Cnn14(classes, width=config.width, dropout=(config.dropout_block, config.dropout_head))
-    if config.pretrained:
-        load_pann(model, weights_file(config))
+        model = load_mn04(Mn04(classes), config.weights_path)
+    else:
+        model = Cnn14(classes, width=config.width, dropout=(config.dropout_block, config.dropout_head))
+        if config.pretrained:
+            load_pann(model, weights_file(config))
+    if config.open_set == "openmatch":
+        model.open_head = torch.nn.Linear(model.fc_transfer.in_features, 2 * classes, bias=False)
     return model
 
 

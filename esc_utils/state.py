@@ -14,6 +14,7 @@ from .knobs import RunConfig
 from .optim import Average, laid_out_as, load_state, optimizer, saved_state
 from .sampling import Budget, budget
 from .start import build_model, prepare_start
+from .thresholds import Threshold
 from .urbansound import Dataset, Split
 
 
@@ -39,6 +40,7 @@ class State:
     average: Average | None
     confidence: Tensor  # (epochs, unlabelled clips) of every pseudo-label; NaN where a clip was not drawn
     pseudo_labels: Tensor  # the same shape, int8; -1 where a clip was not drawn
+    threshold: Threshold | None  # where more than tau decides
     epoch: int = 0  # epochs finished
     seconds: float = 0.0  # of training and validation
     history: list[dict] = field(default_factory=list)
@@ -79,6 +81,8 @@ def set_up(config: RunConfig, dataset: Dataset, folds: Split, folder: Path, iden
         average=Average(model, config.ema) if config.ema else None,
         confidence=torch.full(drawn, float("nan"), device=device),
         pseudo_labels=torch.full(drawn, -1, dtype=torch.int8, device=device),
+        threshold=None if (config.threshold, config.open_set) == ("fixed", "none") else Threshold(
+            config, drawn, model.fc_transfer.out_features, config.open_warmup * steps.steps).to(device),
     )  # fmt: skip
 
 
@@ -93,6 +97,7 @@ def snapshot(state: State) -> dict:
         # With gradient accumulation an epoch may end between two optimizer steps.
         "gradients": {name: p.grad for name, p in state.model.named_parameters() if p.grad is not None},
         "confidence": state.confidence, "pseudo_labels": state.pseudo_labels,
+        "threshold": None if state.threshold is None else state.threshold.state_dict(),
     }  # fmt: skip
 
 
@@ -110,3 +115,5 @@ def restore(state: State, kept: dict) -> None:
             parameter.grad = laid_out_as(parameter, kept["gradients"][name])
     state.confidence.copy_(kept["confidence"])
     state.pseudo_labels.copy_(kept["pseudo_labels"])
+    if state.threshold is not None:
+        state.threshold.load_state_dict(kept["threshold"])

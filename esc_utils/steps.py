@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .augment import apply, mixup
+from . import openmatch
+from .augment import SpecMasks, apply, mixup
 from .knobs import RunConfig
 from .losses import FixMatchLoss, accepted, blended_cross_entropy, fixmatch, supervised, total
 from .norms import pseudo_label_mode
@@ -13,8 +14,8 @@ from .sampling import Draw
 
 
 class StepLoss(NamedTuple):
-    """Scalars of a step, on the device; confidence and pseudo_labels (N,) of the weak views drawn (FixMatch
-    only)."""
+    """Scalars of a step, on the device; confidence, pseudo_labels and mask (N,) of the weak views drawn
+    (FixMatch only)."""
 
     loss: Tensor
     supervised: Tensor
@@ -22,6 +23,7 @@ class StepLoss(NamedTuple):
     mask_rate: Tensor
     confidence: Tensor | None = None
     pseudo_labels: Tensor | None = None
+    mask: Tensor | None = None
 
 
 def view(masks, weights=None):
@@ -43,11 +45,16 @@ def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Ten
     return StepLoss(loss * config.loss_scale, loss.detach(), zero, zero)
 
 
-def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor, u: Tensor) -> StepLoss:
+def fixmatch_step(
+    model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor, u: Tensor, threshold=None
+) -> StepLoss:
     """x, labels: labelled clips; u (2 mu B, 1, frames, mels): unlabelled clips, of which no label is known
-    here."""
+    here; threshold: the run's `thresholds.Threshold`, if it has one."""
     model.train()
-    if config.mixup_pairs == "mixmatch":
+    more = 0.0
+    if config.open_set == "openmatch":
+        l_s, found, more = _openmatch(model, config, draw, x, labels, u, threshold)
+    elif config.mixup_pairs == "mixmatch":
         l_s, found = _mixmatch(model, config, draw, x, labels, u)
     elif config.forward == "joint":
         l_s, found = _joint(model, config, draw, x, labels, u)
@@ -55,10 +62,13 @@ def fixmatch_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tenso
         l_s = supervised(model(x, view(draw.labelled_masks, draw.weights)), labels, draw.weights)
         weak = pseudo_label_pass(model, config, u, draw.weak_masks)
         strong = model(u, view(draw.strong_masks, draw.unlabelled_weights))
-        found = fixmatch(weak, strong, config.tau, draw.unlabelled_weights)
-    loss = total(l_s, found.loss, config.lambda_u) * config.loss_scale
-    rate = found.mask.float().mean()
-    return StepLoss(loss, l_s.detach(), found.loss.detach(), rate, found.confidence, found.pseudo_labels)
+        mask = None if threshold is None else threshold(weak, draw.unlabelled)
+        found = fixmatch(weak, strong, config.tau, draw.unlabelled_weights, mask)
+        if config.threshold == "freematch":
+            more = config.lambda_f * threshold.fairness(strong, mask, draw.unlabelled_weights)
+    loss = total(l_s, found.loss, config.lambda_u) + more
+    rate, labels = found.mask.float().mean(), (found.confidence, found.pseudo_labels, found.mask)
+    return StepLoss(loss * config.loss_scale, l_s.detach(), found.loss.detach(), rate, *labels)
 
 
 @torch.no_grad()
@@ -68,6 +78,22 @@ def pseudo_label_pass(model, config: RunConfig, u: Tensor, masks) -> Tensor:
     logits = model(u, view(masks))
     model.train()
     return logits
+
+
+def _openmatch(model, config, draw, x, labels, u, threshold) -> tuple[Tensor, FixMatchLoss, Tensor]:
+    """OpenMatch: L_s, FixMatch on inliers (ours: as of this step, not of the epoch's start), and the losses
+    of the heads. A clip's second weak view has its neighbour's stripes: they are drawn independently."""
+    logits, heads = openmatch.both(model, x, view(draw.labelled_masks, draw.weights))
+    masks = SpecMasks(draw.weak_masks.time.roll(1, 0), draw.weak_masks.freq.roll(1, 0))
+    weak, one = openmatch.both(model, u, view(draw.weak_masks))
+    other = openmatch.both(model, u, view(masks))[1]
+    strong = model(u, view(draw.strong_masks, draw.unlabelled_weights))
+    mask = threshold(weak, openmatch.inlier(weak, one))
+    more = openmatch.one_vs_all(heads, labels, draw.weights)
+    more = more + config.lambda_oem * (openmatch.entropy(one) + openmatch.entropy(other)) / 2
+    more = more + config.lambda_socr * openmatch.consistency(one, other)
+    found = fixmatch(weak, strong, config.tau, draw.unlabelled_weights, mask)
+    return supervised(logits, labels, draw.weights), found, more
 
 
 def _joint(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from . import allocator, checkpoint, provenance, runs
+from . import allocator, checkpoint, openmatch, provenance, runs
 from .errors import UserError
 from .evaluation import metrics, predict, scored
 from .graphs import StepGraph, optimizer_too, usable
@@ -130,6 +130,8 @@ def train_epoch(state: State, step) -> dict:
         if fixmatch:
             state.confidence[state.epoch, draw.unlabelled] = found.confidence
             state.pseudo_labels[state.epoch, draw.unlabelled] = found.pseudo_labels.to(torch.int8)
+        if state.threshold is not None:
+            state.threshold.weights[state.epoch, draw.unlabelled] = found.mask.float()
     return epoch_means(state, len(draws), sums)
 
 
@@ -155,7 +157,7 @@ def train_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, dr
     with state.autocast():
         x, y = state.clips[rows], state.labels[draw.labelled]
         if config.method == "fixmatch":
-            found = fixmatch_step(state.model, config, draw, x, y, state.clips[others])
+            found = fixmatch_step(state.model, config, draw, x, y, state.clips[others], state.threshold)
         else:
             found = supervised_step(state.model, config, draw, x, y)
     state.scaler.scale(found.loss / config.accumulate).backward()
@@ -230,10 +232,11 @@ def save_in_time(state: State) -> None:
 
 def finish(state: State, keep: Callable[[State], None] | None = None) -> runs.Run:
     """Score the last network and write the record."""
-    unlabelled = state.folds.unlabelled
     with scoring_statistics(state):
-        prob = predict(state.trained, state.clips, state.folds.validation, state.autocast)
-        other = predict(state.trained, state.clips, unlabelled, state.autocast) if len(unlabelled) else None
+        score = partial(predict, state.trained, state.clips, forward=state.autocast)
+        prob = {name: score(rows) for name, rows in state.folds.scored.items()}
+        heads = state.folds.scored if state.config.open_set == "openmatch" else {}
+        inlier = {f"{name}_inlier": score(rows, of=openmatch.score) for name, rows in heads.items()}
         if keep:
             keep(state)
-    return write_record(state, prob, other)
+    return write_record(state, prob, inlier)

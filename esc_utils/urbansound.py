@@ -47,7 +47,19 @@ def open_dataset(config: RunConfig) -> Dataset:
         raise UserError(f"dataset: {config.dataset} has no reader: import esc_suite.inputs first")
     memory = cache_folder(config) / f"contents-{digest(str(folder))}.json"
     dataset = load(folder, config.allow_partial and config.dataset != "synthetic", memory)
-    return by_index(dataset) if config.fold_assignment == "by_index" else dataset
+    dataset = by_index(dataset) if config.fold_assignment == "by_index" else dataset
+    if not config.unknown_classes:
+        return dataset
+    order = class_order(config)
+    clips = dataset.clips.assign(class_id=np.argsort(order)[dataset.clips["class_id"]])
+    known = tuple(CLASSES[number] for number in order[: len(CLASSES) - config.unknown_classes])
+    return replace(dataset, clips=clips, classes=known)
+
+
+def class_order(config: RunConfig) -> list[int]:
+    """UrbanSound8K's class ids, known ones first; which are unknown is drawn by the seed alone."""
+    drawn = np.random.default_rng(config.seed).permutation(len(CLASSES)).tolist()
+    return sorted(drawn[config.unknown_classes :]) + sorted(drawn[: config.unknown_classes])
 
 
 def find_dataset(data_dir: str = "") -> Path:
@@ -163,18 +175,20 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
             )
     labelled, unlabelled = (tuple(f for f in folds if f in there) for folds in (labelled, unlabelled))
     others, clips = dataset.rows(unlabelled), dataset.clips
-    unknown = dataset.rows([0])
-    if len(unknown):
-        heard = clips["fsid"].iloc[unknown].isin(clips["fsid"].iloc[dataset.rows(valid)])
-        others, unlabelled = np.sort(np.concatenate([others, unknown[~heard.to_numpy()]])), (0, *unlabelled)
+    nameless = dataset.rows([0])
+    if len(nameless):
+        heard = clips["fsid"].iloc[nameless].isin(clips["fsid"].iloc[dataset.rows(valid)])
+        others, unlabelled = np.sort(np.concatenate([others, nameless[~heard.to_numpy()]])), (0, *unlabelled)
     needs = ("fixmatch",) if config.dataset == "table" else ("fixmatch", "control")
     if config.method in needs and not len(others):
         lacks = "clips without a label" if config.dataset == "table" else "at least three folds"
         raise UserError(f"nothing unlabelled left in {dataset.root} for {config.method}: it needs {lacks}")
-    rows = dataset.rows(labelled)
+    rows, validation = dataset.rows(labelled), dataset.rows(valid)
+    known = clips["class_id"].to_numpy() < len(dataset.classes)
+    rows, unknown = rows[known[rows]], validation[~known[validation]]
     if config.labels_per_class and config.labelled == "one_fold":
         rows = few_labels(dataset, rows, config.labels_per_class, config.seed, config.train_fold)
-    return Split(rows, dataset.rows(valid), others, labelled, valid, unlabelled)
+    return Split(rows, validation[known[validation]], others, labelled, valid, unlabelled, unknown)
 
 
 def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: int) -> np.ndarray:

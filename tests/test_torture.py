@@ -27,6 +27,9 @@ RUNS = {
     "fixmatch_tau075_accum": {},
     "pann_100": {"batch_size": 8},
     "fixmatch_tau075_ranger": {},
+    "flexmatch": {},
+    "open_openmatch": {},
+    "softmatch": {},
 }
 # As warm kernels: a run is a fork of a process that has imported everything, so a start is mostly training.
 SERVER = multiprocessing.get_context("forkserver")

@@ -27,7 +27,8 @@ def comparable(folder):
 
 EXPERIMENTS = ["cnn14_10", "pann_10", "pann_100", "fixmatch_tau075", "fixmatch_tau095_nomixup",
                "fixmatch_tau075_accum",
-               "fixmatch_tau075_sgd", "fixmatch_tau075_ranger"]  # fmt: skip
+               "fixmatch_tau075_sgd", "fixmatch_tau075_ranger", "flexmatch", "freematch",
+               "softmatch", "open_control", "open_openmatch"]  # fmt: skip
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -46,7 +47,10 @@ def test_every_kind_of_row_trains_and_leaves_a_valid_record(tiny, experiment):
     if knobs.method == "fixmatch":
         confidence = run.predictions["pseudo_confidence"]
         assert confidence.shape == (run.metrics["epochs"], len(parts.unlabelled))
-        rate = np.nanmean(confidence[-1] >= knobs.tau, where=~np.isnan(confidence[-1]))
+        weight = run.predictions.get("pseudo_weight", confidence >= knobs.tau)
+        weighed = (knobs.threshold, knobs.open_set) != ("fixed", "none")
+        assert weighed == ("pseudo_weight" in run.predictions)
+        rate = np.nanmean(weight[-1], where=~np.isnan(confidence[-1]))
         assert run.history["mask_rate"].iloc[-1] == pytest.approx(rate, abs=0.02)
     assert not list(run.folder.glob("*.pt"))
 
@@ -84,7 +88,17 @@ def test_same_command_twice_gives_the_same_record(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "experiment", ["pann_10", "fixmatch_tau075", "fixmatch_tau075_accum", "fixmatch_tau075_ranger"]
+    "experiment",
+    [
+        "pann_10",
+        "fixmatch_tau075",
+        "fixmatch_tau075_accum",
+        "fixmatch_tau075_ranger",
+        "flexmatch",
+        "freematch",
+        "softmatch",
+        "open_openmatch",
+    ],
 )
 @pytest.mark.parametrize("damage", [False, True])
 def test_interrupted_run_ends_the_same(tiny, tmp_path, monkeypatch, experiment, damage):
@@ -280,7 +294,8 @@ class Replay(graphs.StepGraph):
 
 
 RECORDED = ["fixmatch_tau075", "fixmatch_tau075_sgd", "fixmatch_tau075_accum", "fixmatch_tau075_ranger",
-            "fixmatch_tau095_nomixup", "pann_control"]  # fmt: skip
+            "fixmatch_tau095_nomixup", "pann_control", "flexmatch", "freematch", "softmatch",
+            "open_openmatch"]  # fmt: skip
 
 
 @pytest.mark.parametrize("experiment", RECORDED)
@@ -295,7 +310,7 @@ def test_a_step_that_is_recorded_once_trains_as_one_that_is_not(tiny, tmp_path, 
     assert np.allclose(plain.predictions["valid_prob"], other.predictions["valid_prob"], atol=1e-4)
 
 
-@pytest.mark.parametrize("experiment", ["fixmatch_tau075", "fixmatch_tau075_sgd"])
+@pytest.mark.parametrize("experiment", ["fixmatch_tau075", "fixmatch_tau075_sgd", "freematch"])
 def test_a_recorded_run_that_was_cut_off_goes_on_with_or_without_a_record(
     tiny, tmp_path, monkeypatch, experiment
 ):

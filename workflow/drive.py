@@ -53,11 +53,11 @@ def number_of_jobs(text: str) -> int:
 
 
 def drive(options) -> int:
-    known = sorted(needed_runs.tables())
+    known, every = (sorted(needed_runs.tables(beyond=which)) for which in (False, True))
     asked = set(options.tables.split(",")) if options.tables else set(map(str, known))
-    if not asked <= set(map(str, known)):
+    if not asked <= set(map(str, every)):
         raise UserError(
-            f"no such table in --tables {options.tables}: choose from {', '.join(map(str, known))}"
+            f"no such table in --tables {options.tables}: choose from {', '.join(map(str, every))}"
         )
     wanted = sorted(map(int, asked))
     ways = sorted(path.parent.name for path in (ROOT / "workflow" / "profiles").glob("*/config.yaml"))
@@ -109,7 +109,7 @@ def passable(folder: Path) -> None:
 def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[int]) -> list[str]:
     """Write what Snakemake is to do into one file (SETTINGS). Returns the files that are stale, whatever
     their times say."""
-    folder, tables = paths.outputs_folder(base), needed_runs.tables()
+    folder, tables = paths.outputs_folder(base), needed_runs.tables(beyond=True)
     jobs = {n: needed_runs.jobs(tables[n], list(valid), base.seeds) if n > 1 else [] for n in tables}
     jobs["sensitivity"] = needed_runs.sensitivity_jobs(list(valid), base.seeds)
     asked = ["sensitivity"] if options.sensitivity else wanted
@@ -121,7 +121,9 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
     # The machine that submits to a cluster has none of its GPUs: the paper's scale asks for one in any case.
     gpu = int(base.device != "cpu" and (options.profile == "paper" or bool(gpus.devices())))
     settings = {
-        "out": str(folder), "wanted": wanted, "tables": sorted(tables), "books": needed_runs.SUITE,
+        "out": str(folder), "wanted": wanted, "tables": sorted(needed_runs.tables()),
+        "books": needed_runs.SUITE,
+        "beyond": [name for name, of in needed_runs.BEYOND.items() if set(of) & set(wanted)],
         "records": {n: [job.name for job in jobs[n]] for n in jobs},
         "runs": {job.name: run_settings(options.profile, job, of, given) for job, of in knobs.items()},
         "place": f"--outputs={quote(options.outputs)} --profile={quote(options.profile)}",
@@ -140,15 +142,16 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
         if stamp.exists() and not (options.dry_run or known.store(of)):
             # not forced: Snakemake forgets what it is to force behind an ancient input that is
             stamp.unlink()
-    if not options.sensitivity and wanted == sorted(tables):
-        books = {folder / "notebooks" / f"{name}.ipynb": f"{name}.ipynb" for name in needed_runs.SUITE}
+    shown = [*(needed_runs.SUITE if wanted == settings["tables"] else ()), *settings["beyond"]]
+    if not options.sensitivity:
+        books = {folder / "notebooks" / f"{name}.ipynb": f"{name}.ipynb" for name in shown}
         stale += [path for path, name in books.items() if path.exists() and not rendered(name, path)]
     return [str(path) for path in [*stale, *renew_reporting(options, base, asked)]]
 
 
 def run_settings(profile: str, job: needed_runs.Job, knobs, given: str) -> dict:
     own = f"-p train_fold {job.fold} -p valid_fold {knobs.valid_fold} -p seed {job.seed}"
-    notebook = f"notebooks/{needed_runs.NOTEBOOKS[knobs.method]}.ipynb"
+    notebook = f"notebooks/{needed_runs.notebook_of(knobs)}.ipynb"
     return {
         "notebook": notebook,
         "network": knobs.network,

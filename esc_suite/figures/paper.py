@@ -20,7 +20,7 @@ def kind_of(experiment: str) -> str:
     """The kind of a row by its experiment's name; "" for a row that was printed by another paper."""
     if not experiment:
         return ""
-    named = {"control": "control", "probe": "frozen probe", "fixmatch": "FixMatch"}
+    named = {"control": "control", "probe": "frozen probe", "match": "FixMatch"}
     return next((kind for part, kind in named.items() if part in experiment), "supervised")
 
 

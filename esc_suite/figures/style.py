@@ -49,6 +49,9 @@ METHODS = {
     "fixmatch_tau075_accum": ("#882255", "<", "-."),
     "fixmatch_tau075_sgd": ("#56B4E9", ">", (0, (3, 3))),
     "fixmatch_tau075_ranger": ("#009E73", "h", (0, (6, 1.5))),
+    "flexmatch": ("#332288", "p", "-."),
+    "freematch": ("#117733", "H", "--"),
+    "softmatch": ("#CC79A7", "d", "-"),
 }
 
 RC = {

@@ -19,6 +19,15 @@ def states(confidence, pseudo, labels, tau) -> np.ndarray:
     return np.where(np.isnan(confidence) | (pseudo < 0), NOT_DRAWN, state).astype(np.int8)
 
 
+def weights(run) -> np.ndarray:
+    """The weight (epochs, clips) that each pseudo-label of a FixMatch run had in L_u, NaN where a clip was
+    not drawn: 1 or 0 by the threshold, or what a run that has more than tau has stored. It may stand in place
+    of a confidence, with 0.5 as tau, wherever labels are counted or drawn."""
+    confidence = run.predictions["pseudo_confidence"]
+    weight = run.predictions.get("pseudo_weight", accepted(confidence, run.metrics["config"]["tau"]))
+    return np.where(np.isnan(confidence), np.nan, weight)
+
+
 def shares(state, axis=1) -> dict[str, np.ndarray]:
     """Shares (0..1) along `axis` of `states`: of the drawn clips `accepted` (the mask rate) and accepted and
     `right`, and `accuracy` of the accepted ones (NaN where none is)."""

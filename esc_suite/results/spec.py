@@ -10,12 +10,16 @@ from esc_utils import paths
 from esc_utils.errors import UserError
 
 
-def read_spec(path: Path | None = None) -> dict:
-    """The file as a dict, checked: every baseline, control and row that a claim names exists. UserError
-    otherwise."""
+def read_spec(path: Path | None = None, beyond: bool = False) -> dict:
+    """The file as a dict, checked: every baseline, control and row that a claim names exists; `beyond`: with
+    the tables of params/beyond.yaml, which are ours, and their notes. UserError otherwise."""
     path = path or paths.project_root() / "params" / "tables.yaml"
     try:
-        spec = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        spec = _load(path)
+        if beyond:
+            more = _load(path := path.with_name("beyond.yaml"))
+            spec["tables"] |= more["tables"]
+            spec["ledger_notes"] |= more["notes"]
         rows = {f"{name}.{row['id']}": row for name, table in spec["tables"].items() for row in table["rows"]}
         for name, row in rows.items():
             for kind in ("baseline", "control"):
@@ -43,3 +47,7 @@ def read_spec(path: Path | None = None) -> dict:
             f"{path} cannot be used ({' '.join(str(error).split())}): restore it from the repository"
         ) from None
     return spec
+
+
+def _load(path: Path) -> dict:
+    return yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))

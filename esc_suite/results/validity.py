@@ -11,6 +11,7 @@ BUDGET = ("steps", "labelled batch", "passes over the labelled clips")
 # supervised rows read.
 IDLE = {
     "experiment", "method", "tau", "lambda_u", "mu", "pseudo_mode", "forward", "batch_size",
+    "threshold", "threshold_ema", "lambda_f", "open_set", "open_warmup", "lambda_oem", "lambda_socr",
     "evaluate_every", *config.PLACES
 }  # fmt: skip
 

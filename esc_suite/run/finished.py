@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from esc_suite.inputs import open_dataset
-from esc_suite.run.needed_runs import NOTEBOOKS
+from esc_suite.run.needed_runs import notebook_of
 from esc_utils import config, paths, provenance, runs
 from esc_utils.errors import UserError
 from esc_utils.urbansound import Dataset
@@ -26,9 +26,7 @@ class Finished:
     def run(self, name: str, knobs: config.RunConfig) -> bool:
         """Whether this run, "<experiment>/fold<k>_seed<s>", is finished."""
         folder = self.folder / "runs" / name
-        if not (
-            runs.complete(folder) and rendered(f"{NOTEBOOKS[knobs.method]}.ipynb", folder / "notebook.ipynb")
-        ):
+        if not (runs.complete(folder) and rendered(f"{notebook_of(knobs)}.ipynb", folder / "notebook.ipynb")):
             return False
         try:
             made = runs.read_metrics(folder)["provenance"]["identity"]

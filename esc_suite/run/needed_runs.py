@@ -1,4 +1,5 @@
-"""Which runs the tables of a profile need: an explicit list from params/tables.yaml, never a glob."""
+"""Which runs the tables of a profile need: an explicit list from params/tables.yaml (and, of Tables 6 and 7,
+params/beyond.yaml), never a glob."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ SUITE = {
     "05_ten_fold_aggregation": "tables", "06_tables_and_claims": "tables",
     "07_your_own_clips": "data",
 }  # fmt: skip
+BEYOND = {"08_beyond_the_paper": (6, 7)}  # rendered with these tables only
 RUN_MB = 4000  # memory set aside for a run
 
 
@@ -37,9 +39,17 @@ class Job:
         return f"{self.experiment}/fold{self.fold}_seed{self.seed}"
 
 
-def tables() -> dict[int, dict]:
-    """The tables of params/tables.yaml by number: title, folds, rows."""
-    return {int(name.removeprefix("table")): table for name, table in read_spec()["tables"].items()}
+def tables(beyond: bool = False) -> dict[int, dict]:
+    """The paper's tables by number: title, folds, rows; `beyond`: with ours, 6 and 7."""
+    found = read_spec(beyond=beyond)["tables"]
+    return {int(name.removeprefix("table")): table for name, table in found.items()}
+
+
+def notebook_of(knobs) -> str:
+    """The notebook that trains a run of these knobs (of a record too, which may be older than some of them).
+    One that tau alone does not explain goes where all methods look alike; notebook 08 shows its labels."""
+    own = getattr(knobs, "threshold", "fixed") != "fixed" or getattr(knobs, "unknown_classes", 0)
+    return NOTEBOOKS["supervised" if own else knobs.method]
 
 
 def sensitivity_jobs(folds: list[int], seeds: list[int]) -> list[Job]:

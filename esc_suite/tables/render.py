@@ -30,6 +30,7 @@ EXTRAS = (
     "best_epoch_accuracy", "transductive_accuracy", "validation_folds", "network", "paper_row", "group",
     "data", "footnotes", "note",
 )  # fmt: skip
+OPEN = tuple(f"{name}{end}" for name in tables.OPEN for end in ("", "_low", "_high"))  # of Table 7 alone
 COLUMNS = (
     "row", "experiment", "paper_accuracy", "paper_auc", "accuracy", "accuracy_low", "accuracy_high", "auc",
     "auc_low",
@@ -42,7 +43,8 @@ def write(outputs: Path, profile: str, names=tables.NAMES, with_claims: bool = T
     paths written. UserError where the profile is unknown, has no finished run (for more than Table 1), or a
     record is damaged."""
     config.layers_of(profile, "")
-    spec, results = read_spec(), comparison.read_results(outputs, profile)
+    beyond = not set(names) <= set(tables.NAMES)
+    spec, results = read_spec(beyond=beyond), comparison.read_results(outputs, profile)
     if not results.found and (with_claims or set(names) != {"table1"}):  # that one is about parameters
         raise UserError(
             f"no finished run under {outputs / profile / 'runs'}: run `make tables PROFILE={profile}` first"
@@ -78,9 +80,9 @@ def save(folder: Path, texts: dict[str, str]) -> list[Path]:
 
 def as_csv(name: str, rows: list[dict]) -> str:
     """Every column, percent and points with four decimals at most; empty where there is nothing."""
-    return csv_text(
-        list(dict.fromkeys(key for row in rows for key in row)) if name == "table1" else COLUMNS, rows
-    )
+    if name == "table1":
+        return csv_text(list(dict.fromkeys(key for row in rows for key in row)), rows)
+    return csv_text((*COLUMNS, *OPEN) if any(key in row for row in rows for key in OPEN) else COLUMNS, rows)
 
 
 def csv_text(columns, rows: list[dict]) -> str:

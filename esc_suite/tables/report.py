@@ -171,7 +171,7 @@ def _run_view(run: runs.Run, root: Path) -> dict:
         if (run.folder / name).is_file()
     ]
     try:
-        how = needed_runs.command(settings, needed_runs.NOTEBOOKS[settings.method], of_run=True)
+        how = needed_runs.command(settings, needed_runs.notebook_of(settings), of_run=True)
     except UserError as error:  # the experiment's parameter file is gone
         how = str(error)
     return {

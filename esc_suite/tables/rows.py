@@ -1,14 +1,16 @@
-"""Tables 1 to 5, the paper's numbers beside ours, from run records: `python -m esc_suite tables --profile
-quick`."""
+"""Tables 1 to 5, the paper's numbers beside ours, and Tables 6 and 7, which are ours, from run records:
+`python -m esc_suite tables --profile quick`."""
 
 import numpy as np
 
-from esc_suite.results import comparison, family, intervals, validity
+from esc_suite.results import comparison, family, intervals, unknowns, validity
 from esc_suite.results.comparison import data_label, row_name
 from esc_suite.tables.specaugment import table1_rows
 from esc_utils import config
 
 NAMES = ("table1", "table2", "table3", "table4", "table5")
+BEYOND = ("table6", "table7")
+OPEN = {"open_auroc": unknowns.auroc, "open_accepted": unknowns.accepted_unknown}  # columns of Table 7
 METRICS = ("accuracy", "auc")
 SCORES = ("accuracy", "auc", comparison.BY_RECORDING)
 ENDS = {"difference": "", "low": "_low", "high": "_high"}
@@ -60,6 +62,8 @@ def _row(table: dict, row: dict, results: comparison.Results) -> dict:
     answer["row"] = row_name(row["label"], first)
     answer |= _levels(results, experiment, folds)
     answer |= _seeds(results, experiment, folds)
+    if table.get("open_set"):
+        answer |= _open_set(results, experiment, folds)
     for metric in METRICS:
         if answer[f"paper_{metric}"] is not None and answer[metric] is not None:
             answer[f"{metric}_minus_paper"] = answer[metric] - answer[f"paper_{metric}"]
@@ -150,6 +154,19 @@ def _levels(results: comparison.Results, experiment: str, folds: list[int]) -> d
         else f"bootstrap over {answer['recordings']} recordings"
     )
     return answer | {"interval": f"95%, {over}"}
+
+
+def _open_set(results: comparison.Results, experiment: str, folds: list[int]) -> dict:
+    """Percentages of OPEN, means over the folds (each of its seeds), with a t interval over several folds."""
+    answer: dict = {}
+    for name, measure in OPEN.items():
+        means = [_mean(map(measure, results.runs(experiment, [fold]))) for fold in folds]
+        known = [value for value in means if value is not None]
+        low, high = intervals.fold_interval(known) if len(known) > 1 else (None, None)
+        answer |= {name: _mean(known)}
+        if low is not None:
+            answer |= {f"{name}_low": max(0.0, low), f"{name}_high": min(100.0, high)}
+    return answer
 
 
 def _seeds(results: comparison.Results, experiment: str, folds: list[int]) -> dict:

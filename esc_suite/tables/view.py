@@ -8,6 +8,7 @@ from esc_suite.results.comparison import short_name
 from esc_suite.tables import rows as tables
 
 HEADER = ["Row", "Paper", "Ours", "To the baseline", "To the control", "Mark"]
+OPEN = {"open_auroc": "Known against unknown, AUROC", "open_accepted": "Unknown clips accepted, %"}
 MARKS = {
     "supported": "✓ as printed", "contradicted": "✗ the other "
                                                  "way", "undecided": "? undecided", "blocked": "– blocked",
@@ -44,6 +45,12 @@ def readable(spec: dict, name: str, rows: list[dict], profile: str) -> dict:
     ]
     numbers = set(table.get("footnotes", [])) | {n for row in table["rows"] for n in row.get("footnotes", [])}
     changes = "" if name == "table1" else tables.changed_method(profile)
+    header = TABLE1 if name == "table1" else HEADER
+    if table.get("ours"):  # nothing printed to stand beside
+        header, *body = [[first, *rest] for first, _, *rest in (header, *body)]
+    if table.get("open_set"):
+        header = [*header[:2], *OPEN.values(), *header[2:]]
+        body = [[*cells[:2], *_open_set(row), *cells[2:]] for cells, row in zip(body, rows, strict=True)]
     view = {
         "name": name,
         "title": f"Table {name[-1]}. {table['title']}",
@@ -51,7 +58,7 @@ def readable(spec: dict, name: str, rows: list[dict], profile: str) -> dict:
         "synthesised": any(comparison.SYNTHESISED in row["data"] for row in rows),
         "caption": _caption(name, rows, profile, same),
         "reading": "" if name == "table1" else READING,
-        "header": TABLE1 if name == "table1" else HEADER,
+        "header": header,
         "rows": body,
         "marks": [[int(n) for n in (row.get("footnotes") or "").split()] for row in rows],
         "remarks": remarks,
@@ -205,6 +212,10 @@ def _scores(rows: list[dict]) -> list[list[str]]:
         ]
         for row in rows
     ]
+
+
+def _open_set(row: dict) -> list[str]:
+    return [level(*(row.get(f"{name}{end}") for end in ("", "_low", "_high"))) for name in OPEN]
 
 
 def _two(accuracy: str, auc: str) -> str:

@@ -5,7 +5,7 @@ import argparse
 
 from esc_suite.run.together import exit_with
 from esc_suite.tables.render import write
-from esc_suite.tables.rows import NAMES
+from esc_suite.tables.rows import BEYOND, NAMES
 from esc_utils import paths
 from esc_utils.errors import UserError
 
@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m esc_suite tables", description=main.__doc__)
     add_places(parser)
     parser.add_argument(
-        "--tables", nargs="+", metavar="N", help="which tables (default: all, and claims.json)"
+        "--tables", nargs="+", metavar="N", help="which tables (default: 1 to 5, and claims.json)"
     )
     args = parser.parse_args(argv)
     chosen = [f"table{number.removeprefix('table')}" for number in args.tables or "12345"]
@@ -38,9 +38,9 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 def write_and_print(args: argparse.Namespace, names, with_claims: bool) -> int:
     """Write tables and print their paths."""
     with exit_with():
-        unknown = [name for name in names if name not in NAMES]
+        unknown = [name for name in names if name not in (*NAMES, *BEYOND)]
         if unknown:
-            raise UserError(f"no such table: {unknown[0].removeprefix('table')}; choose from 1 2 3 4 5")
+            raise UserError(f"no such table: {unknown[0].removeprefix('table')}; choose from 1 2 3 4 5 6 7")
         for path in write(paths.place(args.outputs or "outputs"), args.profile, names, with_claims):
             print(path)
     return 0

@@ -8,6 +8,7 @@ rule table:
     input:
         lambda w: records(WANTED if w.n == "1" else [w.n]),  # Table 1 is read off the runs
         "params/tables.yaml",
+        "params/beyond.yaml",
         REPORTING,
     output:
         multiext(f"{OUT}/tables/table{{n}}", ".csv", ".md", ".html"),
@@ -49,8 +50,8 @@ rule notebook:
         store=f"{OUT}/.stores/cnn14",
         results=lambda w: (
             [*(f"{OUT}/tables/table{n}.csv" for n in TABLES), f"{OUT}/tables/claims.json"]
-            if config["books"][w.name] == "tables"
-            else []
+            if config["books"].get(w.name) == "tables"
+            else [f"{OUT}/tables/table{n}.csv" for n in WANTED if w.name in config["beyond"]]
         ),
         reporting=REPORTING,
     output:

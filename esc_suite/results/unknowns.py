@@ -1,0 +1,49 @@
+"""Runs with unknown classes (knob unknown_classes): are they told from known ones, are they learnt from?"""
+
+import numpy as np
+
+from esc_suite.results import pseudo
+from esc_utils import runs
+from esc_utils.knobs import RunConfig
+from esc_utils.urbansound import CLASSES, class_order
+
+
+def class_names(run: runs.Run) -> list[str]:
+    """Names of all ten classes by the ids of this run's record, known ones first."""
+    return [CLASSES[number] for number in class_order(RunConfig.model_construct(**run.metrics["config"]))]
+
+
+def inlier_scores(run: runs.Run) -> tuple[np.ndarray, np.ndarray]:
+    """How sure the network is that each validation clip, of known and of unknown classes, is known:
+    OpenMatch's inlier probability of the predicted class, of other runs the largest softmax score."""
+    arrays = run.predictions
+    known, unknown = (
+        arrays.get(f"{name}_inlier", arrays[f"{name}_prob"].max(axis=1)) for name in ("valid", "unknown")
+    )
+    return known, unknown
+
+
+def auroc(run: runs.Run) -> float | None:
+    """AUROC (percent) of known against unknown validation clips; None where there are none."""
+    from sklearn.metrics import roc_auc_score
+
+    if "unknown_prob" not in run.predictions:
+        return None
+    known, unknown = inlier_scores(run)
+    truth = np.repeat([1, 0], [len(known), len(unknown)])
+    return 100 * float(roc_auc_score(truth, np.r_[known, unknown]))
+
+
+def unknown_clips(run: runs.Run) -> np.ndarray:
+    """Which unlabelled clips (m,) are of unknown classes; training never reads it."""
+    return run.predictions["unlabelled_label"] >= len(run.classes)
+
+
+def accepted_unknown(run: runs.Run) -> float | None:
+    """Percent of the unknown clips that the last epoch drew, that were accepted: their labels are all wrong.
+    None where nothing is accepted at all (a control), or nothing is unknown."""
+    if "pseudo_label" not in run.predictions or not unknown_clips(run).any():
+        return None
+    weight = pseudo.weights(run)[-1][unknown_clips(run)]
+    drawn = weight[~np.isnan(weight)]
+    return 100 * float((drawn >= 0.5).mean()) if len(drawn) else None

@@ -9,10 +9,10 @@ import yaml
 from pydantic import ValidationError
 
 from .errors import UserError
-from .knobs import PLACES, STRIPES, TABLE1_BANDS, RunConfig, digest
+from .knobs import PLACES, TABLE1_BANDS, RunConfig, digest
 from .paths import project_root
 
-__all__ = ["PLACES", "STRIPES", "TABLE1_BANDS", "RunConfig", "digest"]
+__all__ = ["PLACES", "TABLE1_BANDS", "RunConfig", "digest"]
 
 
 class _OnceLoader(yaml.SafeLoader):

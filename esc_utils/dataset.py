@@ -19,8 +19,9 @@ class Dataset:
     """The clips that are on disk. `clips` is sorted by file name, one row a clip: file, path, fsid
     (recording), class_id, class_name, fold, salience (1 foreground, 2 background), start, end, duration (s).
     `missing`: fold -> clips that the CSV names but the disk lacks. `classes`: their names by class id. Of a
-    table, clips without a label have class_id -1 and fold 0, and `audio` is a digest of the audio alone,
-    which keys the feature store. Unknown classes have the ids after those of `classes`."""
+    table, clips without a label have class_id -1 and fold 0, `offset` is where a window starts in its file
+    (s), `missing` counts unusable files under 0, and `audio` is a digest of the audio alone, which keys the
+    feature store. Unknown classes have the ids after those of `classes`."""
 
     root: Path
     clips: "pandas.DataFrame"

@@ -56,8 +56,8 @@ def store_path(config: RunConfig, dataset: Dataset) -> Path:
 
 
 def open_store(config: RunConfig, dataset: Dataset, progress=None) -> np.ndarray:
-    """Log-mels of all clips, float16 (clips, frames, mels) in dB, in the order of `dataset.clips`,
-    memory-mapped read-only.
+    """Log-mels of all clips, float16 (clips, frames, mels) as their front end gives them, in the order of
+    `dataset.clips`, memory-mapped read-only.
 
     Built on first use: in batches, decoding in parallel; safe against two builders at once (lock) and a kill
     in the middle (temporary file, then rename). Rounding to float16 is off by at most FLOAT16_ERROR_DB.

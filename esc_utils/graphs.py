@@ -1,4 +1,4 @@
-"""One optimizer step as a CUDA graph: recorded once, then launched whole, not one kernel at a time."""
+"""One optimizer step as a CUDA graph: captured once, then launched whole, not one kernel at a time."""
 
 import torch
 from torch import Tensor
@@ -6,16 +6,16 @@ from torch import Tensor
 from .knobs import RunConfig
 from .sampling import Draw
 
-WARM = 3  # steps before the one that is recorded: algorithms are chosen and optimizer states made there
+WARM = 3  # steps before the one that is captured: algorithms are chosen and optimizer states made there
 
 
 def usable(device: torch.device, resident: bool) -> bool:
-    """Whether a step can be recorded: on CUDA, with the log-mels on the device."""
+    """Whether a step can be captured: on CUDA, with the log-mels on the device."""
     return device.type == "cuda" and resident
 
 
 def optimizer_too(config: RunConfig, dtype: torch.dtype) -> bool:
-    """Whether the optimizer's step can be part of the record: not where it comes after some batches only,
+    """Whether the optimizer's step can be part of the graph: not where it comes after some batches only,
     decides on the CPU (a loss scale), or counts there (Ranger)."""
     return config.accumulate == 1 and dtype != torch.float16 and config.optimizer != "ranger"
 
@@ -35,7 +35,7 @@ class StepGraph:
         if self.calls <= WARM:
             return self._warm(rows, others, draw)
         if self.graph is None:
-            self._record(rows, others, draw)
+            self._capture(rows, others, draw)
         for kept, new in zip(self.inputs, tensors(rows, others, draw), strict=True):
             kept.copy_(new)
         self.graph.replay()
@@ -48,7 +48,7 @@ class StepGraph:
         torch.cuda.current_stream().wait_stream(self.stream)
         return outputs
 
-    def _record(self, *inputs):
+    def _capture(self, *inputs):
         self.inputs, self.graph = tensors(*inputs), torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.outputs = self.take(*inputs)

@@ -16,8 +16,8 @@ Positive = Annotated[float, Field(gt=0)]
 TABLE1_BANDS = 64  # of PANN's front end, for which Table 1 states the widths of frequency stripes
 STRIPES = ("freq_width", "freq_stripes", "time_width", "time_stripes")  # SpecAugment of one view
 
-# Where a run reads and writes, and how it is shown: these change no number, so the config hash leaves them
-# out.
+# Where a run reads and writes, where it runs and how it is shown. The config hash leaves them out: what lies
+# in data_dir and weights_path has digests of its own in a run's identity, and a device is no other setting.
 PLACES = (
     "profile", "experiment", "data_dir", "outputs", "cache_dir", "weights_path", "seeds", "device",
     "figure_formats", "interactive", "debug",
@@ -180,7 +180,7 @@ class RunConfig(BaseModel):
 
     @property
     def hash(self) -> str:
-        """16 hex digits over everything that can change a number of the run."""
+        """16 hex digits over every knob but PLACES."""
         return digest(self.model_dump(exclude=set(PLACES)))
 
 

@@ -16,6 +16,12 @@ class FixMatchLoss(NamedTuple):
     confidence: Tensor
 
 
+def pseudo_label(weak_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """y_u = P(u_weak), eq. 1, of logits (N, C): its largest value, the confidence (N,) float32, and that
+    value's class, the pseudo-label (N,) int64."""
+    return weak_logits.detach().float().softmax(dim=1).max(dim=1)
+
+
 def accepted(confidence: Tensor, tau: float | Tensor) -> Tensor:
     """mask = 1(max y_u >= tau), eq. 2: which pseudo-labels pass, bool of the same shape; also of a NumPy
     array. NaN (a clip that was not drawn) does not pass. tau may be one for each."""
@@ -54,7 +60,7 @@ def fixmatch(
     weak_logits (N, C) of unblended weak views, never differentiated. strong_logits (N, C), or with mixup
     (N/2, C) of strong views blended in pairs with weights (N/2,) [ledger 7]. The mean is over the whole
     batch, rejected clips included [ledger 8]. mask (N,), bool or weights, replaces eq. 2 (thresholds.py)."""
-    confidence, pseudo_labels = weak_logits.detach().float().softmax(dim=1).max(dim=1)
+    confidence, pseudo_labels = pseudo_label(weak_logits)
     mask = accepted(confidence, tau) if mask is None else mask
     loss = blended_cross_entropy(strong_logits, pseudo_labels, weights, mask).mean()
     return FixMatchLoss(loss, mask, pseudo_labels, confidence)

@@ -74,7 +74,7 @@ def set_rate(opt: torch.optim.Optimizer, factor: float) -> None:
 
 
 def rates_on(opt: torch.optim.Optimizer, device: torch.device) -> None:
-    """Keep the learning rates on a device, where a recorded step (graphs.py) reads them."""
+    """Keep the learning rates on a device, where a captured step (graphs.py) reads them."""
     for group in opt.param_groups:
         group.setdefault("peak_lr", group["lr"])
         group["lr"] = torch.tensor(float(group["lr"]), device=device)

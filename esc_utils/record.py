@@ -32,7 +32,7 @@ def write_record(state: State, prob: dict[str, np.ndarray], more: dict[str, np.n
     for name, rows in folds.scored.items():
         predictions |= _named(name, dataset, rows, prob[name])
     validation = score(dataset, folds.validation, prob["valid"], folds.validation_folds) | {
-        "best": _renamed(state.best, dataset)
+        "best": state.best
     }
     transductive = None
     if "unlabelled" in prob:
@@ -73,11 +73,6 @@ def write_record(state: State, prob: dict[str, np.ndarray], more: dict[str, np.n
         },
     }  # fmt: skip
     return runs.write(state.folder, record, history, predictions)
-
-
-def _renamed(best: dict | None, dataset: Dataset) -> dict | None:
-    """The best validation with its classes by the dataset's own names."""
-    return best and best | {"per_class": dict(zip(dataset.classes, best["per_class"].values(), strict=True))}
 
 
 def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,7 +23,8 @@ SCHEMA = 2
 
 
 class Record(BaseModel):
-    """metrics.json. Percentages are 0 to 100; `validation`, `transductive`: see evaluation.score."""
+    """metrics.json. Percentages are 0 to 100; `validation`, `transductive`: see evaluation.score;
+    `best` is the best validation of the history, `epochs` the number of its lines after the start."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -18,7 +18,7 @@ LABELLED, UNLABELLED, LABELLED_VIEWS, UNLABELLED_VIEWS, DROPOUT, START = range(6
 
 
 def stream_seed(config: RunConfig, stream: int, number: int) -> int:
-    """63-bit seed of one random stream of a run, for epoch or pass `number`."""
+    """63-bit seed of one random stream of a run, for step, epoch or pass `number`."""
     entropy = [config.seed, config.train_fold, stream, number]
     words = np.random.SeedSequence(entropy).generate_state(2, np.uint32)
     return (int(words[0]) << 31) ^ int(words[1])
@@ -33,8 +33,9 @@ def shuffled(config: RunConfig, stream: int, count: int, first: int, length: int
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps of a run. `per_epoch`: steps between two lines of the history, one pass over the pool that the
-    run draws from, or a tenth of a run of fewer passes; `period`: steps between warm restarts, as a float."""
+    """Steps of a run. `per_epoch`: steps between two lines of the history, one pass over a pool (of FixMatch
+    and its control the unlabelled one, else that of `epoch_of`), or a tenth of a run of fewer passes;
+    `period`: steps between warm restarts, as a float."""
 
     steps: int
     per_epoch: int
@@ -51,8 +52,7 @@ def budget(config: RunConfig, labelled: int, pool: int, labelled_folds: int = 1)
     unlabelled clips.
 
     An unlabelled epoch is counted with mixup's 2 mu B clips a step for every row, so that rows with and
-    without FixMatch or mixup share one number of steps (Table 2); the history's epochs are true passes, or
-    tenths of a run of fewer than ten."""
+    without FixMatch or mixup share one number of steps (Table 2)."""
     per_pass = max(1, pool // (2 * config.mu * config.fixmatch_batch_size))
     own = max(1, labelled // (config.batch_size * (2 if config.mixup else 1)))
     per_epoch = own if config.epoch_of == "labelled" else per_pass

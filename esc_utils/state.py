@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .dataset import Dataset, Split
 from .device import choose_device, choose_precision, prepare
 from .fast import lay_out
 from .features import Clips, open_store
@@ -15,7 +16,6 @@ from .optim import Average, laid_out_as, load_state, optimizer, saved_state
 from .sampling import Budget, budget
 from .start import build_model, prepare_start
 from .thresholds import Threshold
-from .urbansound import Dataset, Split
 
 
 @dataclass
@@ -48,7 +48,7 @@ class State:
     # Sums over all steps: lambda_u L_u, whole loss.
     losses: np.ndarray = field(default_factory=lambda: np.zeros(2))
     saved: tuple[int, float, float] | None = None  # last checkpoint: epoch, when, seconds it took
-    recorded: bool = False  # whether steps are launched as a CUDA graph
+    captured: bool = False  # whether steps are launched as a CUDA graph
 
     @property
     def trained(self) -> nn.Module:

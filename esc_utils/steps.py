@@ -8,7 +8,7 @@ from torch import Tensor
 from . import openmatch
 from .augment import SpecMasks, apply, mixup
 from .knobs import RunConfig
-from .losses import FixMatchLoss, accepted, blended_cross_entropy, fixmatch, supervised, total
+from .losses import FixMatchLoss, accepted, blended_cross_entropy, fixmatch, pseudo_label, supervised, total
 from .norms import pseudo_label_mode
 from .sampling import Draw
 
@@ -38,7 +38,7 @@ def view(masks, weights=None):
 
 
 def supervised_step(model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor) -> StepLoss:
-    """x (2B, 1, frames, mels) in dB with mixup, (B, ...) without; labels of the same clips."""
+    """x (2B, 1, frames, mels) of the store with mixup, (B, ...) without; labels of the same clips."""
     model.train()
     loss = supervised(model(x, view(draw.labelled_masks, draw.weights)), labels, draw.weights)
     zero = torch.zeros_like(loss.detach())
@@ -115,7 +115,7 @@ def _mixmatch(model, config, draw, x, labels, u) -> tuple[Tensor, FixMatchLoss]:
     """MixMatch's mixup (Berthelot et al. 2019): every labelled and unlabelled clip is blended with a partner
     drawn from both, the larger share its own [ledger 7]."""
     weak = pseudo_label_pass(model, config, u, draw.weak_masks)
-    confidence, pseudo = weak.float().softmax(dim=1).max(dim=1)
+    confidence, pseudo = pseudo_label(weak)
     mask = accepted(confidence, config.tau)
     z = torch.cat(
         [apply(model.normalise(x), draw.labelled_masks), apply(model.normalise(u), draw.strong_masks)]

@@ -23,7 +23,7 @@ from .state import State, restore, set_up, snapshot
 from .steps import StepLoss, fixmatch_step, supervised_step
 from .urbansound import open_dataset, split
 
-# Of the time, at most, goes into checkpoints: all epochs of a narrow network, some of CNN14's
+# Largest share of a run's time that goes into checkpoints: all epochs of a narrow network, some of CNN14's
 SAVING_SHARE = 0.1
 LESS_MEMORY = "lower batch_size, fixmatch_batch_size or mu"
 OUT_OF_MEMORY = ("out of memory", "allocate memory")  # words of PyTorch's messages
@@ -51,8 +51,8 @@ def run(config: RunConfig, quiet: bool = False, keep: Callable[[State], None] | 
             reason = str(error).strip().splitlines()[0]
             kept = f"the first {state.saved[0]} epochs are" if state and state.saved else "nothing is"
             raise UserError(
-                f"{config.device} failed ({reason}): if for memory, {LESS_MEMORY}; {kept} kept, the same "
-                "command goes on from there"
+                f"the device ({config.device}) failed: {reason}. If it lacked memory, {LESS_MEMORY}; "
+                f"{kept} kept, the same command goes on from there"
             ) from error
         finally:
             allocator.give_back()
@@ -141,9 +141,9 @@ def rows_of(state: State, pool: np.ndarray, positions: list[torch.Tensor]) -> to
 
 
 def step_of(state: State):
-    """`train_step` of this run; where a step can be recorded, as a CUDA graph."""
-    state.recorded = usable(state.device, state.clips.place.type == "cuda")
-    if not state.recorded:
+    """`train_step` of this run; where a step can be captured, as a CUDA graph."""
+    state.captured = usable(state.device, state.clips.place.type == "cuda")
+    if not state.captured:
         return partial(train_step, state)
     if optimizer_too(state.config, state.dtype):
         rates_on(state.optimizer, state.device)
@@ -151,7 +151,7 @@ def step_of(state: State):
 
 
 def train_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, draw: Draw) -> StepLoss:
-    """One batch: loss, gradients (accumulated in some runs [ledger 21]) and, where it can be recorded, the
+    """One batch: loss, gradients (accumulated in some runs [ledger 21]) and, where it can be captured, the
     update."""
     config = state.config
     with state.autocast():
@@ -167,10 +167,10 @@ def train_step(state: State, rows: torch.Tensor, others: torch.Tensor | None, dr
 
 
 def update(state: State) -> None:
-    """The optimizer's step. A recorded one adds to gradients where they lie, unless it ends with this."""
+    """The optimizer's step. A captured one adds to gradients where they lie, unless it ends with this."""
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    state.optimizer.zero_grad(set_to_none=optimizer_too(state.config, state.dtype) or not state.recorded)
+    state.optimizer.zero_grad(set_to_none=optimizer_too(state.config, state.dtype) or not state.captured)
 
 
 def epoch_means(state: State, steps: int, sums: torch.Tensor) -> dict:
@@ -202,7 +202,7 @@ def validate(state: State) -> dict:
     with scoring_statistics(state):
         prob = predict(state.trained, state.clips, rows, state.autocast)
     truth = state.dataset.clips["class_id"].to_numpy()[rows]
-    found = metrics(truth, prob)
+    found = metrics(truth, prob, state.dataset.classes)
     if state.best is None or found["accuracy"] > state.best["accuracy"]:
         state.best = found | {"epoch": state.epoch}
     loss = float(-np.log(np.maximum(prob[np.arange(len(rows)), truth], 1e-12)).mean())

@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .contents import remembered, sha256
-from .dataset import Dataset as Dataset  # these two again from here, beside what makes them
-from .dataset import Split as Split
-from .dataset import synthesised
+from .dataset import Dataset, Split, synthesised
 from .errors import UserError
-from .index import CLASSES as CLASSES  # and again from here: UrbanSound8K's classes
-from .index import FOLDS, read_index
+from .index import CLASSES, FOLDS, read_index
 from .knobs import RunConfig, digest
 from .paths import cache_folder, data_folder, place
 
@@ -157,9 +154,9 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
     """Labelled : validation : unlabelled = 1 : 1 : 8 folds, or 9 : 1 : 0 for the 100% row [ledger 16, 18,
     24].
 
-    Fold k trains and (k mod 10) + 1 validates; both rows of a pair validate on the same fold. UserError where
-    a fold that the run needs has no clips. Clips of a table without a label are unlabelled in every run, but
-    those that share a recording with a clip that validates."""
+    Fold k trains and (k mod 10) + 1 validates; a FixMatch row and its control validate on the same
+    fold. UserError where a fold that the run needs has no clips. Clips of a table without a label are
+    unlabelled in every run, but those that share a recording with a clip that validates."""
     valid = (config.validation_fold,)
     rest = tuple(fold for fold in FOLDS if fold not in (config.train_fold, *valid))
     if config.labelled == "all_but_one":
@@ -188,7 +185,15 @@ def split(config: RunConfig, dataset: Dataset) -> Split:
     rows, unknown = rows[known[rows]], validation[~known[validation]]
     if config.labels_per_class and config.labelled == "one_fold":
         rows = few_labels(dataset, rows, config.labels_per_class, config.seed, config.train_fold)
-    return Split(rows, validation[known[validation]], others, labelled, valid, unlabelled, unknown)
+    return Split(
+        labelled=rows,
+        validation=validation[known[validation]],
+        unlabelled=others,
+        labelled_folds=labelled,
+        validation_folds=valid,
+        unlabelled_folds=unlabelled,
+        unknown=unknown,
+    )
 
 
 def few_labels(dataset: Dataset, rows: np.ndarray, count: int, seed: int, fold: int) -> np.ndarray:

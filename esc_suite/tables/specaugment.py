@@ -11,7 +11,8 @@ def table1_rows(table: dict, results: comparison.Results, profile: str) -> list[
     """Table 1 from the parameters that the runs used (or, without runs, would use), one row a setting found.
 
     Shares of masked cells are in percent: expected from the law of ledger 23 for the printed setting on 501 x
-    64 and for ours, and measured on masks drawn by the very code of the runs."""
+    64 and for ours, and measured on masks of 64 bands drawn by the very code of the runs (mn04's 128 bands
+    have twice the widths, and so the same shares)."""
     axes = [f"{axis}_{knob}" for axis in ("freq", "time") for knob in ("width", "stripes")]
     all_runs = [run for folds in results.found.values() for seeds in folds.values() for run in seeds.values()]
     configs = [run.metrics["config"] for run in all_runs]

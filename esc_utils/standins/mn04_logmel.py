@@ -11,7 +11,8 @@ class Mn04LogMel(nn.Module):
 
     Pre-emphasis .97 (one sample shorter), windows of 800 samples (symmetric Hann) every 320, centred with
     reflection, FFT 1024, power spectrum, 128 of Kaldi's mel bands from 0 to 15 kHz.
-    frames = 1 + (samples - 1) // 320; a clip of 4 s has 400. Silence is -1.4. ValueError for fewer than 514 samples, which cannot be reflected.
+    frames = 1 + (samples - 1) // 320; a clip of 4 s has 400. Silence is -1.4.
+    ValueError for fewer than 514 samples, which cannot be reflected.
     """
 
     sample_rate, window, hop, fft, least = 32000, 800, 320, 1024, 514

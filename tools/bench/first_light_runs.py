@@ -66,6 +66,8 @@ def listed_runs(options) -> list[tuple[str, int, int]]:
 
     First those whose optimizer is not part of the record, for they take longest, then FixMatch and what it is
     compared with."""
+    import torch
+
     from esc_suite.run import needed_runs
     from esc_utils import graphs
 

@@ -95,6 +95,8 @@ def write(
         {
             "epoch": np.arange(len(scores)),
             "valid_accuracy": scores,
+            "mask_rate": 0.5 if fixmatch else np.nan,
+            "pseudo_accuracy": 0.9 if fixmatch else np.nan,
             "loss": [np.nan] + [1.0] * (len(scores) - 1),
         }
     )

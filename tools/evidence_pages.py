@@ -6,16 +6,15 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from statistics import fmean
 
 import differences
 from evidence_claims import claim_count, line, of_claims
+from evidence_findings import of_one_fold, of_synthesised_audio
 from shown import GALLERY, SHOWN
 
-from esc_suite.results.intervals import fold_interval
 from esc_suite.results.spec import read_spec
 from esc_suite.tables.render import as_markdown, markdown_notes, markdown_table
-from esc_suite.tables.view import from_csv, lettered, level, readable
+from esc_suite.tables.view import from_csv, lettered, readable
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIDENCE = ROOT / "outputs" / "evidence"
@@ -55,7 +54,8 @@ def insert(readme: str, chinese: bool = False) -> str:
         "picture": picture(),
         "results": results(),
         "gallery": gallery(chinese),
-        "quick": of_synthesised_audio(),
+        "quick": of_synthesised_audio(EVIDENCE / "quick"),
+        "lite": of_one_fold(EVIDENCE / "lite"),
     }
     for name, lines in blocks.items():
         pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -109,38 +109,6 @@ def gallery(chinese: bool) -> list[str]:
             )
     rows = [cells[at : at + 3] for at in range(0, len(cells), 3)]
     return [line(row) for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])] if rows else []
-
-
-def of_synthesised_audio() -> list[str]:
-    """What FixMatch adds to its control in Table 5 of `quick`, from the records: means, paired differences, t
-    over folds."""
-    if not (EVIDENCE / "quick").is_dir():
-        return []
-    words = {
-        "accuracy": ("validation", "accuracy"), "AUC": ("validation", "auc_weighted"),
-        "accuracy on the unlabelled folds": ("transductive", "accuracy"),
-    }  # fmt: skip
-    folders = sorted((EVIDENCE / "quick" / "runs" / "pann_control").iterdir())
-    control, ours = (
-        [
-            json.loads((folder.parent.parent / name / folder.name / "metrics.json").read_text())
-            for folder in folders
-        ]
-        for name in ("pann_control", "fixmatch_tau075")
-    )
-    said = []
-    for what, (part, key) in words.items():
-        mine, other = ([record[part]["last"][key] for record in records] for records in (ours, control))
-        gap = [a - b for a, b in zip(mine, other, strict=True)]
-        gain = level(fmean(gap), *fold_interval(gap), sign="+")
-        said.append(f"- {what}: {fmean(mine):.1f} against {fmean(other):.1f}, {gain} points.")
-    return [
-        "In Table 5 of `quick` ([`table5.csv`](../outputs/evidence/quick/table5.csv), drawn in the copy of "
-        "[notebook 06](../outputs/evidence/quick/notebooks/06_tables_and_claims.ipynb))",
-        f"FixMatch's pretrained row and its control have, over {len(folders)} folds:",
-        "",
-        *said,
-    ]
 
 
 def page(profile: str) -> str:

@@ -1,10 +1,9 @@
-"""The tables of docs/findings.md and README.md that come from outputs/evidence/pairs/.
+"""The tables of docs/findings.md that come from outputs/evidence/pairs/.
 
 python tools/pairs_page.py     writes them anew
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from esc_suite.results import intervals  # noqa: E402
 
 EVIDENCE = ROOT / "outputs" / "evidence" / "pairs"
-PAGES = [ROOT / "docs" / "findings.md", ROOT / "README.md"]
+PAGES = [ROOT / "docs" / "findings.md"]
 SCORES = {"accuracy": "Accuracy", "accuracy_by_recording": "by recording", "auc": "AUC"}
 ROWS = {
     "pann_probe": "mn04, frozen probe",
@@ -30,7 +29,6 @@ ROWS = {
     "cnn14_control": "CNN14 of width 8, control (weak view)",
     "cnn14_fixmatch": "CNN14 of width 8 + FixMatch, tau = .75",
 }
-SHORT = ("pann_probe", "pann_table2", "pann_control", "fixmatch_tau075", "pann_100")  # what README shows
 DIFFERENCES = (
     ("fixmatch_tau075", "pann_control"), ("fixmatch_tau095", "pann_control"), ("pann_control", "pann_probe"),
     ("fixmatch_tau075", "pann_probe"), ("pann_control", "pann_table2"), ("pann_100", "pann_table2"),
@@ -38,7 +36,7 @@ DIFFERENCES = (
 )  # fmt: skip
 
 
-def scores(table: pd.DataFrame, names=tuple(ROWS)) -> str:
+def scores(table: pd.DataFrame) -> str:
     """Rows of `lite` as it is, pair by pair and as a mean: accuracy, by recording, AUC."""
     own = table[table["variant"] == "as-is"]
     pairs = sorted(
@@ -46,7 +44,7 @@ def scores(table: pd.DataFrame, names=tuple(ROWS)) -> str:
     )
     lines = ["| Row | " + " | ".join(f"{t} -> {v}" for t, v in pairs) + " | mean of the pairs |"]
     lines.append("|---" * (len(pairs) + 2) + "|")
-    for name in names:
+    for name in ROWS:
         mine = own[own["experiment"] == name].set_index(["train", "validate"])
         if len(mine):
             cells = [_cell(mine.loc[pair]) if pair in mine.index else "not run" for pair in pairs]
@@ -165,7 +163,6 @@ def positive_control(table: pd.DataFrame) -> str:
 
 BLOCKS = {
     "pairs": (scores, "pairs.csv"),
-    "pairs_short": (partial(scores, names=SHORT), "pairs.csv"),
     "differences": (differences, "pairs.csv"),
     "pseudo": (pseudo, "pairs.csv"),
     "heads": (heads, "pairs.csv"),

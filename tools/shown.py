@@ -60,7 +60,7 @@ REAL = {
 }
 SHOWN = {
     "paper": REAL,
-    "lite": REAL,
+    "lite": REAL | {"table": 2},
     "paper-partial": {
         "figures": {
             name: place for name, place in RUN_FIGURES.items() if re.match("tau075_(conf|.*by_class)", name)

@@ -195,10 +195,7 @@ def small(tmp_path):
 
 
 REFUSED = "from esc_utils.errors import UserError\nraise UserError('a file is at fault: mend it')"
-TRAIN = """
-from esc_utils import training
-training.run(config.from_notebook(globals()))
-"""
+TRAIN = "from esc_utils import config, training\ntraining.run(config.from_notebook(globals()))"
 
 
 def test_figures_under_a_headless_backend(small):

@@ -79,7 +79,7 @@ def test_labelled_clips_of_any_length_that_are_cut_are_counted(tmp_path, capsys)
     with (folder / "clips.csv").open("a") as file:
         file.write("two.wav,siren\nminute.flac,siren\n")
     common = command.settings(str(folder), "quick", str(tmp_path / "outputs"))
-    config = command.params.for_run("quick", validate.PROBE, **common)
+    config = command.configuration.for_run("quick", validate.PROBE, **common)
     command._opening(command.open_dataset(config), config)
     assert "2 labelled clips are longer than 1.28 s" in capsys.readouterr().out
 
@@ -132,7 +132,7 @@ def test_a_failing_device_is_one_line(finished, tmp_path, monkeypatch, error, li
         **json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"]
     )
     monkeypatch.setattr(validate.training, "train", stopped(error))
-    with pytest.raises(UserError, match=rf"failed \(.*{line}\): if for memory, give --seconds"):
+    with pytest.raises(UserError, match=rf"failed: .*{line}\. If it lacked memory, give --seconds"):
         validate.trained(config.model_copy(update={"outputs": str(tmp_path)}), quiet=True)
 
 

@@ -104,7 +104,8 @@ def test_splits_share_no_clip_and_no_recording(rows, method, train, valid, nine)
     labelled = "all_but_one" if nine and method is SUPERVISED else "one_fold"
     changes = {"train_fold": train, "valid_fold": valid, "labelled": labelled, "labels_per_class": 0}
     knobs = method.model_copy(update=changes)
-    clips = pd.DataFrame({"fsid": [r["fsID"] for r in rows], "fold": [r["fold"] for r in rows]})
+    columns = {"fsid": "fsID", "fold": "fold", "class_id": "classID"}
+    clips = pd.DataFrame({ours: [row[theirs] for row in rows] for ours, theirs in columns.items()})
     dataset = urbansound.Dataset(Path("x"), clips, False, "", {})
     there = set(clips["fold"])
     lacking = not {train, knobs.validation_fold} <= there or (method is FIXMATCH and len(there) < 3)

@@ -53,7 +53,7 @@ def driver(tmp_path):
         process.stderr.close()
 
 
-def wait_for(condition, seconds: float = 180) -> None:
+def wait_for(condition, seconds: float = 60) -> None:
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "it took too long"

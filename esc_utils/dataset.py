@@ -50,7 +50,7 @@ class Split:
     unknown: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
 
     @property
-    def scored(self) -> dict[str, np.ndarray]:
+    def to_score(self) -> dict[str, np.ndarray]:
         """Rows that are scored at the end, by the name that they have in the record."""
         pools = {"valid": self.validation, "unlabelled": self.unlabelled, "unknown": self.unknown}
         return {name: rows for name, rows in pools.items() if len(rows)}

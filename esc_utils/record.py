@@ -20,7 +20,7 @@ HISTORY = (
 
 
 def write_record(state: State, prob: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> runs.Run:
-    """Write the record of a finished run; prob: softmax scores of `Split.scored`; more: other arrays to keep.
+    """Write the record of a finished run; prob: softmax scores of `Split.to_score`; more: other arrays.
 
     The labels of the unlabelled folds are read here, after the last step, and nowhere else."""
     import pandas
@@ -29,7 +29,7 @@ def write_record(state: State, prob: dict[str, np.ndarray], more: dict[str, np.n
     fixmatch = config.method == "fixmatch"
     history = pandas.DataFrame(state.history, columns=list(HISTORY))
     predictions = more
-    for name, rows in folds.scored.items():
+    for name, rows in folds.to_score.items():
         predictions |= _named(name, dataset, rows, prob[name])
     validation = score(dataset, folds.validation, prob["valid"], folds.validation_folds) | {
         "best": state.best

@@ -234,8 +234,8 @@ def finish(state: State, keep: Callable[[State], None] | None = None) -> runs.Ru
     """Score the last network and write the record."""
     with scoring_statistics(state):
         score = partial(predict, state.trained, state.clips, forward=state.autocast)
-        prob = {name: score(rows) for name, rows in state.folds.scored.items()}
-        heads = state.folds.scored if state.config.open_set == "openmatch" else {}
+        prob = {name: score(rows) for name, rows in state.folds.to_score.items()}
+        heads = state.folds.to_score if state.config.open_set == "openmatch" else {}
         inlier = {f"{name}_inlier": score(rows, of=openmatch.score) for name, rows in heads.items()}
         if keep:
             keep(state)

@@ -97,5 +97,5 @@ def test_table_7_has_two_columns_more(tmp_path):
     run = results.runs("open_openmatch", [1])[0]
     assert np.array_equal(pseudo.weights(run)[-1], [1, 1, 0, np.nan], equal_nan=True)
     paths = {p.suffix: p for p in render.write(tmp_path, "paper", ["table7"], with_claims=False)}
-    assert set(render.OPEN) < set(next(csv.reader(paths[".csv"].open())))
+    assert set(render.OPEN_COLUMNS) < set(next(csv.reader(paths[".csv"].open())))
     assert "Known against unknown, AUROC | Unknown clips accepted, % |" in paths[".md"].read_text()

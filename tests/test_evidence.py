@@ -42,7 +42,7 @@ def test_collected_are_tables_claims_figures_notebooks_and_of_runs_scores_and_hi
         "figures/tau095_pseudo_labels.json",
         "figures/mean_roc.png",
     } < files
-    books = {path.stem for path in (ROOT / "notebooks").glob("0*.ipynb")} - set(needed_runs.BEYOND)
+    books = {path.stem for path in (ROOT / "notebooks").glob("0*.ipynb")} - set(needed_runs.BOOKS_BEYOND)
     assert {name for name in files if name.startswith("notebooks/")} == {
         f"notebooks/{name}.ipynb" for name in books
     }

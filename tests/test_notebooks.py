@@ -33,7 +33,7 @@ def lines(cell) -> int:
 
 
 def test_every_notebook_is_run_of_a_row_or_once():
-    once = {*needed_runs.SUITE, *needed_runs.BEYOND}
+    once = {*needed_runs.SUITE, *needed_runs.BOOKS_BEYOND}
     assert [path.stem for path in PATHS] == sorted({*needed_runs.NOTEBOOKS.values(), *once})
 
 

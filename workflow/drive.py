@@ -123,7 +123,7 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
     settings = {
         "out": str(folder), "wanted": wanted, "tables": sorted(needed_runs.tables()),
         "books": needed_runs.SUITE,
-        "beyond": [name for name, of in needed_runs.BEYOND.items() if set(of) & set(wanted)],
+        "beyond": [name for name, of in needed_runs.BOOKS_BEYOND.items() if set(of) & set(wanted)],
         "records": {n: [job.name for job in jobs[n]] for n in jobs},
         "runs": {job.name: run_settings(options.profile, job, of, given) for job, of in knobs.items()},
         "place": f"--outputs={quote(options.outputs)} --profile={quote(options.profile)}",

@@ -4,7 +4,7 @@ from esc_suite.results.spec import read_spec
 
 # By what their weights were pretrained on
 NETWORKS = {"pann": "PANN", "mn04": "mn04", "synthesised": "narrow CNN14"}
-BEYOND = {name.lower(): name for name in ("FlexMatch", "FreeMatch", "SoftMatch", "OpenMatch")}
+METHODS = {name.lower(): name for name in ("FlexMatch", "FreeMatch", "SoftMatch", "OpenMatch")}
 OPTIMIZERS = {"sgd": "SGD", "ranger": "Ranger"}
 
 
@@ -25,7 +25,7 @@ def method_title(knobs: dict) -> str:
         "probe": f"{network}, frozen probe",
         "fixmatch": f"{network} + FixMatch, tau = {knobs['tau']:g}",
     }
-    if name := BEYOND.get(knobs.get("threshold")) or BEYOND.get(knobs.get("open_set")):
+    if name := METHODS.get(knobs.get("threshold")) or METHODS.get(knobs.get("open_set")):
         parts["fixmatch"] = f"{network} + {name}"
     words = [parts[method]]
     words += ["100% of the labels"] if nine else []

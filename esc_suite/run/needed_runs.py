@@ -21,7 +21,7 @@ SUITE = {
     "05_ten_fold_aggregation": "tables", "06_tables_and_claims": "tables",
     "07_your_own_clips": "data",
 }  # fmt: skip
-BEYOND = {"08_beyond_the_paper": (6, 7)}  # rendered with these tables only
+BOOKS_BEYOND = {"08_beyond_the_paper": (6, 7)}  # rendered with these tables only
 RUN_MB = 4000  # memory set aside for a run
 
 

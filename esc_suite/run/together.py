@@ -7,6 +7,7 @@ the other end of that pipe, so it closes even where the driver is killed outrigh
     python -m esc_suite.run.together SECONDS COMMAND ...      the guard (SECONDS: see `run`)
 """
 
+import errno
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from esc_utils.errors import UserError
 
 ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "told to end", signal.SIGHUP: "the terminal was closed"}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a disk that takes no more
 GRACE = 5.0  # s for what the command started to put its things away
 
 
@@ -49,7 +51,7 @@ def one_line():
         _silence()
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno not in FULL:
             raise
         _silence()
         print(f"error: the output cannot be written ({error.strerror}): make room, or send it elsewhere",

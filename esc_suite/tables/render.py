@@ -30,7 +30,8 @@ EXTRAS = (
     "best_epoch_accuracy", "transductive_accuracy", "validation_folds", "network", "paper_row", "group",
     "data", "footnotes", "note",
 )  # fmt: skip
-OPEN = tuple(f"{name}{end}" for name in tables.OPEN for end in ("", "_low", "_high"))  # of Table 7 alone
+# Of Table 7 alone
+OPEN_COLUMNS = tuple(f"{name}{end}" for name in tables.OPEN_MEASURES for end in ("", "_low", "_high"))
 COLUMNS = (
     "row", "experiment", "paper_accuracy", "paper_auc", "accuracy", "accuracy_low", "accuracy_high", "auc",
     "auc_low",
@@ -82,7 +83,8 @@ def as_csv(name: str, rows: list[dict]) -> str:
     """Every column, percent and points with four decimals at most; empty where there is nothing."""
     if name == "table1":
         return csv_text(list(dict.fromkeys(key for row in rows for key in row)), rows)
-    return csv_text((*COLUMNS, *OPEN) if any(key in row for row in rows for key in OPEN) else COLUMNS, rows)
+    own = OPEN_COLUMNS if any(key in row for row in rows for key in OPEN_COLUMNS) else ()
+    return csv_text((*COLUMNS, *own), rows)
 
 
 def csv_text(columns, rows: list[dict]) -> str:

@@ -10,7 +10,8 @@ from esc_utils import config
 
 NAMES = ("table1", "table2", "table3", "table4", "table5")
 BEYOND = ("table6", "table7")
-OPEN = {"open_auroc": unknowns.auroc, "open_accepted": unknowns.accepted_unknown}  # columns of Table 7
+# Columns of Table 7
+OPEN_MEASURES = {"open_auroc": unknowns.auroc, "open_accepted": unknowns.accepted_unknown}
 METRICS = ("accuracy", "auc")
 SCORES = ("accuracy", "auc", comparison.BY_RECORDING)
 ENDS = {"difference": "", "low": "_low", "high": "_high"}
@@ -157,9 +158,10 @@ def _levels(results: comparison.Results, experiment: str, folds: list[int]) -> d
 
 
 def _open_set(results: comparison.Results, experiment: str, folds: list[int]) -> dict:
-    """Percentages of OPEN, means over the folds (each of its seeds), with a t interval over several folds."""
+    """Percentages of OPEN_MEASURES, means over the folds (each of its seeds), with a t interval over several
+    folds."""
     answer: dict = {}
-    for name, measure in OPEN.items():
+    for name, measure in OPEN_MEASURES.items():
         means = [_mean(map(measure, results.runs(experiment, [fold]))) for fold in folds]
         known = [value for value in means if value is not None]
         low, high = intervals.fold_interval(known) if len(known) > 1 else (None, None)

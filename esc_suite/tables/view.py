@@ -8,7 +8,7 @@ from esc_suite.results.comparison import short_name
 from esc_suite.tables import rows as tables
 
 HEADER = ["Row", "Paper", "Ours", "To the baseline", "To the control", "Mark"]
-OPEN = {"open_auroc": "Known against unknown, AUROC", "open_accepted": "Unknown clips accepted, %"}
+OPEN_HEADINGS = {"open_auroc": "Known against unknown, AUROC", "open_accepted": "Unknown clips accepted, %"}
 MARKS = {
     "supported": "✓ as printed", "contradicted": "✗ the other "
                                                  "way", "undecided": "? undecided", "blocked": "– blocked",
@@ -49,7 +49,7 @@ def readable(spec: dict, name: str, rows: list[dict], profile: str) -> dict:
     if table.get("ours"):  # nothing printed to stand beside
         header, *body = [[first, *rest] for first, _, *rest in (header, *body)]
     if table.get("open_set"):
-        header = [*header[:2], *OPEN.values(), *header[2:]]
+        header = [*header[:2], *OPEN_HEADINGS.values(), *header[2:]]
         body = [[*cells[:2], *_open_set(row), *cells[2:]] for cells, row in zip(body, rows, strict=True)]
     view = {
         "name": name,
@@ -215,7 +215,7 @@ def _scores(rows: list[dict]) -> list[list[str]]:
 
 
 def _open_set(row: dict) -> list[str]:
-    return [level(*(row.get(f"{name}{end}") for end in ("", "_low", "_high"))) for name in OPEN]
+    return [level(*(row.get(f"{name}{end}") for end in ("", "_low", "_high"))) for name in OPEN_HEADINGS]
 
 
 def _two(accuracy: str, auc: str) -> str:

@@ -10,7 +10,9 @@ from esc_suite import figures
 from esc_suite.results.names import method_title
 from esc_suite.run import needed_runs
 from esc_utils import paths, provenance
+from esc_utils.errors import UserError
 from esc_utils.optim import rate_factor
+from esc_utils.urbansound import split
 
 RUN_DPI = 110  # a table is dozens of runs with a dozen figures each; the suite's own figures are drawn finer
 
@@ -22,6 +24,24 @@ def ready(config):
 
         return fetched(config)
     return config
+
+
+def auditable(config, dataset):
+    """The split of a run that notebook 04 can show: FixMatch with tau alone, on clips whose true labels,
+    hidden from training, are there to compare with. UserError says which notebook to take for any other."""
+    if (better := needed_runs.notebook_of(config)) != "04_fixmatch_ablations":
+        raise UserError(
+            f"notebook 04 shows FixMatch with a fixed tau, and experiment {config.experiment!r} is another "
+            f"kind of run: open notebooks/{better}.ipynb with it"
+        )
+    pools = split(config, dataset)
+    true = dataset.clips["class_id"].to_numpy()[pools.unlabelled]
+    if lacking := int((true < 0).sum()):
+        raise UserError(
+            f"{lacking} of {len(true)} unlabelled clips of {dataset.root} have no true label, with which "
+            "notebook 04 compares pseudo-labels: open notebooks/07_your_own_clips.ipynb"
+        )
+    return pools
 
 
 def say(*sentences: str) -> None:

@@ -76,6 +76,17 @@ def test_the_parts_of_the_bench_run(monkeypatch, capsys):
     assert all(f"({letter})" in text for letter in "abdeh") and "same loss on the same masks" in text
 
 
+def test_slow_work_has_fewer_turns_and_always_one(monkeypatch):
+    calls = []
+    counted = timing.alternate(lambda: calls.append("ours"), lambda: calls.append("theirs"), 3)
+    assert [len(one) for one in counted] == [3, 3] and len(calls) == 2 + 3 * 2 * 3
+    monkeypatch.setattr(timing, "SLOW", 0.0)
+    monkeypatch.setattr(timing, "PATIENCE", 0.0)
+    calls.clear()
+    counted = timing.alternate(lambda: calls.append("ours"), lambda: calls.append("theirs"), 3)
+    assert [len(one) for one in counted] == [1, 1] and calls == ["ours", "theirs"] * 2
+
+
 def test_a_run_takes_its_training_and_what_is_around_it(capsys):
     bench.around_a_run(1, ["steps 4", "synthetic_clips 1"])
     assert "s of training" in capsys.readouterr().out
@@ -92,7 +103,7 @@ def test_quick_leaves_out_the_long_parts_unless_named(monkeypatch):
     assert [(found.only, found.repeats, found.widths) for found in asked] == [
         ("floor,a,c,d,e,h,i", 1, "8"),
         ("b", 1, "8"),
-        (",".join(bench.PARTS), 5, "8,64"),
+        ("floor,a,b,c,d,e,f,h,i", 5, "8,64"),
     ]
 
 

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from bad_input import refused
 
+from esc_suite import notebook
 from esc_suite.inputs import table
 from esc_suite.label import infer
 from esc_utils import contents, features, training, urbansound
@@ -492,6 +493,20 @@ def test_a_run_learns_from_labels_and_from_clips_without(clips, knobs):
         assert run.classes == tuple(sorted(own.NAMES)) and run.metrics["transductive"] is None
         assert list(run.metrics["validation"]["best"]["per_class"]) == list(run.classes)
         assert run.predictions["unlabelled_prob"].shape == (6, 3) and run.metrics["validation"]["clips"] == 3
+
+
+@pytest.mark.parametrize(
+    ("experiment", "words"),
+    [
+        ("fixmatch_tau075", "6 of 6 unlabelled clips of .* have no true label.*07_your_own_clips"),
+        ("pann_10", "'pann_10' is another kind of run: open notebooks/03_supervised_pann_baseline"),
+        ("flexmatch", "'flexmatch' is another kind of run: open notebooks/03_"),
+    ],
+)
+def test_the_audit_of_notebook_04_says_what_it_cannot_show(clips, knobs, experiment, words):
+    config = knobs(clips, experiment)
+    with pytest.raises(UserError, match=words):
+        notebook.auditable(config, urbansound.open_dataset(config))
 
 
 def test_without_unlabelled_clips_fixmatch_says_so(tmp_path, knobs):

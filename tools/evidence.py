@@ -63,17 +63,21 @@ def collect(profile: str, outputs: Path, target: Path, partial: bool = False) ->
 
 
 def _copy(profile: str, source: Path, new: Path, partial: bool) -> None:
-    shown, rows, records = pages.SHOWN[profile], of_tables((2, 3, 4, 5)), {}
+    shown, records = pages.SHOWN[profile], {}
 
     def there(file: str) -> bool:
-        return not partial or (source / file).is_file()
+        optional = partial or Path(file).stem in (*pages.OURS, *needed_runs.BOOKS_BEYOND)
+        return not optional or (source / file).is_file()
+
+    numbers = (2, 3, 4, 5, *(n for n in pages.BEYOND if (source / "tables" / f"table{n}.csv").is_file()))
+    rows = of_tables(numbers)
 
     for path in comparison.run_folders(source.parent, profile):
         metrics = runs.read_metrics(path)
         if (metrics["experiment"], metrics["fold"]) in rows:  # those of the sensitivity table are others
             records[f"{path.parent.name}/{path.name}"] = metrics
     clean = cleaner(records.values(), source.parent)
-    for number in (2, 3, 4, 5):
+    for number in numbers:
         _write(
             new / f"table{number}.csv",
             clean((source / "tables" / f"table{number}.csv").read_text(encoding="utf-8")),
@@ -108,7 +112,7 @@ def _copy(profile: str, source: Path, new: Path, partial: bool) -> None:
 
 def of_tables(numbers) -> set[tuple[str, int]]:
     """(experiment, fold) of every run that rows of these tables are made of."""
-    tables = needed_runs.tables()
+    tables = needed_runs.tables(beyond=True)
     return {
         (row.get("experiment"), fold)
         for n in numbers

@@ -1,16 +1,29 @@
 """Blocks of docs/findings.md that are made from the committed evidence of a profile."""
 
 import csv
+import inspect
 import json
 from pathlib import Path
 from statistics import fmean
 
 from evidence_claims import line
+from shown import BEYOND
 
 from esc_suite.results.intervals import fold_interval
 from esc_suite.results.names import method_title
 from esc_suite.tables.view import level
+from esc_utils import openmatch, steps
+from esc_utils.thresholds import Threshold
 
+# What of the method's code each way of Tables 6 and 7 has to itself
+OWN = {
+    "flexmatch": [Threshold.flexmatch], "freematch": [Threshold.freematch, Threshold.fairness],
+    "softmatch": [Threshold.softmatch], "openmatch": [openmatch, Threshold.openmatch, steps._openmatch],
+}  # fmt: skip
+BEYOND_HEAD = (
+    "Row", "Lines", "Seconds a step", "Folds", "Accuracy", "AUC", "To the control", "Unlabelled clips"
+)  # fmt: skip
+SCORED = ("accuracy", "auc")
 SCORES = ("accuracy", "accuracy_by_recording", "auc_weighted")
 
 
@@ -69,6 +82,32 @@ def of_one_fold(folder: Path, fold: int = 1) -> list[str]:
             cells += [f"{float(end['mask_rate']):.2f}", right, f"{100 * record['unlabelled_share']:.1f}%"]
         lines.append(cells)
     return [*map(line, lines)]
+
+
+def of_tables_beyond(folder: Path) -> list[str]:
+    """Of the rows of Tables 6 and 7: the length of their own code, the time of a step, scoring included, the
+    scores over the folds that have run, and the difference to the control, as the tables have it."""
+    files = [path for path in (folder / f"table{number}.csv" for number in BEYOND) if path.is_file()]
+    lines = [BEYOND_HEAD, ["---"] * len(BEYOND_HEAD)] if files else []
+    for row in (row for path in files for row in _csv(path)):
+        paths = sorted((folder / "runs" / row["experiment"]).glob("*/metrics.json"))
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if not records or not row["accuracy"]:
+            continue
+        knobs, pace = records[0]["config"], fmean(r["seconds"] / r["steps"] for r in records)
+        own = OWN.get(knobs.get("open_set"), []) or OWN.get(knobs.get("threshold"), [])
+        gap = [row[f"control_{end}"] for end in ("difference", "low", "high")]
+        lines.append([
+            method_title(knobs), str(sum(map(_length, own)) or ""), f"{pace:.1f}", row["folds"],
+            *(level(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))) for name in SCORED),
+            level(*map(float, gap), sign="+") if all(gap) else "",
+            f"{fmean(r['transductive']['last']['accuracy'] for r in records):.1f}",
+        ])  # fmt: skip
+    return [*map(line, lines)]
+
+
+def _length(of) -> int:
+    return len(inspect.getsource(of).splitlines())
 
 
 def _csv(path: Path) -> list[dict]:

@@ -42,7 +42,14 @@ GALLERY = {
         "notebooks/07_your_own_clips", "own_clips_curve", "Your own clips: how many labels are enough?",
         "自己的錄音：要標多少才夠？",
     ),
+    "08_beyond_the_paper": (
+        "notebooks/08_beyond_the_paper", "table6_forest",
+        "One step beyond: thresholds of each class, unknown sounds",
+        "再進一步：各類別的門檻、未知的聲音",
+    ),
 }  # fmt: skip
+BEYOND = (6, 7)  # tables that are ours, where they have been made; and figures of theirs
+OURS = ("table6_forest", "table7_forest", "unknown_fixmatch", "unknown_openmatch")
 REAL = {
     # name in the evidence -> name under outputs/<profile>/figures/
     "figures": {
@@ -52,7 +59,8 @@ REAL = {
         "mean_roc": "table5_roc",
         "threshold_comparison": "threshold_comparison",
     }
-    | RUN_FIGURES,
+    | RUN_FIGURES
+    | {name: name for name in OURS},
     "gallery": True,
     "predictions": True,  # of every run
     "picture": "tables_forest",  # that README opens with

@@ -23,8 +23,10 @@ EXPERIMENTS = {"fixmatch": "fixmatch_tau075", "supervised": "pann_10"}
 
 
 def knobs_of(method: str, width: int, **changes) -> config.RunConfig:
-    """Knobs of one step, the paper's but for batches that fit a small machine: FixMatch at B = 4, mu = 7."""
-    small = {"fixmatch_batch_size": 4, "batch_size": 16 if width > 16 else 32}
+    """Knobs of one step, the paper's but for batches that fit a small machine: FixMatch at mu = 7 and B = 4,
+    or 2 where the network is wide."""
+    wide = width > 16
+    small = {"fixmatch_batch_size": 2 if wide else 4, "batch_size": 16 if wide else 32}
     return config.for_run("paper", EXPERIMENTS[method], width=width, **(small | changes))
 
 

@@ -9,6 +9,7 @@ import torch
 from esc_utils import allocator
 
 CPU = torch.device("cpu")
+SLOW, PATIENCE = 10.0, 30.0  # s: on a slow machine a part has fewer repeats, so that all parts end in minutes
 USUAL_MMAP, USUAL_TRIM = 32 * allocator.MIB, 64 * allocator.MIB  # where glibc's own sliding thresholds end
 
 
@@ -40,13 +41,17 @@ def wait(device: torch.device) -> None:
 
 
 def alternate(ours, theirs, repeats: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of each repeat of both, (repeats,) each, taking turns, after one turn of each that does not
-    count.
+    """Seconds of each repeat of both, (repeats,) each, taking turns, after a go of each that does not count.
 
-    A turn is two goes for the memory that the other side gave back to the system, then the one that is
-    timed."""
-    pairs = [(turn(ours), turn(theirs)) for _ in range(1 + repeats)]
-    return tuple(np.array(pairs[1:]).T)
+    A turn is two goes for the memory that the other side gave back to the system, then the one that is timed;
+    of work that takes over SLOW s the timed one alone. After PATIENCE s no turn begins, but one is always
+    taken."""
+    began = time.perf_counter()
+    untimed = 2 if seconds(ours) + seconds(theirs) < SLOW else 0
+    pairs = []
+    while not pairs or (len(pairs) < repeats and time.perf_counter() - began < PATIENCE):
+        pairs.append((turn(ours, untimed), turn(theirs, untimed)))
+    return tuple(np.array(pairs).T)
 
 
 def turn(work, untimed: int = 2) -> float:
@@ -65,9 +70,8 @@ def spread(values: np.ndarray) -> str:
 def line(name: str, unit: str, count: float, ours: np.ndarray, theirs: np.ndarray) -> None:
     """count / seconds of both sides: median [quartiles], and the ratio of the medians."""
     ratio = np.median(theirs) / np.median(ours)
-    print(
-        f"{name:44} {spread(count / ours):26} {spread(count / theirs):26} {ratio:5.2f}x  {unit}", flush=True
-    )
+    sides = f"{name:44} {spread(count / ours):26} {spread(count / theirs):26}"
+    print(f"{sides} {ratio:5.2f}x  {unit}, {len(ours)} turns", flush=True)
 
 
 def matrix_rate(

@@ -36,6 +36,7 @@ def write(outputs: Path, data: str) -> None:
                                 valid_fold=VALIDATES[fold], data_dir=data)  # fmt: skip
             change(run.folder / "metrics.json", dataset_of(name, fold))
     tables_render.write(outputs, "lite")
+    tables_render.write(outputs, "lite", ("table6", "table7"), with_claims=False)
     root = outputs / "lite"
     for place in {*SHOWN["lite"]["figures"].values(), *(picture for _, picture, *_ in GALLERY.values())}:
         (root / "figures" / place).parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import evidence_pages as pages  # noqa: E402
 from evidence_check import AUDIO, PREDICTIONS, complaints  # noqa: E402
+from shown import BEYOND, OURS  # noqa: E402
 
 from esc_suite.results import comparison  # noqa: E402
 from esc_suite.run import needed_runs  # noqa: E402
@@ -66,10 +67,10 @@ def _copy(profile: str, source: Path, new: Path, partial: bool) -> None:
     shown, records = pages.SHOWN[profile], {}
 
     def there(file: str) -> bool:
-        optional = partial or Path(file).stem in (*pages.OURS, *needed_runs.BOOKS_BEYOND)
+        optional = partial or Path(file).stem in (*OURS, *needed_runs.BOOKS_BEYOND)
         return not optional or (source / file).is_file()
 
-    numbers = (2, 3, 4, 5, *(n for n in pages.BEYOND if (source / "tables" / f"table{n}.csv").is_file()))
+    numbers = (2, 3, 4, 5, *(n for n in BEYOND if (source / "tables" / f"table{n}.csv").is_file()))
     rows = of_tables(numbers)
 
     for path in comparison.run_folders(source.parent, profile):

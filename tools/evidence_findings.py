@@ -21,42 +21,74 @@ OWN = {
     "softmatch": [Threshold.softmatch], "openmatch": [openmatch, Threshold.openmatch, steps._openmatch],
 }  # fmt: skip
 BEYOND_HEAD = (
-    "Row", "Lines", "Seconds a step", "Folds", "Accuracy", "AUC", "To the control", "Unlabelled clips"
+    "Row", "Lines", "Seconds a step", "Folds", "Accuracy / by recording / AUC", "Unlabelled clips",
+    "To the control",
 )  # fmt: skip
-SCORED = ("accuracy", "auc")
 SCORES = ("accuracy", "accuracy_by_recording", "auc_weighted")
 
 
 def of_synthesised_audio(quick: Path) -> list[str]:
-    """What FixMatch adds to its control in Table 5 of `quick`, from the records: means, paired differences, t
-    over folds."""
+    """What FixMatch adds to its control in Table 5 of `quick`, from the records."""
     if not quick.is_dir():
         return []
+    said, folds = _gains(quick)
+    return [
+        "In Table 5 of `quick` ([`table5.csv`](../outputs/evidence/quick/table5.csv), drawn in the copy of "
+        "[notebook 06](../outputs/evidence/quick/notebooks/06_tables_and_claims.ipynb))",
+        f"FixMatch's pretrained row and its control have, over {folds} folds:",
+        "",
+        *said,
+    ]
+
+
+def of_some_folds(folder: Path) -> list[str]:
+    """The rows of Table 5 that have run on several folds, pair by pair, and what FixMatch adds to its
+    control."""
+    rows = [row["experiment"] for row in _csv(folder / "table5.csv")] if folder.is_dir() else []
+    found = {name: _records(folder, name) for name in rows if name}
+    pairs = {r["fold"]: r["validation"]["folds"][0] for records in found.values() for r in records}
+    if len(pairs) < 2:
+        return []
+    lines = [["Row", *(f"{fold} -> {valid}" for fold, valid in sorted(pairs.items()))]]
+    lines.append(["---"] * len(lines[0]))
+    for records in (records for records in found.values() if len(records) > 1):
+        last = {
+            r["fold"]: " / ".join(f"{r['validation']['last'][key]:.1f}" for key in SCORES) for r in records
+        }
+        lines.append([method_title(records[0]["config"]), *(last.get(fold, "") for fold in sorted(pairs))])
+    said, folds = _gains(folder)
+    return [
+        *map(line, lines),
+        "",
+        f"FixMatch's row and its control have, over these {folds} pairs:",
+        "",
+        *said,
+    ]
+
+
+def _records(folder: Path, experiment: str) -> list[dict]:
+    """metrics.json of the runs of an experiment with seed 0, by fold."""
+    paths = (folder / "runs" / experiment).glob("*_seed0/metrics.json")
+    return sorted((json.loads(path.read_text(encoding="utf-8")) for path in paths), key=lambda r: r["fold"])
+
+
+def _gains(folder: Path) -> tuple[list[str], int]:
+    """FixMatch's row of Table 5 against its control: a line a score, with means and the paired difference (t
+    over folds); and the number of folds that both have run on."""
     words = {
         "accuracy": ("validation", "accuracy"), "AUC": ("validation", "auc_weighted"),
         "accuracy on the unlabelled folds": ("transductive", "accuracy"),
     }  # fmt: skip
-    folders = sorted((quick / "runs" / "pann_control").iterdir())
     control, ours = (
-        [
-            json.loads((folder.parent.parent / name / folder.name / "metrics.json").read_text())
-            for folder in folders
-        ]
-        for name in ("pann_control", "fixmatch_tau075")
+        {r["fold"]: r for r in _records(folder, name)} for name in ("pann_control", "fixmatch_tau075")
     )
-    said = []
+    folds, said = sorted(control.keys() & ours.keys()), []
     for what, (part, key) in words.items():
-        mine, other = ([record[part]["last"][key] for record in records] for records in (ours, control))
+        mine, other = ([side[fold][part]["last"][key] for fold in folds] for side in (ours, control))
         gap = [a - b for a, b in zip(mine, other, strict=True)]
         gain = level(fmean(gap), *fold_interval(gap), sign="+")
         said.append(f"- {what}: {fmean(mine):.1f} against {fmean(other):.1f}, {gain} points.")
-    return [
-        "In Table 5 of `quick` ([`table5.csv`](../outputs/evidence/quick/table5.csv), drawn in the copy of "
-        "[notebook 06](../outputs/evidence/quick/notebooks/06_tables_and_claims.ipynb))",
-        f"FixMatch's pretrained row and its control have, over {len(folders)} folds:",
-        "",
-        *said,
-    ]
+    return said, len(folds)
 
 
 def of_one_fold(folder: Path, fold: int = 1) -> list[str]:
@@ -85,24 +117,32 @@ def of_one_fold(folder: Path, fold: int = 1) -> list[str]:
 
 
 def of_tables_beyond(folder: Path) -> list[str]:
-    """Of the rows of Tables 6 and 7: the length of their own code, the time of a step, scoring included, the
-    scores over the folds that have run, and the difference to the control, as the tables have it."""
+    """Of the rows of Tables 6 and 7 that ran: the length of their own code, the time of a step of the
+    fastest run, scoring included, the mean scores over the folds that all rows of their table have, and the
+    difference to the control, as the tables have it, with its folds."""
     files = [path for path in (folder / f"table{number}.csv" for number in BEYOND) if path.is_file()]
     lines = [BEYOND_HEAD, ["---"] * len(BEYOND_HEAD)] if files else []
-    for row in (row for path in files for row in _csv(path)):
-        paths = sorted((folder / "runs" / row["experiment"]).glob("*/metrics.json"))
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        if not records or not row["accuracy"]:
-            continue
-        knobs, pace = records[0]["config"], fmean(r["seconds"] / r["steps"] for r in records)
-        own = OWN.get(knobs.get("open_set"), []) or OWN.get(knobs.get("threshold"), [])
-        gap = [row[f"control_{end}"] for end in ("difference", "low", "high")]
-        lines.append([
-            method_title(knobs), str(sum(map(_length, own)) or ""), f"{pace:.1f}", row["folds"],
-            *(level(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))) for name in SCORED),
-            level(*map(float, gap), sign="+") if all(gap) else "",
-            f"{fmean(r['transductive']['last']['accuracy'] for r in records):.1f}",
-        ])  # fmt: skip
+    for path in files:
+        rows = [row for row in _csv(path) if row["accuracy"]]
+        found = {row["experiment"]: _records(folder, row["experiment"]) for row in rows}
+        common = (
+            set.intersection(*({r["fold"] for r in records} for records in found.values()))
+            if found
+            else set()
+        )
+        for row in rows:
+            records = found[row["experiment"]]
+            same = [r for r in records if r["fold"] in common]
+            last = " / ".join(f"{fmean(r['validation']['last'][key] for r in same):.1f}" for key in SCORES)
+            knobs, pace = records[0]["config"], min(r["seconds"] / r["steps"] for r in records)
+            own = OWN.get(knobs.get("open_set"), []) or OWN.get(knobs.get("threshold"), [])
+            gap = [row[f"control_{end}"] for end in ("difference", "low", "high")]
+            lines.append([
+                method_title(knobs), str(sum(map(_length, own)) or ""), f"{pace:.1f}",
+                ", ".join(map(str, sorted(common))), last,
+                f"{fmean(r['transductive']['last']['accuracy'] for r in same):.1f}",
+                f"{level(*map(float, gap), sign='+')} ({row['folds']} folds)" if all(gap) else "",
+            ])  # fmt: skip
     return [*map(line, lines)]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import differences
 from evidence_claims import claim_count, line, of_claims
-from evidence_findings import of_one_fold, of_synthesised_audio, of_tables_beyond
-from shown import BEYOND, GALLERY, OURS, SHOWN
+from evidence_findings import of_one_fold, of_some_folds, of_synthesised_audio, of_tables_beyond
+from shown import BEYOND, GALLERY, SHOWN
 
 from esc_suite.results.spec import read_spec
 from esc_suite.tables.render import as_markdown, markdown_notes, markdown_table
@@ -56,6 +56,7 @@ def insert(readme: str, chinese: bool = False) -> str:
         "gallery": gallery(chinese),
         "quick": of_synthesised_audio(EVIDENCE / "quick"),
         "lite": of_one_fold(EVIDENCE / "lite"),
+        "table5": of_some_folds(EVIDENCE / "lite"),
         "beyond": of_tables_beyond(EVIDENCE / "lite"),
     }
     for name, lines in blocks.items():
@@ -126,37 +127,19 @@ def page(profile: str) -> str:
         "[ledger](ledger.md).",
         "",
     ]
-    lines += _tables(profile, (2, 3, 4, 5), "## ")
-    lines += _differences(profile) + of_claims(read_claims(profile))
-    figures = [name for name in SHOWN[profile]["figures"] if name not in OURS]
-    lines += ["## Figures", "", *_figures(profile, figures)]
-    if ours := [n for n in BEYOND if (EVIDENCE / profile / f"table{n}.csv").is_file()]:
-        words = "Ours: thresholds that follow each class, and unknown sounds in the pool."
-        lines += [
-            "## Beyond the paper",
-            "",
-            words,
-            "",
-            *_tables(profile, ours, "### "),
-            *_figures(profile, OURS),
-        ]
-    return "\n".join(lines + _runs(profile)) + "\n"
-
-
-def _tables(profile: str, numbers, heading: str) -> list[str]:
-    """Committed tables under each other, then their notes."""
-    views, lines = lettered([_view(profile, number) for number in numbers]), []
+    ours = [number for number in BEYOND if (EVIDENCE / profile / f"table{number}.csv").is_file()]
+    views = lettered([_view(profile, number) for number in (2, 3, 4, 5, *ours)])
     for view in views:
         name = view["name"]
-        lines += [*as_markdown(view, notes=False).replace("### ", heading).splitlines(), ""]
+        lines += [*as_markdown(view, notes=False).replace("### ", "## ").splitlines(), ""]
         lines += [f"Every column: [{name}.csv](../outputs/evidence/{profile}/{name}.csv).", ""]
-    return [*lines, f"{heading}Notes to the tables", "", *markdown_notes(views).splitlines(), ""]
-
-
-def _figures(profile: str, names) -> list[str]:
-    """Those of these figures that are collected."""
-    shown = (_figure(profile, name, "../outputs/evidence") for name in names)
-    return [text for lines in shown if lines for text in (*lines, "")]
+    lines += ["## Notes to the tables", "", *markdown_notes(views).splitlines(), ""]
+    lines += _differences(profile) + of_claims(read_claims(profile))
+    lines += ["## Figures", ""]
+    for name in SHOWN[profile]["figures"]:
+        if shown := _figure(profile, name, "../outputs/evidence"):
+            lines += [*shown, ""]
+    return "\n".join(lines + _runs(profile)) + "\n"
 
 
 def _view(profile: str, number: int, of_ours: bool = False) -> dict:

@@ -137,8 +137,8 @@ def _right_of_accepted(axes, state, labels, present, bounds, epoch):
         middle = (start + stop) / 2
         axes.text(1.06, middle, words, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
     head = {"transform": axes.transAxes, "fontsize": 8, "color": style.MUTED, "va": "bottom"}
-    for x, words in ((0.0, f"epoch {epoch:g}"), (1.06, "right")):
-        axes.text(x, 1.008, words, **head).set_in_layout(False)
+    axes.text(0.0, 1.008, f"epoch {epoch:g}", **head).set_in_layout(False)
+    axes.text(1.06, 1.008, "right", **head)  # may be wider than the numbers below it
     axes.set(xlabel="clips [%]")
     axes.set_xticks([0, 50, 100])
     axes.tick_params(axis="y", left=False, labelleft=False)

@@ -29,8 +29,8 @@ def forest(table, title="Ours beside the paper"):
     """Every row: our number with its interval, coloured by the kind of row, and the printed one as a diamond.
 
     table: DataFrame with row, experiment, paper_accuracy, paper_auc, accuracy, accuracy_low, accuracy_high,
-    auc, auc_low, auc_high (%), NaN where there is none; optionally group (a heading wherever it changes) and
-    network (for the daggers).
+    auc, auc_low, auc_high (%), NaN where there is none; optionally group (a heading wherever it changes),
+    network (for the daggers) and folds ("3 of 10"), which a row's name gets where those of its group differ.
     """
     entries = [{k: v for k, v in entry.items() if v == v} for entry in table.to_dict("records")]
     lines, headings, at, group = [], [], 0.0, None
@@ -39,7 +39,7 @@ def forest(table, title="Ours beside the paper"):
             group = entry["group"]
             headings.append((at, group))
             at += 0.9
-        name = wrapped(short_name(entry["row"]), 36)
+        name = wrapped(short_name(entry["row"]), 36) + _own_folds(entry, entries)
         room = max(1.0, 0.55 * (1 + name.count("\n")))  # a line of a label takes so much
         lines.append((at + (room - 1) / 2, name, entry))
         at += room
@@ -59,14 +59,22 @@ def forest(table, title="Ours beside the paper"):
         label.set_fontweight("bold")
     panels[0].set_ylim(at - 0.4, -0.7)
     _forest_key(figure, entries)
-    ours = int(table["accuracy"].notna().sum())
+    ours, printed = int(table["accuracy"].notna().sum()), any("paper_accuracy" in entry for entry in entries)
+    diamonds = ", the paper's numbers as open diamonds" if printed else ""
     return style.described(
         figure,
         f"Accuracy and AUC of {len(table)} rows, one a line: {ours} of ours with a 95 % interval, coloured "
-        "by the kind of "
-        "row, the paper's numbers as open diamonds",
-        "A diamond outside of our interval is further off than the choice of recordings explains.",
+        f"by the kind of row{diamonds}",
+        "A diamond outside of our interval is further off than the choice of recordings explains."
+        if printed
+        else "Lines are 95 % intervals. Rows that ran on other folds cannot be compared by them.",
     )
+
+
+def _own_folds(entry, entries) -> str:
+    """On which folds a row ran, where that is not the same in all rows of its group that ran."""
+    beside = {e.get("folds") for e in entries if e.get("group") == entry.get("group") and "accuracy" in e}
+    return f"\n{entry['folds']} folds" if "accuracy" in entry and len(beside) > 1 else ""
 
 
 def _forest_row(axes, place, entry, metric):

@@ -401,6 +401,17 @@ def test_a_broken_rule_is_one_line(tmp_path):
             read_spec(path)
 
 
+def test_a_record_that_is_older_than_a_knob_has_its_usual_value(tmp_path):
+    write(tmp_path, pann_control=60, fixmatch_tau095=88)
+    (file,) = (tmp_path / "paper" / "runs" / "pann_control").glob("*/metrics.json")
+    made = json.loads(file.read_text())
+    assert made["config"].pop("unknown_classes") == 0
+    file.write_text(json.dumps(made))
+    found = comparison.read_results(tmp_path, "paper")
+    for pair in (("fixmatch_tau095", "pann_control"), ("pann_control", "fixmatch_tau095")):
+        assert validity.other_knobs(found, *pair, [1]) == []
+
+
 def test_a_validation_fold_that_is_named_is_no_other_than_the_same_by_default(tmp_path):
     records.write(tmp_path, "fixmatch_tau075", 70, valid_fold=2)
     records.write(tmp_path, "pann_control", 65)

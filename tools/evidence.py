@@ -7,7 +7,8 @@ python tools/evidence.py --pages          the pages alone, again, from the commi
 
 Trainings of days go on from the committed records of a profile that keeps predictions, in a checkout of the
 commit that made them (its page names it): copy outputs/evidence/<profile>/runs to outputs/<profile>/runs, and
-start `make tables` there. What is finished is not trained again.
+start `make tables` there. What is finished is not trained again. Where the page names several commits, train
+what is missing at the newest, a run at a time (README, "One run by hand"), and collect with --partial.
 """
 
 import argparse

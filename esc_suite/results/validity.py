@@ -4,7 +4,7 @@ a network that training made worse than its frozen start. Reasons in words; noth
 import numpy as np
 
 from esc_suite.results import comparison, intervals
-from esc_utils import config
+from esc_utils import config, paths
 
 BUDGET = ("steps", "labelled batch", "passes over the labelled clips")
 # Knobs that a FixMatch row and its control may have otherwise: names, what only unlabelled clips or
@@ -50,17 +50,21 @@ def other_knobs(results: comparison.Results, left: str, right: str, folds: list[
     """Knobs that a FixMatch row and its control do not share, outside of the unlabelled branch: "mixup (True
     against False)"."""
 
-    def knobs(run):  # a fold that is named, and the same fold by default (0), are one
-        return run.metrics["config"] | {"valid_fold": run.metrics["validation"]["folds"][0]}
+    usual = config.read_parameters(paths.project_root() / "params" / "base.yaml")
+
+    def knobs(run):
+        # A record that is older than a knob has its usual value; a fold that is named, and the same fold by
+        # default (0), are one.
+        return usual | run.metrics["config"] | {"valid_fold": run.metrics["validation"]["folds"][0]}
 
     gaps = {}
     for a, b in zip(
         map(knobs, results.runs(left, folds)), map(knobs, results.runs(right, folds)), strict=False
     ):
         gaps |= {
-            key: f"{key} ({a[key]} against {b.get(key)})"
+            key: f"{key} ({a[key]} against {b[key]})"
             for key in a
-            if key not in IDLE and a[key] != b.get(key)
+            if key in b and key not in IDLE and a[key] != b[key]
         }
     return list(gaps.values())
 

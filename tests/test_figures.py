@@ -616,3 +616,14 @@ def test_both_kinds_of_clips_are_picked_by_turns():
     assert confidence[pseudo.both_kinds(confidence, 0.95)].tolist() == [0.99, 0.9, 0.74, 0.2]
     assert len(set(pseudo.both_kinds(confidence, 1.1))) == len(set(pseudo.both_kinds(confidence, 0.0))) == 4
     assert len(pseudo.both_kinds(confidence[:2], 0.75)) == 2
+
+
+def test_a_forest_names_the_folds_where_they_differ():
+    rows = [
+        {"row": name, "experiment": "pann_10", "accuracy": 70.0, "auc": 90.0, "folds": folds}
+        for name, folds in (("one", "3 of 10"), ("other", "1 of 10"))
+    ]
+    for table, named in ((rows, 2), ([rows[0], rows[1] | {"folds": "3 of 10"}], 0)):
+        axes = figures.forest(pd.DataFrame(table)).axes[0]
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert sum("of 10 folds" in label for label in labels) == named

@@ -365,3 +365,13 @@ def test_a_mistyped_profile_downloads_nothing(profile, tmp_path, server, capsys)
         download.main([f"--profile={profile}", "--to", str(tmp_path / "data"), "--base-url", server.url])
     (line,) = capsys.readouterr().err.splitlines()
     assert f"no profile {profile!r}" in line and not (tmp_path / "data").exists()
+
+
+def test_every_profile_of_real_clips_fetches_its_own_networks_weights():
+    from esc_utils import config, paths
+
+    names = [path.stem for path in (paths.project_root() / "params" / "profiles").glob("*.yaml")]
+    knobs = {name: config.for_run(name, "pann_10") for name in names}
+    real = {name: made.backbone for name, made in knobs.items() if made.dataset == "urbansound8k"}
+    file = {"mn04": "mn04", "pann": "weights"}
+    assert {name: ("dataset", file[backbone]) for name, backbone in real.items()} == download.OF_PROFILE

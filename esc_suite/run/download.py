@@ -75,7 +75,8 @@ SOURCES = {
 }
 PATIENCE = 120  # s that a run waits for another one's download
 # What a profile needs; of others: everything
-OF_PROFILE = {"lite": ("dataset", "mn04"), "paper": ("dataset", "weights")}
+ON_MN04 = ("dataset", "mn04")
+OF_PROFILE = {"lite": ON_MN04, "paper-partial": ON_MN04, "paper": ("dataset", "weights")}
 
 
 def fetch(

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from test_steps import setting
 
 from esc_suite.results import pseudo, unknowns
+from esc_suite.results.spec import read_spec
 from esc_utils import config, openmatch, steps, training
 from esc_utils.losses import fixmatch, supervised
 from esc_utils.thresholds import Threshold
@@ -144,6 +145,11 @@ def test_a_run_says_how_it_did_on_known_and_unknown(tiny):
     last, drawn = arrays["pseudo_weight"][-1], arrays["pseudo_label"][-1] >= 0
     assert unknowns.accepted_unknown(run) == pytest.approx(100 * last[unknown & drawn].mean())
     assert np.array_equal(np.isnan(pseudo.weights(run)), arrays["pseudo_label"] < 0)
+    known = last[~unknown & drawn]
+    assert unknowns.accepted_known(run) == pytest.approx(100 * (known > 0).mean())
+    rejected, confident = unknowns.kept_out(run)  # tau and warm-up are 0: every drawn label is confident
+    assert confident == (~np.isnan(arrays["pseudo_confidence"])).sum()
+    assert rejected == confident - (arrays["pseudo_weight"] > 0).sum()
     assert unknowns.class_names(run)[:6] == list(run.classes) and set(unknowns.class_names(run)) == set(
         CLASSES
     )
@@ -178,3 +184,8 @@ def test_hidden_labels_of_unknown_clips_do_not_touch_training(tiny, tmp_path, mo
     for name in ("valid_prob", "valid_inlier", "unknown_prob", "pseudo_weight"):
         assert np.array_equal(honest.predictions[name], other.predictions[name]), name
     assert not np.array_equal(honest.predictions["unlabelled_label"], other.predictions["unlabelled_label"])
+
+
+def test_the_note_names_the_classes_that_seed_0_makes_unknown(tiny):
+    unknown = [CLASSES[number].replace("_", " ") for number in class_order(tiny("open_control"))[6:]]
+    assert f"(0: {', '.join(unknown)})" in read_spec(beyond=True)["ledger_notes"][33]

@@ -5,6 +5,7 @@ import numpy as np
 from esc_suite.results import pseudo
 from esc_utils import runs
 from esc_utils.knobs import RunConfig
+from esc_utils.losses import accepted
 from esc_utils.urbansound import CLASSES, class_order
 
 
@@ -39,11 +40,29 @@ def unknown_clips(run: runs.Run) -> np.ndarray:
     return run.predictions["unlabelled_label"] >= len(run.classes)
 
 
+def accepted_known(run: runs.Run) -> float | None:
+    """Percent of the known clips that the last epoch drew, that were accepted; None for a control."""
+    return None if "pseudo_label" not in run.predictions else _accepted(run, ~unknown_clips(run))
+
+
+def kept_out(run: runs.Run) -> tuple[int, int]:
+    """Of OpenMatch's labels in the epochs after its warm-up: those that its inlier test alone rejected, and
+    all whose confidence reached tau."""
+    made = run.metrics["config"]
+    first = int(np.ceil(made["open_warmup"] * run.metrics["epochs"]))
+    confident = accepted(run.predictions["pseudo_confidence"], made["tau"])[first:]
+    return int((confident & (pseudo.weights(run)[first:] == 0)).sum()), int(confident.sum())
+
+
 def accepted_unknown(run: runs.Run) -> float | None:
     """Percent of the unknown clips that the last epoch drew, that were accepted: their labels are all wrong.
     None where nothing is accepted at all (a control), or nothing is unknown."""
     if "pseudo_label" not in run.predictions or not unknown_clips(run).any():
         return None
-    weight = pseudo.weights(run)[-1][unknown_clips(run)]
+    return _accepted(run, unknown_clips(run))
+
+
+def _accepted(run: runs.Run, clips: np.ndarray) -> float | None:
+    weight = pseudo.weights(run)[-1][clips]
     drawn = weight[~np.isnan(weight)]
     return 100 * float((drawn >= 0.5).mean()) if len(drawn) else None

@@ -24,10 +24,9 @@ SIZES = {1: 873, 2: 888, 3: 387, 10: 837}
 def write(outputs: Path, data: str) -> None:
     """Outputs of profile lite on three folds: records, tables, figures and notebooks, none of them
     trained."""
-    table5 = {row.get("experiment") for row in needed_runs.tables()[5]["rows"]}
-    names = dict.fromkeys(
-        row.get("experiment") for n in (2, 3, 4, 5) for row in needed_runs.tables()[n]["rows"]
-    )
+    tables = needed_runs.tables(beyond=True)
+    table5 = {row.get("experiment") for row in tables[5]["rows"]}
+    names = dict.fromkeys(row.get("experiment") for n in range(2, 8) for row in tables[n]["rows"])
     for at, name in enumerate(filter(None, names)):
         for fold in VALIDATES if name in table5 else (1,):
             pretrained = None if name.startswith("cnn14") else records.MN04

@@ -15,6 +15,8 @@ ELSEWHERE = {
     "valid_fold", "seed",
     "steps", "epochs", "precision", "threads",
 }  # fmt: skip
+# What only runs with one of these values of another knob read
+READ_BY = {"threshold_ema": ("threshold", ("freematch", "softmatch"))}
 
 
 def differences(records: list[dict]) -> list[tuple[str, str, str, str]]:
@@ -70,7 +72,8 @@ def _of_run(record: dict, paper: config.RunConfig, words: dict[str, str]) -> lis
     """(what, paper, here) of the data and every knob of one run, equal ones too."""
     lines = [("clips", f"UrbanSound8K whole, {CLIPS:,} clips", data_words(record))]
     for key, value in paper.model_dump().items():
-        if key not in ELSEWHERE:
+        by, values = READ_BY.get(key, ("", ()))
+        if key not in ELSEWHERE and (not by or getattr(paper, by) in values):
             name = f"`{key}`: {words[key]}".rstrip(": ")
             lines.append((name, str(value), str(record["config"].get(key, value))))
     return lines

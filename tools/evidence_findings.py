@@ -125,12 +125,9 @@ def of_tables_beyond(folder: Path) -> list[str]:
     for path in files:
         rows = [row for row in _csv(path) if row["accuracy"]]
         found = {row["experiment"]: _records(folder, row["experiment"]) for row in rows}
-        common = (
-            set.intersection(*({r["fold"] for r in records} for records in found.values()))
-            if found
-            else set()
-        )
-        for row in rows:
+        ran = [{r["fold"] for r in records} for records in found.values()]
+        common = set.intersection(*ran) if ran else set()
+        for row in rows if common else ():
             records = found[row["experiment"]]
             same = [r for r in records if r["fold"] in common]
             last = " / ".join(f"{fmean(r['validation']['last'][key] for r in same):.1f}" for key in SCORES)

@@ -74,7 +74,8 @@ def forest(table, title="Ours beside the paper"):
 def _own_folds(entry, entries) -> str:
     """On which folds a row ran, where that is not the same in all rows of its group that ran."""
     beside = {e.get("folds") for e in entries if e.get("group") == entry.get("group") and "accuracy" in e}
-    return f"\n{entry['folds']} folds" if "accuracy" in entry and len(beside) > 1 else ""
+    ran = "accuracy" in entry and entry.get("folds")
+    return f"\n{entry['folds']} folds" if ran and len(beside) > 1 else ""
 
 
 def _forest_row(axes, place, entry, metric):

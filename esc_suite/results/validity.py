@@ -62,9 +62,9 @@ def other_knobs(results: comparison.Results, left: str, right: str, folds: list[
         map(knobs, results.runs(left, folds)), map(knobs, results.runs(right, folds)), strict=False
     ):
         gaps |= {
-            key: f"{key} ({a[key]} against {b[key]})"
+            key: f"{key} ({a[key]} against {b.get(key)})"
             for key in a
-            if key in b and key not in IDLE and a[key] != b[key]
+            if key not in IDLE and a[key] != b.get(key)
         }
     return list(gaps.values())
 

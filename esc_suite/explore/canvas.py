@@ -28,10 +28,9 @@ class Base:
         canvas.draw()
         self.overlay = Image.fromarray(np.array(canvas.buffer_rgba()))
         tall, boxes = self.overlay.height, {name: part.get_window_extent() for name, part in axes.items()}
-        self.boxes = {
-            name: (round(box.x0), round(tall - box.y1), round(box.x1), round(tall - box.y0))
-            for name, box in boxes.items()
-        }
+        # Where the axes lie, in pixels from the upper left: to parts of a pixel, and the pixels they cover
+        self.exact = {name: (box.x0, tall - box.y1, box.x1, tall - box.y0) for name, box in boxes.items()}
+        self.boxes = {name: tuple(map(round, box)) for name, box in self.exact.items()}
         self.width = self.overlay.width
 
     def paint(self, pictures) -> bytes:
@@ -41,7 +40,14 @@ class Base:
         whole = Image.new("RGBA", self.overlay.size, "white")
         for name, (left, top, right, bottom) in self.boxes.items():
             picture = Image.fromarray((255 * pictures[name] + 0.5).astype(np.uint8))
-            whole.paste(picture.resize((right - left, bottom - top), Image.Resampling.NEAREST), (left, top))
+            x0, y0, x1, y1 = self.exact[name]
+            across, down = picture.width / (x1 - x0), picture.height / (y1 - y0)  # of the picture, by pixel
+            part = (
+                max((left - x0) * across, 0), max((top - y0) * down, 0),
+                min((right - x0) * across, picture.width), min((bottom - y0) * down, picture.height),
+            )  # fmt: skip
+            shown = picture.resize((right - left, bottom - top), Image.Resampling.NEAREST, box=part)
+            whole.paste(shown, (left, top))
         whole.alpha_composite(self.overlay)
         drawn = io.BytesIO()
         whole.convert("RGB").save(drawn, "png", compress_level=1)

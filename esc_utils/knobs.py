@@ -46,6 +46,7 @@ class RunConfig(BaseModel):
     labels_per_class: Annotated[int, Field(ge=0)]
     fold_assignment: Literal["official", "by_index"]
     unknown_classes: Annotated[int, Field(ge=0, le=8)]
+    unknown_seed: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -41,15 +40,19 @@ def blended_cross_entropy(
 ) -> Tensor:
     """Cross-entropy per input, (B,) float32. With weights (B,), labels and mask hold pairs (2B,), and the
     result is w m_a CE(a) + (1 - w) m_b CE(b) [ledger 7]; without, m CE."""
+    share = shares(weights, torch.ones_like(labels) if mask is None else mask)
     log_p = logits.float().log_softmax(dim=1)
+    return -(share * log_p.gather(1, labels.view(share.shape))).sum(dim=1)
+
+
+def shares(weights: Tensor | None, mask: Tensor) -> Tensor:
+    """What each label counts in the loss of its input: w m_a and (1 - w) m_b, (B, 2), of a mask (2B,) of
+    pairs; without mixup m, (B, 1). float32."""
+    mask = mask.float()
     if weights is None:
-        loss = F.nll_loss(log_p, labels, reduction="none")
-        return loss if mask is None else loss * mask
-    weights = weights.to(log_p.device, log_p.dtype)
-    share = torch.stack([weights, 1 - weights], dim=1)  # (B, 2)
-    if mask is not None:
-        share = share * mask.view(-1, 2)
-    return -(share * log_p.gather(1, labels.view(-1, 2))).sum(dim=1)
+        return mask[:, None]
+    weights = weights.to(mask.device, mask.dtype)
+    return torch.stack([weights, 1 - weights], dim=1) * mask.view(-1, 2)
 
 
 def fixmatch(

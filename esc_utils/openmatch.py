@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .losses import shares
+
 
 def margins(heads: Tensor) -> Tensor:
     """m (B, C), float32."""
@@ -18,13 +20,12 @@ def margins(heads: Tensor) -> Tensor:
 def one_vs_all(heads: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     """L_ova: -log p_in of the label's class and, of the other classes, the largest -log p_out. With mixup (as
     in losses.supervised) the two labels of a blend by its weights."""
-    m = margins(heads) if weights is None else margins(heads).repeat_interleave(2, dim=0)
+    share = shares(weights, torch.ones_like(labels))
+    m = margins(heads).repeat_interleave(share.shape[1], dim=0)
     own = labels[:, None] == torch.arange(m.shape[1], device=m.device)
     others = m.masked_fill(own, -torch.inf).amax(dim=1)
     loss = F.softplus(-m.gather(1, labels[:, None]).squeeze(1)) + F.softplus(others)
-    if weights is None:
-        return loss.mean()
-    return (torch.stack([weights, 1 - weights], dim=1) * loss.view(-1, 2)).sum(dim=1).mean()
+    return (share * loss.view(share.shape)).sum(dim=1).mean()
 
 
 def entropy(heads: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .knobs import RunConfig
-from .losses import accepted
+from .losses import accepted, shares
 
 
 class Threshold(nn.Module):
@@ -74,9 +74,7 @@ class Threshold(nn.Module):
         """FreeMatch's L_f, self-adaptive fairness: the sum of A log B, where A is the moving mean probability
         over the moving histogram, B the same of the accepted strong views, each divided by its sum; 0 where
         none is. With mixup (ours) a blend counts with the shares of its accepted clips."""
-        prob, part = strong_logits.float().softmax(dim=1), mask[:, None].float()
-        if weights is not None:
-            part = (torch.stack([weights, 1 - weights], dim=1) * mask.view(-1, 2)).sum(dim=1, keepdim=True)
+        prob, part = strong_logits.float().softmax(dim=1), shares(weights, mask).sum(dim=1, keepdim=True)
         theirs = _over((part * prob).sum(dim=0), (part * _named(prob.argmax(dim=1), prob)).sum(dim=0))
         return (_over(self.share, self.histogram) * (theirs + 1e-12).log()).sum() * mask.any()
 

@@ -45,8 +45,6 @@ def open_dataset(config: RunConfig) -> Dataset:
     memory = cache_folder(config) / f"contents-{digest(str(folder))}.json"
     dataset = load(folder, config.allow_partial and config.dataset != "synthetic", memory)
     dataset = by_index(dataset) if config.fold_assignment == "by_index" else dataset
-    if not config.unknown_classes:
-        return dataset
     order = class_order(config)
     clips = dataset.clips.assign(class_id=np.argsort(order)[dataset.clips["class_id"]])
     known = tuple(CLASSES[number] for number in order[: len(CLASSES) - config.unknown_classes])
@@ -54,8 +52,9 @@ def open_dataset(config: RunConfig) -> Dataset:
 
 
 def class_order(config: RunConfig) -> list[int]:
-    """UrbanSound8K's class ids, known ones first; which are unknown is drawn by the seed alone."""
-    drawn = np.random.default_rng(config.seed).permutation(len(CLASSES)).tolist()
+    """UrbanSound8K's class ids, known ones first; which are unknown is drawn by `unknown_seed` alone, so
+    that the seeds of a row have the same."""
+    drawn = np.random.default_rng(config.unknown_seed).permutation(len(CLASSES)).tolist()
     return sorted(drawn[config.unknown_classes :]) + sorted(drawn[: config.unknown_classes])
 
 

@@ -4,33 +4,36 @@ import numpy as np
 
 from esc_suite.results import pseudo
 from esc_utils import runs
-from esc_utils.knobs import RunConfig
 from esc_utils.losses import accepted
-from esc_utils.urbansound import CLASSES, class_order
+from esc_utils.urbansound import CLASSES
 
 
 def class_names(run: runs.Run) -> list[str]:
     """Names of all ten classes by the ids of this run's record, known ones first."""
-    return [CLASSES[number] for number in class_order(RunConfig.model_construct(**run.metrics["config"]))]
+    return [*run.classes, *(name for name in CLASSES if name not in run.classes)]
 
 
-def inlier_scores(run: runs.Run) -> tuple[np.ndarray, np.ndarray]:
+def inlier_scores(run: runs.Run, softmax: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """How sure the network is that each validation clip, of known and of unknown classes, is known:
-    OpenMatch's inlier probability of the predicted class, of other runs the largest softmax score."""
+    OpenMatch's inlier probability of the predicted class, of other runs, and where `softmax`, the largest
+    softmax score."""
     arrays = run.predictions
+    heads = "valid_inlier" in arrays and not softmax
     known, unknown = (
-        arrays.get(f"{name}_inlier", arrays[f"{name}_prob"].max(axis=1)) for name in ("valid", "unknown")
-    )
+        arrays[f"{name}_inlier"] if heads else arrays[f"{name}_prob"].max(axis=1)
+        for name in ("valid", "unknown")
+    )  # fmt: skip
     return known, unknown
 
 
-def auroc(run: runs.Run) -> float | None:
-    """AUROC (percent) of known against unknown validation clips; None where there are none."""
+def auroc(run: runs.Run, softmax: bool = False) -> float | None:
+    """AUROC (percent) of known against unknown validation clips by `inlier_scores`; None where there are
+    none."""
     from sklearn.metrics import roc_auc_score
 
     if "unknown_prob" not in run.predictions:
         return None
-    known, unknown = inlier_scores(run)
+    known, unknown = inlier_scores(run, softmax)
     truth = np.repeat([1, 0], [len(known), len(unknown)])
     return 100 * float(roc_auc_score(truth, np.r_[known, unknown]))
 
@@ -52,6 +55,13 @@ def kept_out(run: runs.Run) -> tuple[int, int]:
     first = int(np.ceil(made["open_warmup"] * run.metrics["epochs"]))
     confident = accepted(run.predictions["pseudo_confidence"], made["tau"])[first:]
     return int((confident & (pseudo.weights(run)[first:] == 0)).sum()), int(confident.sum())
+
+
+def without_tau(run: runs.Run) -> tuple[float, float]:
+    """Percent of the known and of the unknown clips of the pool that OpenMatch's inlier test alone accepts,
+    by the trained network on clean clips, whatever their confidence."""
+    inside, unknown = run.predictions["unlabelled_inlier"] >= 0.5, unknown_clips(run)
+    return 100 * float(inside[~unknown].mean()), 100 * float(inside[unknown].mean())
 
 
 def accepted_unknown(run: runs.Run) -> float | None:

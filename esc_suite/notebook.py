@@ -168,10 +168,10 @@ def ablations(config) -> dict[str, list[dict]]:
     cannot be read are left out here; notebook 06 reads every record and names the damaged one."""
     from contextlib import suppress
 
+    from esc_suite.records import runs
     from esc_suite.results import comparison
     from esc_suite.results.spec import read_spec
     from esc_suite.tables import rows
-    from esc_utils import runs
     from esc_utils.errors import UserError
 
     spec, results, outputs = read_spec(), comparison.Results(), paths.outputs_folder(config).parent

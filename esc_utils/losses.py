@@ -62,7 +62,8 @@ def fixmatch(
 
     weak_logits (N, C) of unblended weak views, never differentiated. strong_logits (N, C), or with mixup
     (N/2, C) of strong views blended in pairs with weights (N/2,) [ledger 7]. The mean is over the whole
-    batch, rejected clips included [ledger 8]. mask (N,), bool or weights, replaces eq. 2 (thresholds.py)."""
+    batch, rejected clips included [ledger 8]. mask (N,), bool or weights, replaces eq. 2
+    (beyond/thresholds.py)."""
     confidence, pseudo_labels = pseudo_label(weak_logits)
     mask = accepted(confidence, tau) if mask is None else mask
     loss = blended_cross_entropy(strong_logits, pseudo_labels, weights, mask).mean()

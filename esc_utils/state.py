@@ -1,12 +1,12 @@
 """What a run in training holds: set up from its config, kept in a checkpoint, put back from one."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .beyond.thresholds import Threshold
 from .dataset import Dataset, Split
 from .device import choose_device, choose_precision, prepare
 from .fast import lay_out
@@ -15,20 +15,17 @@ from .knobs import RunConfig
 from .optim import Average, laid_out_as, load_state, optimizer, saved_state
 from .sampling import Budget, budget
 from .start import build_model, prepare_start
-from .thresholds import Threshold
 
 
 @dataclass
 class State:
     """A run in training. `labels` are those of `folds.labelled`, the only ones that a step sees. The
-    dataset's own are read to validate, and, those of the unlabelled folds, once after the last step, for the
-    record (record.py)."""
+    dataset's own are read to validate; those of the unlabelled folds nowhere here, but by what writes the
+    record, after the last step."""
 
     config: RunConfig
     dataset: Dataset
     folds: Split
-    folder: Path
-    identity: str  # hash of config, code, data and weights
     budget: Budget
     device: torch.device
     dtype: torch.dtype  # of the forward passes
@@ -47,7 +44,6 @@ class State:
     best: dict | None = None  # scores of the best validation
     # Sums over all steps: lambda_u L_u, whole loss.
     losses: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    saved: tuple[int, float, float] | None = None  # last checkpoint: epoch, when, seconds it took
     captured: bool = False  # whether steps are launched as a CUDA graph
 
     @property
@@ -60,7 +56,7 @@ class State:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
 
-def set_up(config: RunConfig, dataset: Dataset, folds: Split, folder: Path, identity: str) -> State:
+def set_up(config: RunConfig, dataset: Dataset, folds: Split) -> State:
     """A run before its first step. UserError for a device that is not there, or weights that do not fit."""
     from joblib import cpu_count  # what the process is bound to, its container allows, $LOKY_MAX_CPU_COUNT
 
@@ -75,7 +71,7 @@ def set_up(config: RunConfig, dataset: Dataset, folds: Split, folder: Path, iden
     parameters = [p for p in model.parameters() if p.requires_grad]
     drawn = (steps.epochs if config.method == "fixmatch" else 0, len(folds.unlabelled))
     return State(
-        config, dataset, folds, folder, identity, steps, device, dtype, clips, labels, model,
+        config, dataset, folds, steps, device, dtype, clips, labels, model,
         optimizer=optimizer(config, [{"params": parameters, "lr": config.learning_rate}]),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
         average=Average(model, config.ema) if config.ema else None,
@@ -89,7 +85,7 @@ def set_up(config: RunConfig, dataset: Dataset, folds: Split, folder: Path, iden
 def snapshot(state: State) -> dict:
     """All that a run needs to go on from the end of its epoch, on any device."""
     return {
-        "identity": state.identity, "epoch": state.epoch, "seconds": state.seconds,
+        "epoch": state.epoch, "seconds": state.seconds,
         "losses": state.losses.tolist(), "history": state.history, "best": state.best,
         "model": state.model.state_dict(),
         "average": state.average.module.state_dict() if state.average else None,

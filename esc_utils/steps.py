@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import openmatch
 from .augment import SpecMasks, apply, mixup
+from .beyond import openmatch
 from .knobs import RunConfig
 from .losses import FixMatchLoss, accepted, blended_cross_entropy, fixmatch, pseudo_label, supervised, total
 from .norms import pseudo_label_mode

@@ -1,4 +1,5 @@
-"""Training of one run: starts from its config, or goes on where it was cut off, and writes its record."""
+"""Training of one run, top to bottom: epochs, steps, validation. No file of results is read or written here:
+esc_suite/records does that, after each epoch and at the end."""
 
 import time
 from collections.abc import Callable
@@ -8,96 +9,43 @@ from functools import partial
 import numpy as np
 import torch
 
-from . import allocator, checkpoint, openmatch, provenance, runs
+from .beyond import openmatch
 from .errors import UserError
 from .evaluation import metrics, predict, scored
 from .graphs import StepGraph, optimizer_too, usable
-from .knobs import RunConfig
 from .norms import clean_statistics
 from .optim import rate_factor, rates_on, set_rate
-from .progress import Progress
-from .record import HISTORY, write_record
 from .sampling import DROPOUT, LEAST_EPOCHS, START, Draw, clips_a_step, draw_epoch, moved, stream_seed
 from .start import statistics_rows
-from .state import State, restore, set_up, snapshot
+from .state import State
 from .steps import StepLoss, fixmatch_step, supervised_step
-from .urbansound import open_dataset, split
 
-# Largest share of a run's time that goes into checkpoints: all epochs of a narrow network, some of CNN14's
-SAVING_SHARE = 0.1
-LESS_MEMORY = "lower batch_size, fixmatch_batch_size or mu"
-OUT_OF_MEMORY = ("out of memory", "allocate memory")  # words of PyTorch's messages
-
-
-def run(config: RunConfig, quiet: bool = False, keep: Callable[[State], None] | None = None) -> runs.Run:
-    """Train one run, or finish one that was cut off, and return its record; a finished record of the same
-    config, code and data is returned as it is. `keep`: called with the trained network, before its record is
-    written. UserError for whatever a user can mend, with nothing half-written."""
-    dataset = open_dataset(config)
-    folds = split(config, dataset)
-    identity = provenance.identity(config, dataset.fingerprint)
-    folder, state = runs.folder(config), None
-    with runs.claim(folder):
-        if runs.complete(folder) and runs.read_metrics(folder)["provenance"]["identity"] == identity:
-            checkpoint.remove(folder)  # of a run that was killed just after its record was written
-            return runs.read(folder)
-        try:
-            state = set_up(config, dataset, folds, folder, identity)
-            return train(state, quiet, keep)
-        except (RuntimeError, MemoryError) as error:  # PyTorch's allocators raise no class of their own
-            known = isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
-            if not known and not isinstance(error, torch.AcceleratorError):
-                raise
-            reason = str(error).strip().splitlines()[0]
-            kept = f"the first {state.saved[0]} epochs are" if state and state.saved else "nothing is"
-            raise UserError(
-                f"the device ({config.device}) failed: {reason}. If it lacked memory, {LESS_MEMORY}; "
-                f"{kept} kept, the same command goes on from there"
-            ) from error
-        finally:
-            allocator.give_back()
+HISTORY = (
+    "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share",
+    "mask_rate",
+    "pseudo_accuracy", "valid_loss", "valid_accuracy", "valid_auc",
+)  # fmt: skip
 
 
-def train(state: State, quiet: bool = False, keep: Callable[[State], None] | None = None) -> runs.Run:
-    """All epochs that are left, then the record."""
+def train(state: State, after_epoch: Callable[[dict, float], None] = lambda row, rate: None) -> None:
+    """All epochs that are left of a run (`state.set_up`), in place. after_epoch: called with the epoch's line
+    of the history and its clips a second."""
     config, epochs = state.config, state.budget.epochs
-    if kept := checkpoint.newest(state.folder, state.identity):
-        restore(state, kept)
-        state.saved = (state.epoch, time.monotonic(), 0.0)
     step = step_of(state)
     every = min(config.evaluate_every, max(1, epochs // LEAST_EPOCHS))
-    with Progress(state.folder / "log.txt", epochs, state.epoch, quiet) as progress:
-        progress.say(opening(state))
-        if not state.history:  # the start, before any training
-            state.history.append(history_row(state, {}) | validate(state))
-        while state.epoch < epochs:
-            began = time.monotonic()
-            means = train_epoch(state, step)
-            state.epoch += 1
-            rate = clips_a_step(config) * means["steps"] / (time.monotonic() - began)
-            row, last = history_row(state, means), state.epoch == epochs
-            if last or state.epoch % every == 0:
-                row |= validate(state)
-                state.history.append(row)
-            state.seconds += time.monotonic() - began
-            progress.epoch(state.epoch, row, rate)
-            if not last:
-                save_in_time(state)
-        record = finish(state, keep)
-    checkpoint.remove(state.folder)
-    return record
-
-
-def opening(state: State) -> str:
-    """First line of the log."""
-    folds, budget = state.folds, state.budget
-    pools = ((folds.labelled, "labelled"), (folds.validation, "validation"), (folds.unlabelled, "unlabelled"))
-    clips = ", ".join(f"{len(rows)} {name}" for rows, name in pools)
-    start = f", resumed after epoch {state.epoch}" if state.epoch else ""
-    return (
-        f"{state.config.experiment}: {clips} clips; {budget.steps} steps in {budget.epochs} epochs on "
-        f"{state.device}{start}"
-    )
+    if not state.history:  # the start, before any training
+        state.history.append(history_row(state, {}) | validate(state))
+    while state.epoch < epochs:
+        began = time.monotonic()
+        means = train_epoch(state, step)
+        state.epoch += 1
+        rate = clips_a_step(config) * means["steps"] / (time.monotonic() - began)
+        row = history_row(state, means)
+        if state.epoch == epochs or state.epoch % every == 0:
+            row |= validate(state)
+            state.history.append(row)
+        state.seconds += time.monotonic() - began
+        after_epoch(row, rate)
 
 
 # ---- one epoch, one step, one update -------------------------------------------------------------
@@ -185,7 +133,7 @@ def epoch_means(state: State, steps: int, sums: torch.Tensor) -> dict:
     return means | {"steps": steps, "unlabelled_share": weighted / means["loss"] if means["loss"] else 0.0}
 
 
-# ---- evaluate, save, finish ----------------------------------------------------------------------
+# ---- evaluate ------------------------------------------------------------------------------------
 def history_row(state: State, means: dict) -> dict:
     """An epoch's line of the history, without validation."""
     row = dict.fromkeys(HISTORY) | {key: value for key, value in means.items() if key in HISTORY}
@@ -221,22 +169,12 @@ def scoring_statistics(state: State):
     return clean_statistics(state.trained, (state.clips[batch] for batch in scored(state.clips, order)))
 
 
-def save_in_time(state: State) -> None:
-    """Write a checkpoint, unless the last took long and is recent: CNN14's is 1.3 GB, an epoch a second."""
-    now = time.monotonic()
-    if state.saved and (now - state.saved[1]) * SAVING_SHARE < state.saved[2]:
-        return
-    checkpoint.save(state.folder, snapshot(state))
-    state.saved = (state.epoch, time.monotonic(), time.monotonic() - now)
-
-
-def finish(state: State, keep: Callable[[State], None] | None = None) -> runs.Run:
-    """Score the last network and write the record."""
-    with scoring_statistics(state):
-        score = partial(predict, state.trained, state.clips, forward=state.autocast)
-        prob = {name: score(rows) for name, rows in state.folds.to_score.items()}
-        heads = state.folds.to_score if state.config.open_set == "openmatch" else {}
-        inlier = {f"{name}_inlier": score(rows, of=openmatch.score) for name, rows in heads.items()}
-        if keep:
-            keep(state)
-    return write_record(state, prob, inlier)
+def scores(state: State) -> dict[str, np.ndarray]:
+    """Of the network as it is now, within `scoring_statistics`, for each pool of `Split.to_score`:
+    `<pool>_prob`, softmax scores (clips, classes), and with OpenMatch `<pool>_inlier` (clips,)."""
+    score, found = partial(predict, state.trained, state.clips, forward=state.autocast), {}
+    for name, rows in state.folds.to_score.items():
+        found[f"{name}_prob"] = score(rows)
+        if state.config.open_set == "openmatch":
+            found[f"{name}_inlier"] = score(rows, of=openmatch.score)
+    return found

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esc_utils import config, runs
+from esc_suite.records import runs
+from esc_utils import config
 from esc_utils.evaluation import metrics
 
 PANN = "PANN CNN14-16k (AudioSet)"

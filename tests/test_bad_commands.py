@@ -20,7 +20,7 @@ from filelock import FileLock
 from permissions import drop_override, read_only
 
 from esc_suite.__main__ import COMMANDS
-from esc_utils import runs
+from esc_suite.records import runs
 
 ROOT = Path(__file__).resolve().parent.parent
 PAPERMILL = ("papermill", "{notebook}", "{out}", "--engine", "esc", "--no-progress-bar")
@@ -195,7 +195,9 @@ def small(tmp_path):
 
 
 REFUSED = "from esc_utils.errors import UserError\nraise UserError('a file is at fault: mend it')"
-TRAIN = "from esc_utils import config, training\ntraining.run(config.from_notebook(globals()))"
+TRAIN = """from esc_suite.records import train
+from esc_utils import config
+train.run(config.from_notebook(globals()))"""
 
 
 def test_figures_under_a_headless_backend(small):

@@ -18,19 +18,21 @@ from bad_input import one_line, refused
 from permissions import drop_override, read_only
 from small_disk import small_disk
 
-from esc_utils import config, runs, start, training
+from esc_suite.records import runs
+from esc_suite.records import train as training
+from esc_utils import config, start
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Runs in a process of its own, from configs as JSON; prints one JSON value each: null, or the message of a
 # UserError.
 TRAIN = """
 import json, sys
-from esc_utils import training
+from esc_suite.records import train
 from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 for text in sys.argv[1:]:
     try:
-        training.run(RunConfig(**json.loads(text)), quiet=True)
+        train.run(RunConfig(**json.loads(text)), quiet=True)
         print("null")
     except UserError as error:
         print(json.dumps(str(error)))

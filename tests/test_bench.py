@@ -238,7 +238,7 @@ def test_schedule_measures_splits_of_real_cores_only(capsys):
 
 def test_startup_runs_the_cells_before_training(monkeypatch):
     cells = startup.cells()
-    assert "settings = " in cells[-2] and not any("training.run(" in cell for cell in cells)
+    assert "settings = " in cells[-2] and not any("train.run(" in cell for cell in cells)
     monkeypatch.setattr(startup, "cells", lambda: ["%matplotlib inline", "import json"])
     assert startup.kernel_seconds() > 0
     total, packages = startup.imports(top=3)

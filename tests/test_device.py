@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from esc_utils import config, device, provenance, runs, sampling, state, training
+from esc_suite.records import train
+from esc_utils import config, device, provenance, sampling, state, training
 from esc_utils import features as clips
 from esc_utils.urbansound import open_dataset, split
 
@@ -35,7 +36,7 @@ class Watch(TorchDispatchMode):
 
 def trainer(knobs):
     dataset = open_dataset(knobs)
-    return state.set_up(knobs, dataset, split(knobs, dataset), runs.folder(knobs), "test")
+    return state.set_up(knobs, dataset, split(knobs, dataset))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_what_chooses_the_arithmetic_is_part_of_a_runs_identity(tmp_path):
 def test_float32_on_cuda_follows_the_cpu_over_20_steps(tiny, tmp_path, experiment):
     same = {"dropout_head": 0.0, "steps": 20, "epochs": 2, "precision": "float32"}
     curves = [
-        training.run(tiny(experiment, device=name, outputs=str(tmp_path / name), **same), quiet=True).history[
+        train.run(tiny(experiment, device=name, outputs=str(tmp_path / name), **same), quiet=True).history[
             "loss"
         ]
         for name in ("cpu", "cuda")
@@ -194,7 +195,7 @@ def test_bfloat16_ends_within_the_spread_of_seeds(tmp_path):
         knobs = config.for_run(
             "quick", "pann_10", outputs=str(tmp_path / str(change)), cache_dir=str(tmp_path), **change
         )
-        return training.run(knobs, quiet=True).metrics["validation"]["last"]["accuracy"]
+        return train.run(knobs, quiet=True).metrics["validation"]["last"]["accuracy"]
 
     seeds = [accuracy(device="cuda", precision="float32", seed=seed) for seed in range(5)]
     assert abs(accuracy(device="cuda", precision="bfloat16") - seeds[0]) <= max(seeds) - min(seeds) + 1e-9

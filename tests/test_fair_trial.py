@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from esc_suite.records import train
 from esc_suite.results import audit
-from esc_utils import config, features, norms, optim, runs, sampling, start, state, training
+from esc_utils import config, features, norms, optim, sampling, start, state, training
 from esc_utils.errors import UserError
 from esc_utils.urbansound import open_dataset, split
 
@@ -16,15 +17,11 @@ from esc_utils.urbansound import open_dataset, split
 def trained(knobs):
     """The network after a run, caught before it is thrown away."""
     caught = []
-    plain = training.finish
 
-    def finish(state, *others):
+    def keep(state, _):
         caught.append({name: p.detach().clone() for name, p in state.model.named_parameters()})
-        return plain(state, *others)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "finish", finish)
-        run = training.run(knobs, quiet=True)
+    run = train.run(knobs, quiet=True, keep=keep)
     return caught[0], run
 
 
@@ -46,7 +43,7 @@ def test_fixmatch_without_its_unlabelled_loss_is_the_control(tiny, change):
 
 
 def test_a_control_is_read_where_fixmatch_is(tiny):
-    control, fixmatch = (training.run(tiny(name), quiet=True) for name in ("pann_control", "fixmatch_tau075"))
+    control, fixmatch = (train.run(tiny(name), quiet=True) for name in ("pann_control", "fixmatch_tau075"))
     for column in ("epoch", "step", "learning_rate"):
         pd.testing.assert_series_equal(control.history[column], fixmatch.history[column])
     assert control.history["valid_accuracy"].iloc[0] == fixmatch.history["valid_accuracy"].iloc[0]
@@ -100,7 +97,7 @@ def test_the_probe_trains_nothing_and_is_a_logistic_regression(tiny):
     from sklearn.linear_model import LogisticRegression
 
     knobs = tiny("pann_probe")
-    run = training.run(knobs, quiet=True)
+    run = train.run(knobs, quiet=True)
     assert run.metrics["steps"] == run.metrics["epochs"] == 0
     assert run.history["step"].tolist() == [0] and np.isnan(run.history["loss"]).all()
     dataset = open_dataset(knobs)
@@ -128,7 +125,7 @@ def test_what_is_not_trained_is_scored_with_the_statistics_that_its_head_was_fit
     """Clean statistics are for trained networks: a frozen probe knows only the stored ones."""
     for name in ("pann_probe", "pann_control"):
         starts = [
-            training.run(
+            train.run(
                 tiny(name, norm_statistics=kind, seed=5, head_start="logistic"), quiet=True
             ).history.iloc[0]
             for kind in ("trained", "clean")
@@ -184,7 +181,7 @@ def test_pseudo_labels_without_dropout_use_batch_statistics(tiny):
 
 def test_the_start_stands_in_every_history_and_counts_nothing(tiny):
     for name in ("cnn14_10", "fixmatch_tau075"):
-        run = training.run(tiny(name), quiet=True)
+        run = train.run(tiny(name), quiet=True)
         first = run.history.iloc[0]
         assert (
             first["epoch"] == first["step"] == 0
@@ -195,7 +192,7 @@ def test_the_start_stands_in_every_history_and_counts_nothing(tiny):
 
 
 def test_audit_and_share_agree_with_the_predictions(tiny):
-    run = training.run(tiny("fixmatch_tau075", tau=0.3), quiet=True)
+    run = train.run(tiny("fixmatch_tau075", tau=0.3), quiet=True)
     confidence, pseudo, truth = (
         run.predictions[n] for n in ("pseudo_confidence", "pseudo_label", "unlabelled_label")
     )
@@ -215,7 +212,7 @@ def test_a_last_layer_at_zero_asks_nothing_of_the_network_at_first(tiny):
     """So the first step moves the last layer alone, whatever the seed would have drawn."""
     knobs = tiny("pann_control", head_start="zero", weight_decay=0.0)
     dataset = open_dataset(knobs)
-    one = state.set_up(knobs, dataset, split(knobs, dataset), runs.folder(knobs), "test")
+    one = state.set_up(knobs, dataset, split(knobs, dataset))
     assert not one.model.fc_transfer.weight.any()
     found = training.supervised_step(
         one.model, knobs, sampling.draw_epoch(knobs, one.budget, 0, len(one.folds.labelled), 8,
@@ -225,5 +222,5 @@ def test_a_last_layer_at_zero_asks_nothing_of_the_network_at_first(tiny):
     found.loss.backward()
     assert not one.model.fc1.weight.grad.any() and one.model.fc_transfer.weight.grad.any()
     other = tiny("cnn14_control", head_start="zero")
-    random = state.set_up(other, dataset, split(knobs, dataset), runs.folder(knobs), "test")
+    random = state.set_up(other, dataset, split(knobs, dataset))
     assert random.model.fc_transfer.weight.any(), "random-start rows keep their random last layer"

@@ -12,7 +12,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esc_utils import config, features, index, runs, urbansound
+from esc_suite.records import runs
+from esc_utils import config, features, index, urbansound
 from esc_utils.errors import UserError
 
 fuzz = settings(max_examples=150, derandomize=True, deadline=None)

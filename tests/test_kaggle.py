@@ -50,9 +50,10 @@ sys.path[:] = [path for path in sys.path if not (Path(path) / "esc_utils").is_di
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
 """
 MINIMAL = """
+from esc_suite.records import train
 from esc_utils import config, training
 settings = config.from_notebook(globals())
-record = training.run(settings, quiet=True)
+record = train.run(settings, quiet=True)
 print(record.metrics["validation"]["clips"], record.folder)
 """
 

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from esc_suite.inputs import table
 from esc_suite.label import command, infer, networks, validate
+from esc_suite.records import runs
 from esc_suite.results import intervals
-from esc_utils import runs
 from esc_utils.config import RunConfig
 from esc_utils.errors import UserError
 
@@ -93,7 +93,7 @@ def test_bad_files_are_lines_and_stop_what_was_not_told_to_go_on(data, outputs, 
 
 
 def test_the_same_command_again_trains_nothing(finished, data, outputs, monkeypatch):
-    monkeypatch.setattr(validate.training, "set_up", None)
+    monkeypatch.setattr(validate.train, "set_up", None)
     options = ["--skip-bad", "--steps", "3", "--seconds", "1.0", "--outputs", str(outputs)]
     assert command.main([str(data), *options]) == 0
 
@@ -131,7 +131,7 @@ def test_a_failing_device_is_one_line(finished, tmp_path, monkeypatch, error, li
     config = RunConfig(
         **json.loads((finished / "runs/pann_probe/fold1_seed0/metrics.json").read_text())["config"]
     )
-    monkeypatch.setattr(validate.training, "train", stopped(error))
+    monkeypatch.setattr(validate.train, "train", stopped(error))
     with pytest.raises(UserError, match=rf"failed: .*{line}\. If it lacked memory, give --seconds"):
         validate.trained(config.model_copy(update={"outputs": str(tmp_path)}), quiet=True)
 

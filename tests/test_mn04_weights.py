@@ -12,8 +12,9 @@ from oracles import randomise
 from safetensors.torch import save_file
 from test_download import Server, one_line
 
+from esc_suite.records import train
 from esc_suite.run import download, mn04_copy, transfer
-from esc_utils import config, paths, provenance, training
+from esc_utils import config, paths, provenance
 from esc_utils.errors import UserError
 from esc_utils.standins.mn04 import Mn04, load_mn04
 
@@ -134,12 +135,12 @@ def test_a_run_fetches_first_and_knows_the_weights_by_their_contents(place, know
         experiment="pann_10", dataset="synthetic", synthetic_clips=1, clip_seconds=0.5, steps=2, batch_size=2,
         outputs=str(tmp_path / "outputs"),
     )  # fmt: skip
-    first = training.run(download.ready(lite), quiet=True).metrics
+    first = train.run(download.ready(lite), quiet=True).metrics
     assert len(server.requests) == 1 and first["steps"] == 2
     assert first["backbone"] == "EfficientAT mn04 (AudioSet)" and first["stands_in_for_pann"]
     mine = tmp_path / "mine.pt"
     place.rename(mine)
-    again = training.run(lite.model_copy(update={"weights_path": str(mine)}), quiet=True)
+    again = train.run(lite.model_copy(update={"weights_path": str(mine)}), quiet=True)
     assert again.metrics == first, "the same weights elsewhere: nothing is trained or fetched"
     assert len(server.requests) == 1
 

@@ -232,7 +232,7 @@ def test_the_method_is_shown_before_the_run(name):
     starts."""
     numbers, calls = SHOWN[name]
     found = nbformat.read(FOLDER / f"{name}.ipynb", 4).cells
-    run = next(i for i, cell in enumerate(found) if "training.run(" in cell.source)
+    run = next(i for i, cell in enumerate(found) if "train.run(" in cell.source)
     before = found[:run]
     for number in numbers:
         formula = f"$${EQUATIONS[number]} \\tag{{{number}}}$$"
@@ -255,7 +255,7 @@ def test_every_equation_is_in_the_readme():
 
 def test_the_ablations_stand_at_the_end_of_the_fixmatch_notebook():
     sources = [cell.source for cell in cells(FOLDER / "04_fixmatch_ablations.ipynb")]
-    run = next(i for i, source in enumerate(sources) if "training.run(" in source)
+    run = next(i for i, source in enumerate(sources) if "train.run(" in source)
     assert any("ablations(settings)" in source for source in sources[run:])
 
 

@@ -11,7 +11,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from esc_utils import augment, config, losses, runs, urbansound
+from esc_suite.records import runs
+from esc_utils import augment, config, losses, urbansound
 from esc_utils.errors import UserError
 
 few = settings(max_examples=25, derandomize=True, deadline=None)

@@ -83,10 +83,10 @@ def test_nothing_run_is_one_line(tmp_path):
 
 
 def test_share_of_leaked_clips_is_zero_on_official_folds_and_large_by_index(tiny, tmp_path):
-    from esc_utils import training
+    from esc_suite.records import train
 
-    honest = training.run(tiny("pann_100", synthetic_clips=4), quiet=True)
-    leaky = training.run(tiny("l19_leaky_folds", synthetic_clips=4), quiet=True)
+    honest = train.run(tiny("pann_100", synthetic_clips=4), quiet=True)
+    leaky = train.run(tiny("l19_leaky_folds", synthetic_clips=4), quiet=True)
     honest.metrics["config"]["gone"] = True  # as in a record from before a knob was removed
     assert sensitivity.leaked_share(honest) == 0
     assert sensitivity.leaked_share(leaky) > 30

@@ -19,7 +19,8 @@ from bad_input import refused
 from esc_suite import notebook
 from esc_suite.inputs import table
 from esc_suite.label import infer
-from esc_utils import contents, features, training, urbansound
+from esc_suite.records import train
+from esc_utils import contents, features, urbansound
 from esc_utils.errors import UserError
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "us8k-real"
@@ -489,7 +490,7 @@ def test_windows(seconds, expected):
 
 def test_a_run_learns_from_labels_and_from_clips_without(clips, knobs):
     for experiment in ("pann_probe", "fixmatch_tau075"):
-        run = training.run(knobs(clips, experiment, steps=4), quiet=True)
+        run = train.run(knobs(clips, experiment, steps=4), quiet=True)
         assert run.classes == tuple(sorted(own.NAMES)) and run.metrics["transductive"] is None
         assert list(run.metrics["validation"]["best"]["per_class"]) == list(run.classes)
         assert run.predictions["unlabelled_prob"].shape == (6, 3) and run.metrics["validation"]["clips"] == 3
@@ -512,7 +513,7 @@ def test_the_audit_of_notebook_04_says_what_it_cannot_show(clips, knobs, experim
 def test_without_unlabelled_clips_fixmatch_says_so(tmp_path, knobs):
     data = written(tmp_path, *[f"g{n}.wav,{'xy'[n % 2]},," for n in range(4)])
     with pytest.raises(UserError, match="clips without a label"):
-        training.run(knobs(data, "fixmatch_tau075"), quiet=True)
+        train.run(knobs(data, "fixmatch_tau075"), quiet=True)
 
 
 def test_what_shares_a_recording_with_a_validating_clip_is_not_trained_on(tmp_path, knobs):
@@ -568,7 +569,7 @@ def test_real_clips_score_the_same_read_either_way(real_clips, tmp_path, tiny, c
         for experiment in ("pann_probe", "fixmatch_tau075"):
             config = tiny(experiment, **common | where | {"dataset": dataset, "data_dir": str(data)})
             found = urbansound.open_dataset(config)
-            runs.append(training.run(config, quiet=True))
+            runs.append(train.run(config, quiet=True))
         both.append((found, np.array(features.open_store(config, found)), runs))
     (first, levels, before), (second, again, after) = both
     assert second.classes == tuple(f"my {name}" for name in names) and first.classes == urbansound.CLASSES

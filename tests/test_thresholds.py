@@ -7,7 +7,7 @@ import torch
 from test_steps import setting
 
 from esc_utils import config, losses, sampling, steps
-from esc_utils.thresholds import Threshold
+from esc_utils.beyond.thresholds import Threshold
 
 CLASSES, CLIPS, BATCH = 4, 12, 6
 

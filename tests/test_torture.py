@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_training import comparable
 
-from esc_utils import checkpoint, runs, training
+from esc_suite.records import checkpoint, runs, train
 
 KILLS = int(os.environ.get("ESC_KILLS", "3"))
 MOST = min(5, math.ceil(KILLS / 2))  # of one run
@@ -39,13 +39,13 @@ PRELOADED = [
     "scipy.stats",
     "sklearn.metrics",
     "sklearn.linear_model",
-    "esc_utils.training",
+    "esc_suite.records.train",
 ]
 
 
 def trained(knobs, longest: float | None = None) -> bool:
     """Whether a training process came to its end within so many seconds; it is killed where it did not."""
-    process = SERVER.Process(target=training.run, args=(knobs, True))
+    process = SERVER.Process(target=train.run, args=(knobs, True))
     process.start()
     process.join(longest)
     ended = not process.is_alive()
@@ -98,9 +98,9 @@ def test_killed_runs_end_as_undisturbed_ones(tiny, tmp_path):
 def test_killed_between_the_record_and_the_end(tiny):
     """The checkpoints go when the same command finds the record finished."""
     knobs = tiny("cnn14_10")
-    folder = training.run(knobs, quiet=True).folder
+    folder = train.run(knobs, quiet=True).folder
     (folder / checkpoint.CURRENT).write_bytes(b"left")
-    training.run(knobs, quiet=True)
+    train.run(knobs, quiet=True)
     assert not (folder / checkpoint.CURRENT).exists()
 
 
@@ -110,7 +110,7 @@ def test_what_a_killed_process_was_writing_goes(tiny):
     folder.mkdir(parents=True)
     (folder / ".checkpoint.pt.4711").write_bytes(b"half")
     (folder / ".predictions.npz.4712").write_bytes(b"half")
-    training.run(knobs, quiet=True)
+    train.run(knobs, quiet=True)
     assert {path.name for path in folder.iterdir()} == {
         ".lock",
         "log.txt",

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from esc_utils import checkpoint, config, evaluation, graphs, optim, runs, state, training
+from esc_suite.records import checkpoint, runs, train
+from esc_utils import config, evaluation, graphs, optim, state, training
 from esc_utils import start as head
 from esc_utils.errors import UserError
 from esc_utils.model import Cnn14
@@ -34,7 +35,7 @@ EXPERIMENTS = ["cnn14_10", "pann_10", "pann_100", "fixmatch_tau075", "fixmatch_t
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_kind_of_row_trains_and_leaves_a_valid_record(tiny, experiment):
     knobs = tiny(experiment)
-    run = training.run(knobs, quiet=True)
+    run = train.run(knobs, quiet=True)
     assert runs.read(run.folder).metrics == run.metrics
     dataset = open_dataset(knobs)
     parts = split(knobs, dataset)
@@ -58,7 +59,7 @@ def test_every_kind_of_row_trains_and_leaves_a_valid_record(tiny, experiment):
 def test_hidden_labels_do_not_touch_training(tiny, monkeypatch):
     """The same run with every hidden label (unlabelled and validation folds) changed predicts the same, bit
     for bit."""
-    honest = training.run(tiny("fixmatch_tau075", seed=1), quiet=True)
+    honest = train.run(tiny("fixmatch_tau075", seed=1), quiet=True)
 
     def scrambled(config):
         dataset = open_dataset(config)
@@ -70,8 +71,8 @@ def test_hidden_labels_do_not_touch_training(tiny, monkeypatch):
 
     original = state.open_store
     monkeypatch.setattr(state, "open_store", lambda config, _: original(config, open_dataset(config)))
-    monkeypatch.setattr(training, "open_dataset", scrambled)
-    scrambled_run = training.run(
+    monkeypatch.setattr(train, "open_dataset", scrambled)
+    scrambled_run = train.run(
         tiny("fixmatch_tau075", seed=1, outputs=str(honest.folder.parents[3] / "other")), quiet=True
     )
     assert np.array_equal(honest.predictions["valid_prob"], scrambled_run.predictions["valid_prob"])
@@ -82,8 +83,8 @@ def test_hidden_labels_do_not_touch_training(tiny, monkeypatch):
 
 
 def test_same_command_twice_gives_the_same_record(tiny, tmp_path):
-    one = training.run(tiny("fixmatch_tau075", outputs=str(tmp_path / "a")), quiet=True)
-    two = training.run(tiny("fixmatch_tau075", outputs=str(tmp_path / "b")), quiet=True)
+    one = train.run(tiny("fixmatch_tau075", outputs=str(tmp_path / "a")), quiet=True)
+    two = train.run(tiny("fixmatch_tau075", outputs=str(tmp_path / "b")), quiet=True)
     assert comparable(one.folder) == comparable(two.folder)
 
 
@@ -103,7 +104,7 @@ def test_same_command_twice_gives_the_same_record(tiny, tmp_path):
 @pytest.mark.parametrize("damage", [False, True])
 def test_interrupted_run_ends_the_same(tiny, tmp_path, monkeypatch, experiment, damage):
     change = {"ema": 0.9} if experiment == "pann_10" else {}
-    whole = training.run(tiny(experiment, outputs=str(tmp_path / "whole"), **change), quiet=True)
+    whole = train.run(tiny(experiment, outputs=str(tmp_path / "whole"), **change), quiet=True)
     knobs = tiny(experiment, outputs=str(tmp_path / "cut"), **change)
     save, saved = checkpoint.save, []
 
@@ -113,11 +114,11 @@ def test_interrupted_run_ends_the_same(tiny, tmp_path, monkeypatch, experiment, 
         if len(saved) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.checkpoint, "save", cut)
-    monkeypatch.setattr(training, "SAVING_SHARE", float("inf"))
+    monkeypatch.setattr(train.checkpoint, "save", cut)
+    monkeypatch.setattr(train, "SAVING_SHARE", float("inf"))
     with pytest.raises(KeyboardInterrupt):
-        training.run(knobs, quiet=True)
-    monkeypatch.setattr(training.checkpoint, "save", save)
+        train.run(knobs, quiet=True)
+    monkeypatch.setattr(train.checkpoint, "save", save)
     folder = runs.folder(knobs)
     assert not runs.complete(folder)
     if damage:
@@ -125,29 +126,29 @@ def test_interrupted_run_ends_the_same(tiny, tmp_path, monkeypatch, experiment, 
         content[len(content) // 2] ^= 255
         (folder / checkpoint.CURRENT).write_bytes(content)
         with pytest.warns(UserWarning, match="damaged"):
-            training.run(knobs, quiet=True)
+            train.run(knobs, quiet=True)
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            training.run(knobs, quiet=True)
+            train.run(knobs, quiet=True)
     assert comparable(folder) == comparable(whole.folder)
     assert "resumed after epoch" in (folder / "log.txt").read_text()
 
 
 def test_finished_run_is_not_trained_again_and_a_changed_one_is(tiny):
     knobs = tiny("pann_10")
-    first = training.run(knobs, quiet=True)
+    first = train.run(knobs, quiet=True)
     stamp = (first.folder / "metrics.json").stat().st_mtime_ns
-    training.run(knobs, quiet=True)
+    train.run(knobs, quiet=True)
     assert (first.folder / "metrics.json").stat().st_mtime_ns == stamp
-    training.run(tiny("pann_10", learning_rate=1e-3), quiet=True)
+    train.run(tiny("pann_10", learning_rate=1e-3), quiet=True)
     assert (first.folder / "metrics.json").stat().st_mtime_ns != stamp
 
 
 def test_two_processes_in_one_folder(tiny):
     knobs = tiny("pann_10")
     with runs.claim(runs.folder(knobs)), pytest.raises(UserError, match="another process is training"):
-        training.run(knobs, quiet=True)
+        train.run(knobs, quiet=True)
 
 
 def test_gradient_accumulation_halves_the_optimizer_steps(tiny, monkeypatch):
@@ -156,10 +157,10 @@ def test_gradient_accumulation_halves_the_optimizer_steps(tiny, monkeypatch):
     monkeypatch.setattr(
         torch.optim.AdamW, "step", lambda self, *a, **k: (counted.append(1), original(self, *a, **k))[1]
     )
-    one = training.run(tiny("fixmatch_tau075"), quiet=True).metrics["steps"]
+    one = train.run(tiny("fixmatch_tau075"), quiet=True).metrics["steps"]
     plain = len(counted)
     counted.clear()
-    two = training.run(tiny("fixmatch_tau075_accum"), quiet=True).metrics["steps"]
+    two = train.run(tiny("fixmatch_tau075_accum"), quiet=True).metrics["steps"]
     assert one == two == plain  # equal iterations
     assert len(counted) == -(-plain // 2)  # ledger 21
 
@@ -167,7 +168,7 @@ def test_gradient_accumulation_halves_the_optimizer_steps(tiny, monkeypatch):
 def test_diverged_run_is_one_line_and_leaves_no_record(tiny):
     knobs = tiny("cnn14_10", learning_rate=1e30, optimizer="sgd")
     with pytest.raises(UserError, match="learning_rate"):
-        training.run(knobs, quiet=True)
+        train.run(knobs, quiet=True)
     assert not runs.complete(runs.folder(knobs))
 
 
@@ -175,9 +176,9 @@ def test_missing_device_says_what_to_use(tiny):
     if torch.cuda.is_available():
         pytest.skip("a CUDA device is here")
     with pytest.raises(UserError, match="device: auto or cpu"):
-        training.run(tiny("cnn14_10", device="cuda"), quiet=True)
+        train.run(tiny("cnn14_10", device="cuda"), quiet=True)
     with pytest.raises(UserError, match="not a device"):
-        training.run(tiny("cnn14_10", device="gpu!"), quiet=True)
+        train.run(tiny("cnn14_10", device="gpu!"), quiet=True)
 
 
 def test_logistic_head_start_is_the_regression_on_the_embeddings():
@@ -219,14 +220,14 @@ def test_out_of_memory_says_what_to_lower_and_the_run_goes_on(tiny, monkeypatch,
         return plain(*args)
 
     monkeypatch.setattr(training, "supervised_step", breaks)
-    monkeypatch.setattr(training, "SAVING_SHARE", float("inf"))
+    monkeypatch.setattr(train, "SAVING_SHARE", float("inf"))
     with pytest.raises(
         UserError, match=r"lower batch_size, .* or mu; the first \d+ epochs are kept"
     ) as raised:
-        training.run(knobs, quiet=True)
+        train.run(knobs, quiet=True)
     assert "\n" not in str(raised.value)
     monkeypatch.setattr(training, "supervised_step", plain)
-    found = training.run(knobs, quiet=True)
+    found = train.run(knobs, quiet=True)
     assert "resumed after epoch" in (found.folder / "log.txt").read_text()
 
 
@@ -245,8 +246,8 @@ def test_checkpoints_take_a_small_share_of_the_time(tiny, monkeypatch):
     train_epoch = training.train_epoch
     monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(training, "train_epoch", epoch)
-    monkeypatch.setattr(training.checkpoint, "save", slow)
-    run = training.run(tiny("cnn14_10"), quiet=True)
+    monkeypatch.setattr(train.checkpoint, "save", slow)
+    run = train.run(tiny("cnn14_10"), quiet=True)
     assert run.metrics["epochs"] == 12
     assert saves == [1, 6, 11]  # 50 s between two saves of 5 s
 
@@ -258,12 +259,12 @@ def test_other_weights_are_another_run(tiny, tmp_path):
     own = tmp_path / "own.safetensors"
     own.write_bytes(shipped.read_bytes())
     knobs = tiny("pann_10", weights_path=str(own))
-    first = training.run(knobs, quiet=True)
-    assert training.run(tiny("pann_10"), quiet=True).metrics == first.metrics  # the same weights elsewhere
+    first = train.run(knobs, quiet=True)
+    assert train.run(tiny("pann_10"), quiet=True).metrics == first.metrics  # the same weights elsewhere
     tensors = load_file(own)
     tensors["fc1.weight"] *= 1.5
     save_file(tensors, own)
-    second = training.run(knobs, quiet=True)
+    second = train.run(knobs, quiet=True)
     assert second.metrics["provenance"]["identity"] != first.metrics["provenance"]["identity"]
     assert not np.array_equal(second.predictions["valid_prob"], first.predictions["valid_prob"])
 
@@ -333,10 +334,10 @@ def test_a_step_that_is_recorded_once_trains_as_one_that_is_not(
     tiny, tmp_path, monkeypatch, exact_rates, experiment
 ):
     """All that changes from step to step reaches the record through its inputs, and nothing else does."""
-    plain = training.run(tiny(experiment), quiet=True)
+    plain = train.run(tiny(experiment), quiet=True)
     monkeypatch.setattr(training, "usable", lambda *_: True)
     monkeypatch.setattr(training, "StepGraph", Replay)
-    other = training.run(tiny(experiment, outputs=str(tmp_path / "recorded")), quiet=True)
+    other = train.run(tiny(experiment, outputs=str(tmp_path / "recorded")), quiet=True)
     pandas.testing.assert_frame_equal(plain.history, other.history, rtol=1e-4)
     assert np.allclose(plain.predictions["valid_prob"], other.predictions["valid_prob"], atol=1e-4)
 
@@ -346,8 +347,8 @@ def test_a_recorded_run_that_was_cut_off_goes_on_with_or_without_a_record(
     tiny, tmp_path, monkeypatch, exact_rates, experiment
 ):
     monkeypatch.setattr(training, "StepGraph", Replay)
-    monkeypatch.setattr(training, "SAVING_SHARE", 0.0)
-    whole = training.run(tiny(experiment), quiet=True)
+    monkeypatch.setattr(train, "SAVING_SHARE", 0.0)
+    whole = train.run(tiny(experiment), quiet=True)
     save = checkpoint.save
     for usable in ((True, False), (False, True)):
         knobs = tiny(experiment, outputs=str(tmp_path / str(usable)))
@@ -360,7 +361,7 @@ def test_a_recorded_run_that_was_cut_off_goes_on_with_or_without_a_record(
             first.setattr(training, "usable", lambda *_, now=usable[0]: now)
             first.setattr(checkpoint, "save", cut)
             with pytest.raises(KeyboardInterrupt):
-                training.run(knobs, quiet=True)
+                train.run(knobs, quiet=True)
         monkeypatch.setattr(training, "usable", lambda *_, now=usable[1]: now)
-        resumed = training.run(knobs, quiet=True)
+        resumed = train.run(knobs, quiet=True)
         pandas.testing.assert_frame_equal(whole.history, resumed.history, rtol=1e-4)

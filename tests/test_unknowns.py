@@ -7,11 +7,13 @@ import torch
 from sklearn.metrics import roc_auc_score
 from test_steps import setting
 
+from esc_suite.records import train
 from esc_suite.results import pseudo, unknowns
 from esc_suite.results.spec import read_spec
-from esc_utils import config, openmatch, steps, training
+from esc_utils import config, steps
+from esc_utils.beyond import openmatch
+from esc_utils.beyond.thresholds import Threshold
 from esc_utils.losses import fixmatch, supervised
-from esc_utils.thresholds import Threshold
 from esc_utils.urbansound import CLASSES, class_order, open_dataset, split
 
 BATCH, KNOWN = 6, 4
@@ -131,7 +133,7 @@ def test_an_openmatch_step_is_the_sum_of_its_losses():
 # ---- A run ---------------------------------------------------------------------------------------
 def test_a_run_says_how_it_did_on_known_and_unknown(tiny):
     knobs = tiny("open_openmatch", open_warmup=0.0, tau=0.0)
-    run = training.run(knobs, quiet=True)
+    run = train.run(knobs, quiet=True)
     arrays, parts = run.predictions, split(knobs, open_dataset(knobs))
     assert run.classes == open_dataset(knobs).classes and arrays["valid_prob"].shape == (
         len(parts.validation),
@@ -162,7 +164,7 @@ def test_a_run_says_how_it_did_on_known_and_unknown(tiny):
 
 @pytest.mark.parametrize("experiment", ["open_control", "open_fixmatch"])
 def test_other_runs_are_scored_by_their_softmax(tiny, experiment):
-    run = training.run(tiny(experiment), quiet=True)
+    run = train.run(tiny(experiment), quiet=True)
     arrays = run.predictions
     known, unknown = unknowns.inlier_scores(run)
     assert np.array_equal(known, arrays["valid_prob"].max(axis=1)) and len(unknown) == len(
@@ -174,7 +176,7 @@ def test_other_runs_are_scored_by_their_softmax(tiny, experiment):
 
 def test_hidden_labels_of_unknown_clips_do_not_touch_training(tiny, tmp_path, monkeypatch):
     """Unknown and unlabelled clips under other names: the same predictions, bit for bit."""
-    honest = training.run(tiny("open_openmatch"), quiet=True)
+    honest = train.run(tiny("open_openmatch"), quiet=True)
     knobs = tiny("open_openmatch", outputs=str(tmp_path / "other"))
     dataset, parts = open_dataset(knobs), split(knobs, open_dataset(knobs))
 
@@ -184,8 +186,8 @@ def test_hidden_labels_of_unknown_clips_do_not_touch_training(tiny, tmp_path, mo
         clips.loc[hidden, "class_id"] = (clips.loc[hidden, "class_id"] + 3) % 10
         return type(dataset)(dataset.root, clips, True, dataset.fingerprint, {}, dataset.classes)
 
-    monkeypatch.setattr(training, "open_dataset", scrambled)
-    other = training.run(knobs, quiet=True)
+    monkeypatch.setattr(train, "open_dataset", scrambled)
+    other = train.run(knobs, quiet=True)
     for name in ("valid_prob", "valid_inlier", "unknown_prob", "pseudo_weight"):
         assert np.array_equal(honest.predictions[name], other.predictions[name]), name
     assert not np.array_equal(honest.predictions["unlabelled_label"], other.predictions["unlabelled_label"])

@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from esc_suite.records import runs  # noqa: E402
 from esc_suite.run.together import exit_with  # noqa: E402
-from esc_utils import runs  # noqa: E402
 from esc_utils.errors import UserError  # noqa: E402
 
 RECORD = ("metrics.json", "history.csv", "predictions.npz")

@@ -29,10 +29,10 @@ import evidence_pages as pages  # noqa: E402
 from evidence_check import AUDIO, PREDICTIONS, complaints  # noqa: E402
 from shown import BEYOND, OURS  # noqa: E402
 
+from esc_suite.records import runs  # noqa: E402
 from esc_suite.results import comparison  # noqa: E402
 from esc_suite.run import needed_runs  # noqa: E402
 from esc_suite.run.together import exit_with  # noqa: E402
-from esc_utils import runs  # noqa: E402
 from esc_utils.errors import UserError  # noqa: E402
 
 MOST_BYTES = 15_000_000  # of one profile

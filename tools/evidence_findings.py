@@ -12,8 +12,9 @@ from shown import BEYOND
 from esc_suite.results.intervals import fold_interval
 from esc_suite.results.names import method_title
 from esc_suite.tables.view import level
-from esc_utils import openmatch, steps
-from esc_utils.thresholds import Threshold
+from esc_utils import steps
+from esc_utils.beyond import openmatch
+from esc_utils.beyond.thresholds import Threshold
 
 # What of the method's code each way of Tables 6 and 7 has to itself
 OWN = {

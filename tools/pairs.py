@@ -21,8 +21,9 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
+from esc_suite.records import runs  # noqa: E402
 from esc_suite.run.together import exit_with  # noqa: E402
-from esc_utils import config, runs  # noqa: E402
+from esc_utils import config  # noqa: E402
 from esc_utils.errors import UserError  # noqa: E402
 from esc_utils.files import replace_all  # noqa: E402
 
@@ -34,12 +35,12 @@ FILES = ("metrics.json", "history.csv")
 
 def train(profile: str, row: str, pair: tuple[int, int], knobs: dict, outputs: str, data: str) -> str:
     """Train one run in a process of its own; returns a line about it."""
+    from esc_suite.records import train
     from esc_suite.run import download
-    from esc_utils import training
 
     own = {"train_fold": pair[0], "valid_fold": pair[1], "outputs": outputs, "data_dir": data, "threads": 1}
     own["cache_dir"] = str(Path(outputs).parent / "cache")
-    run = training.run(download.ready(config.for_run(profile, row, **(own | knobs))), quiet=True)
+    run = train.run(download.ready(config.for_run(profile, row, **(own | knobs))), quiet=True)
     last = run.metrics["validation"]["last"]
     name = f"{row} {pair[0]} -> {pair[1]}{''.join(f' {k}={v}' for k, v in knobs.items())}"
     return f"{name}: {last['accuracy']:.1f} / {last['auc_weighted']:.1f}, {run.metrics['seconds']:.0f} s"

@@ -1,5 +1,5 @@
 """Any recordings as a dataset: importing this package makes the reader of `dataset: table` known, for
-`training.run`, too. notebook.py does so for notebooks, and the suite takes `open_dataset` from here."""
+`train.run`, too. notebook.py does so for notebooks, and the suite takes `open_dataset` from here."""
 
 from esc_suite.inputs.table import open_table
 from esc_utils.urbansound import READERS

@@ -3,9 +3,9 @@
 import numpy as np
 
 from esc_suite.label import networks
+from esc_suite.records import runs, train
 from esc_suite.results import intervals
 from esc_utils import config as configuration
-from esc_utils import runs, training
 from esc_utils.config import RunConfig
 from esc_utils.dataset import Dataset
 from esc_utils.errors import UserError
@@ -16,7 +16,7 @@ METHODS = {PROBE: "frozen probe", CONTROL: "supervised control", FIXMATCH: "FixM
 
 
 def trained(config: RunConfig, quiet: bool = False) -> runs.Run:
-    """`training.run`, and beside its record the network, as weights.safetensors."""
+    """`train.run`, and beside its record the network, as weights.safetensors."""
     folder = runs.folder(config)
     weights = folder / networks.FILE
     if runs.complete(folder):
@@ -24,14 +24,14 @@ def trained(config: RunConfig, quiet: bool = False) -> runs.Run:
         if networks.identity_of(weights) != identity:  # a record without its own weights counts for nothing
             (folder / "metrics.json").unlink()
 
-    def keep(state) -> None:
-        networks.save(weights, state.trained, config, state.dataset.classes, state.identity)
+    def keep(state, identity: str) -> None:
+        networks.save(weights, state.trained, config, state.dataset.classes, identity)
 
     try:
-        return training.run(config, quiet, keep)
+        return train.run(config, quiet, keep)
     except UserError as error:
         ours = "give --seconds a smaller value, or choose --profile quick"
-        raise UserError(str(error).replace(training.LESS_MEMORY, ours)) from error
+        raise UserError(str(error).replace(train.LESS_MEMORY, ours)) from error
 
 
 def every_fold(profile: str, method: str, folds: list[int], quiet: bool = False, **own) -> list[runs.Run]:

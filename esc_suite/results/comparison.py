@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from esc_suite.records import runs
 from esc_suite.results import intervals, power
-from esc_utils import runs
 from esc_utils.errors import UserError
 from esc_utils.urbansound import CLIPS
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from esc_suite.records import runs
 from esc_suite.results import pseudo
-from esc_utils import runs
 from esc_utils.losses import accepted
 from esc_utils.urbansound import CLASSES
 

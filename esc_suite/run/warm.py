@@ -32,7 +32,7 @@ PRELOADED = (
     "torch", "torch._dynamo", "pandas", "scipy.stats", "sklearn.metrics", "sklearn.linear_model", "seaborn",
     "matplotlib.figure", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "IPython.display",
     "ipykernel.kernelapp",
-    "ipykernel.ipkernel", "esc_utils.training", "esc_suite.figures", "esc_suite.results.audit",
+    "ipykernel.ipkernel", "esc_suite.records.train", "esc_suite.figures", "esc_suite.results.audit",
     "esc_suite.notebook", "papermill.cli", "esc_suite.run.papermill_entry", "esc_suite.tables.write",
     "esc_suite.tables.report",
 )  # fmt: skip

@@ -19,9 +19,10 @@ RUNS = [("cnn14_10", 1), ("cnn14_10", 2), ("pann_10", 1), ("pann_10", 2), ("fixm
 RUNS += [("pann_control", 2), ("fixmatch_tau075", 2)]
 TRAIN = """
 import json, sys
-from esc_utils import config, training
+from esc_suite.records import train
+from esc_utils import config
 for experiment, fold in json.loads(sys.argv[1]):
-    training.run(config.for_run("tiny", experiment, train_fold=fold))
+    train.run(config.for_run("tiny", experiment, train_fold=fold))
 """
 said = []  # lines for the end of the session
 

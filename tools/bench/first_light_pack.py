@@ -139,8 +139,9 @@ def pictures(outputs: Path) -> None:
     machine has no rendered notebook."""
     from esc_suite import figures
     from esc_suite.notebook import keeper
+    from esc_suite.records import runs
     from esc_suite.results import comparison
-    from esc_utils import config, runs
+    from esc_utils import config
     from esc_utils.urbansound import CLASSES
 
     classes = [name.replace("_", " ") for name in CLASSES]

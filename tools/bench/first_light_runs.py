@@ -30,6 +30,7 @@ def first_runs(options) -> None:
     nothing."""
     import torch
 
+    from esc_suite.records import train
     from esc_utils import training
     from esc_utils.model import Cnn14
     from esc_utils.weights import front_end_tensors
@@ -51,7 +52,7 @@ def first_runs(options) -> None:
         outputs = str(options.work / f"first-{recorded}")
         knobs = knobs_of(options, experiment, **changes, outputs=outputs)
         with mock.patch.object(training, "usable", training.usable if recorded else lambda *_: False):
-            run = training.run(knobs, quiet=True)
+            run = train.run(knobs, quiet=True)
         values = {
             key: run.metrics[key]
             for key in ("experiment", "backbone", "steps", "seconds", "clips_per_second")
@@ -97,15 +98,16 @@ def listed_runs(options) -> list[tuple[str, int, int]]:
 
 def one_run(options, experiment: str, fold: int, seed: int, knobs: dict) -> str:
     """Train one run in this process; returns its folder."""
+    from esc_suite.records import train
     from esc_suite.run import needed_runs
     from esc_utils import training
 
-    training.SAVING_SHARE = 0.0  # no checkpoint but the first: what is not finished in time is lost
+    train.SAVING_SHARE = 0.0  # no checkpoint but the first: what is not finished in time is lost
     if knobs_of(options, experiment).network == "cnn14" and not options.record_wide:
         training.usable = lambda *_: False
     validates = needed_runs.whole_folds(knobs_of(options, ""))
     own = {"train_fold": fold, "valid_fold": validates[fold], "seed": seed} | knobs
-    return str(training.run(knobs_of(options, experiment, **own), quiet=True).folder)
+    return str(train.run(knobs_of(options, experiment, **own), quiet=True).folder)
 
 
 def ready_to_leave() -> None:
@@ -123,6 +125,7 @@ def ready_to_leave() -> None:
 
 def recorded_and_not(options) -> dict:
     """A few steps of the wide network with dropout, recorded and not: the losses of both."""
+    from esc_suite.records import train
     from esc_utils import training
 
     found, usable = {}, training.usable
@@ -131,7 +134,7 @@ def recorded_and_not(options) -> dict:
             options, "cnn14_fixmatch", steps=size_of(options).steps, outputs=str(options.work / name)
         )
         training.usable = rule
-        run = training.run(knobs, quiet=True)
+        run = train.run(knobs, quiet=True)
         found[f"losses_{name}"] = [float(value) for value in run.history["loss"].dropna()]
         found[f"seconds_{name}"] = run.metrics["seconds"]
     training.usable = usable

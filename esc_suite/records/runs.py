@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import UserError
-from .files import replace_all
-from .knobs import RunConfig
-from .locks import hold
-from .paths import outputs_folder
+from esc_utils.errors import UserError
+from esc_utils.files import replace_all
+from esc_utils.knobs import RunConfig
+from esc_utils.locks import hold
+from esc_utils.paths import outputs_folder
 
 if TYPE_CHECKING:
     import pandas

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .losses import shares
+from ..losses import shares
 
 
 def margins(heads: Tensor) -> Tensor:

@@ -1,26 +1,24 @@
 """What a run leaves behind: scores, predictions and history, put together for runs.write."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from . import provenance, runs
-from .dataset import Dataset
-from .device import device_name
-from .evaluation import score
-from .losses import accepted
-from .sampling import clips_a_step, labelled_batch
-from .start import BACKBONES
-from .state import State
-
-HISTORY = (
-    "epoch", "step", "learning_rate", "loss", "supervised_loss", "unlabelled_loss", "unlabelled_share",
-    "mask_rate",
-    "pseudo_accuracy", "valid_loss", "valid_accuracy", "valid_auc",
-)  # fmt: skip
+from esc_suite.records import runs
+from esc_utils import provenance
+from esc_utils.dataset import Dataset
+from esc_utils.device import device_name
+from esc_utils.evaluation import score
+from esc_utils.losses import accepted
+from esc_utils.sampling import clips_a_step, labelled_batch
+from esc_utils.start import BACKBONES
+from esc_utils.state import State
+from esc_utils.training import HISTORY
 
 
-def write_record(state: State, prob: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> runs.Run:
-    """Write the record of a finished run; prob: softmax scores of `Split.to_score`; more: other arrays.
+def write_record(folder: Path, identity: str, state: State, scores: dict[str, np.ndarray]) -> runs.Run:
+    """Write the record of a finished run; scores: of its last network (`training.scores`).
 
     The labels of the unlabelled folds are read here, after the last step, and nowhere else."""
     import pandas
@@ -28,19 +26,19 @@ def write_record(state: State, prob: dict[str, np.ndarray], more: dict[str, np.n
     config, dataset, folds, steps = state.config, state.dataset, state.folds, state.budget.steps
     fixmatch = config.method == "fixmatch"
     history = pandas.DataFrame(state.history, columns=list(HISTORY))
-    predictions = more
+    predictions = dict(scores)
     for name, rows in folds.to_score.items():
-        predictions |= _named(name, dataset, rows, prob[name])
-    validation = score(dataset, folds.validation, prob["valid"], folds.validation_folds) | {
+        predictions |= _named(name, dataset, rows)
+    validation = score(dataset, folds.validation, scores["valid_prob"], folds.validation_folds) | {
         "best": state.best
     }
     transductive = None
-    if "unlabelled" in prob:
+    if "unlabelled" in folds.to_score:
         hidden = predictions["unlabelled_label"]
         known, ours = hidden >= 0, (hidden >= 0) & (hidden < len(dataset.classes))
         if ours.any():
-            rows, scores = folds.unlabelled[ours], prob["unlabelled"][ours]
-            transductive = score(dataset, rows, scores, folds.unlabelled_folds)
+            rows, prob = folds.unlabelled[ours], scores["unlabelled_prob"][ours]
+            transductive = score(dataset, rows, prob, folds.unlabelled_folds)
     if fixmatch:
         confidence, pseudo = state.confidence.cpu().numpy(), state.pseudo_labels.cpu().numpy()
         predictions |= {"pseudo_confidence": confidence, "pseudo_label": pseudo}
@@ -65,21 +63,20 @@ def write_record(state: State, prob: dict[str, np.ndarray], more: dict[str, np.n
         "seconds": round(state.seconds, 2),
         "clips_per_second": round(clips_a_step(config) * steps / max(state.seconds, 1e-9), 1),
         "provenance": {
-            "identity": state.identity, "commit": commit, "dirty": dirty, "config_hash": config.hash,
+            "identity": identity, "commit": commit, "dirty": dirty, "config_hash": config.hash,
             "code_hash": provenance.code_hash(), "dataset_fingerprint": dataset.fingerprint,
             "dataset_missing": {str(k): v for k, v in dataset.missing.items()},
             "versions": provenance.versions(), "device": device_name(state.device),
             "precision": str(state.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
         },
     }  # fmt: skip
-    return runs.write(state.folder, record, history, predictions)
+    return runs.write(folder, record, history, predictions)
 
 
-def _named(name: str, dataset: Dataset, rows: np.ndarray, prob: np.ndarray) -> dict[str, np.ndarray]:
+def _named(name: str, dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
     of = dataset.clips.iloc[rows]
     return {
         f"{name}_file": of["file"].to_numpy(dtype=str),
         f"{name}_recording": of["fsid"].to_numpy(dtype=np.int64),
         f"{name}_label": of["class_id"].to_numpy(dtype=np.int64),
-        f"{name}_prob": prob.astype(np.float32),
     }

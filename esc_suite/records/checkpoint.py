@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from .files import write_atomic
+from esc_utils.files import write_atomic
 
 CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 

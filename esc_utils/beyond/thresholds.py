@@ -5,8 +5,8 @@ paper; by the formulas of theirs. Read beside them, for order and start values: 
 import torch
 from torch import Tensor, nn
 
-from .knobs import RunConfig
-from .losses import accepted, shares
+from ..knobs import RunConfig
+from ..losses import accepted, shares
 
 
 class Threshold(nn.Module):

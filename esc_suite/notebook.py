@@ -7,9 +7,10 @@ import numpy as np
 
 import esc_suite.inputs  # noqa: F401  (a notebook may be run with `dataset: table`)
 from esc_suite import figures
+from esc_suite.records import provenance
 from esc_suite.results.names import method_title
 from esc_suite.run import needed_runs
-from esc_utils import paths, provenance
+from esc_utils import paths
 from esc_utils.errors import UserError
 from esc_utils.optim import rate_factor
 from esc_utils.urbansound import split

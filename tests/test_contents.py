@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from bad_input import refused
 
-from esc_utils import contents, provenance, urbansound
+from esc_suite.records import provenance
+from esc_utils import contents, urbansound
 
 HEADER = "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from esc_suite.records import train
-from esc_utils import config, device, provenance, sampling, state, training
+from esc_suite.records import provenance, train
+from esc_utils import config, device, sampling, state, training
 from esc_utils import features as clips
 from esc_utils.urbansound import open_dataset, split
 

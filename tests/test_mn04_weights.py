@@ -12,9 +12,9 @@ from oracles import randomise
 from safetensors.torch import save_file
 from test_download import Server, one_line
 
-from esc_suite.records import train
+from esc_suite.records import provenance, train
 from esc_suite.run import download, mn04_copy, transfer
-from esc_utils import config, paths, provenance
+from esc_utils import config, paths
 from esc_utils.errors import UserError
 from esc_utils.standins.mn04 import Mn04, load_mn04
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from esc_utils import provenance
-from esc_utils.provenance import dump
+from esc_suite.records import provenance
+from esc_suite.records.provenance import dump
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,20 +48,20 @@ def test_other_code_is_another_text(old, new):
 
 @pytest.fixture
 def inside(tmp_path, monkeypatch):
-    """A copy of the method inside another repository, (its folder, what it says of its commit, git in a
+    """A copy of both packages inside another repository, (its folder, what it says of its commit, git in a
     folder)."""
     monkeypatch.delenv("GIT_DIR", raising=False)
     suite = tmp_path / "thesis" / "suite"
-    shutil.copytree(
-        ROOT / "esc_utils", suite / "esc_utils", ignore=shutil.ignore_patterns("__pycache__", "standins")
-    )
+    for house in ("esc_utils", "esc_suite"):
+        ignored = shutil.ignore_patterns("__pycache__", "standins", "assets")
+        shutil.copytree(ROOT / house, suite / house, ignore=ignored)
 
     def git(*words: str) -> str:
         own = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(tmp_path / "thesis"))
         return subprocess.run([*own, *words], check=True, capture_output=True, text=True).stdout.strip()
 
     def said(**variables) -> list[str]:
-        code = "from esc_utils import provenance; print(*provenance.commit())"
+        code = "from esc_suite.records import provenance; print(*provenance.commit())"
         words = [sys.executable, "-c", code]
         done = subprocess.run(
             words, cwd=suite, env=os.environ | variables, capture_output=True, text=True, check=True

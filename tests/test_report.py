@@ -11,11 +11,12 @@ import pytest
 import records
 from records import PNG
 
+from esc_suite.records import provenance
 from esc_suite.results.spec import read_spec
 from esc_suite.tables import render as tables_render
 from esc_suite.tables import report
 from esc_suite.tables import rows as tables
-from esc_utils import config, provenance
+from esc_utils import config
 from esc_utils.errors import UserError
 
 

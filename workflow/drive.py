@@ -17,10 +17,11 @@ SETTINGS = ".workflow.json"  # in outputs/<profile>: what Snakemake is told
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from esc_suite.records import provenance  # noqa: E402
 from esc_suite.run import environment, gpus, limits, needed_runs, together, warm  # noqa: E402
 from esc_suite.run.finished import Finished, rendered  # noqa: E402
 from esc_suite.run.together import exit_with  # noqa: E402
-from esc_utils import config, locks, paths, provenance  # noqa: E402
+from esc_utils import config, locks, paths  # noqa: E402
 from esc_utils.errors import UserError  # noqa: E402
 from esc_utils.files import write_atomic  # noqa: E402
 

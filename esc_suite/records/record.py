@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from esc_suite.records import runs
-from esc_utils import provenance
+from esc_suite.records import provenance, runs
 from esc_utils.dataset import Dataset
 from esc_utils.device import device_name
 from esc_utils.evaluation import score

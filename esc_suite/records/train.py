@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from esc_suite.records import checkpoint, record, runs
+from esc_suite.records import checkpoint, provenance, record, runs
 from esc_suite.records.progress import Progress
-from esc_utils import allocator, provenance, training
+from esc_utils import allocator, training
 from esc_utils.errors import UserError
 from esc_utils.knobs import RunConfig
 from esc_utils.state import State, restore, set_up, snapshot

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 
 from esc_suite.inputs import open_dataset
-from esc_suite.records import runs
+from esc_suite.records import provenance, runs
 from esc_suite.run.needed_runs import notebook_of
-from esc_utils import config, paths, provenance
+from esc_utils import config, paths
 from esc_utils.errors import UserError
 from esc_utils.urbansound import Dataset
 

@@ -215,7 +215,7 @@ def _warm_up() -> None:
     finds and loads the fonts."""
     from esc_suite import figures
     from esc_suite.figures import style
-    from esc_utils import provenance
+    from esc_suite.records import provenance
 
     provenance.code_hash()
     with style.own_style():

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from esc_suite.records import runs
+from esc_suite.records import provenance, runs
 from esc_suite.results import comparison
 from esc_suite.results.spec import read_spec
 from esc_suite.run import needed_runs
@@ -21,7 +21,7 @@ from esc_suite.tables import rows as tables
 from esc_suite.tables.render import environment
 from esc_suite.tables.view import lettered, notes_of, readable
 from esc_suite.tables.write import add_places
-from esc_utils import config, paths, provenance
+from esc_utils import config, paths
 from esc_utils.contents import visible
 from esc_utils.errors import UserError
 

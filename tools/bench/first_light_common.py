@@ -83,6 +83,6 @@ def device_of(device) -> str:
 def versions() -> dict:
     import torch
 
-    from esc_utils import provenance
+    from esc_suite.records import provenance
 
     return provenance.versions() | {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}

@@ -9,19 +9,20 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .contents import sha256, visible
-from .knobs import digest
-from .paths import MN04_SHA256, weights_file
+import esc_utils
+from esc_utils.contents import sha256, visible
+from esc_utils.knobs import digest
+from esc_utils.paths import MN04_SHA256, weights_file
 
-FOLDER = Path(__file__).parent
+METHOD = Path(esc_utils.__file__).resolve().parent
 PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "pytorch-optimizer")
 
 
 @functools.cache
 def code_hash() -> str:
-    """16 hex digits over the method: this folder's syntax trees and the shipped backbone. Comments,
+    """16 hex digits over the method: the syntax trees of esc_utils and the shipped backbone. Comments,
     docstrings and layout do not count."""
-    return folder_hash(FOLDER, "standins/assets/*.safetensors")
+    return folder_hash(METHOD, "standins/assets/*.safetensors")
 
 
 def folder_hash(folder: Path, others: str) -> str:
@@ -87,7 +88,7 @@ def versions() -> dict[str, str]:
 def commit() -> tuple[str, bool]:
     """(commit, dirty) of the checkout; ("unknown", True) outside of git, and where this code is no part of
     what git holds here: unpacked inside another repository, or never committed."""
-    root = Path(__file__).resolve().parent.parent
+    root = METHOD.parent
     # without GIT_DIR, GIT_WORK_TREE ...
     plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
@@ -99,7 +100,7 @@ def commit() -> tuple[str, bool]:
 
     try:
         own = Path(git("rev-parse", "--show-toplevel")).samefile(root)
-        if not own or not git("ls-tree", "HEAD", Path(__file__).resolve().relative_to(root).as_posix()):
+        if not own or not git("ls-tree", "HEAD", METHOD.name):
             return "unknown", True
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):

@@ -20,8 +20,8 @@ from .start import build_model, prepare_start
 @dataclass
 class State:
     """A run in training. `labels` are those of `folds.labelled`, the only ones that a step sees. The
-    dataset's own are read to validate; those of the unlabelled folds nowhere here, but by what writes the
-    record, after the last step."""
+    dataset's own are read to validate. Training never reads those of the unlabelled folds:
+    esc_suite/records/record.py does, after the last step."""
 
     config: RunConfig
     dataset: Dataset

@@ -49,7 +49,7 @@ def fixmatch_step(
     model, config: RunConfig, draw: Draw, x: Tensor, labels: Tensor, u: Tensor, threshold=None
 ) -> StepLoss:
     """x, labels: labelled clips; u (2 mu B, 1, frames, mels): unlabelled clips, of which no label is known
-    here; threshold: the run's `thresholds.Threshold`, if it has one."""
+    here; threshold: the run's `beyond.thresholds.Threshold`, if it has one."""
     model.train()
     more = 0.0
     if config.open_set == "openmatch":

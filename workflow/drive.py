@@ -119,8 +119,9 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
     given = " ".join(f"-r {key} {quote(value)}" for key, value in places.items())
     slurm = options.workflow_profile != "default"
     cores = NODE_THREADS if slurm else options.jobs or limits.cores()
-    # The machine that submits to a cluster has none of its GPUs: the paper's scale asks for one in any case.
-    gpu = int(base.device != "cpu" and (options.profile == "paper" or bool(gpus.devices())))
+    # The machine that submits to a cluster has none of its GPUs: the paper's scale asks for one in any case,
+    # on part of the data, too.
+    gpu = int(base.device != "cpu" and (options.profile.startswith("paper") or bool(gpus.devices())))
     settings = {
         "out": str(folder), "wanted": wanted, "tables": sorted(needed_runs.tables()),
         "books": needed_runs.SUITE,

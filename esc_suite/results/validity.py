@@ -1,5 +1,5 @@
 """What keeps a comparison of two rows from meaning what it says: unequal budgets, a loss too small to matter,
-a network that training made worse than its frozen start. Reasons in words; nothing is decided here."""
+a network that training made worse than its frozen probe. Reasons in words; nothing is decided here."""
 
 import numpy as np
 

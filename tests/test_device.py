@@ -163,9 +163,9 @@ def test_settings_on_cuda(monkeypatch, name, chosen):
 
 
 def test_what_chooses_the_arithmetic_is_part_of_a_runs_identity(tmp_path):
-    before = provenance.folder_hash(provenance.FOLDER, "*.none")
+    before = provenance.folder_hash(provenance.METHOD, "*.none")
     folder = tmp_path / "esc_utils"
-    shutil.copytree(provenance.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(provenance.METHOD, folder, ignore=shutil.ignore_patterns("__pycache__"))
     assert provenance.folder_hash(folder, "*.none") == before, "wherever it lies"
     for name in ("features", "device", "fast", "standins/mn04"):
         file = folder / f"{name}.py"

@@ -18,8 +18,7 @@ from bad_input import one_line, refused
 from permissions import drop_override, read_only
 from small_disk import small_disk
 
-from esc_suite.records import runs
-from esc_suite.records import train as training
+from esc_suite.records import runs, train
 from esc_utils import config, start
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -44,7 +43,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ("metrics.json", "history.csv", "predictions.npz")}
 
 
-def train(*knobs, under: tuple[str, ...] = ()) -> list[str | None]:
+def trained_apart(*knobs, under: tuple[str, ...] = ()) -> list[str | None]:
     """Train one after the other in a process without root's right to override permissions, or `under` a
     command."""
     done = subprocess.run(
@@ -201,7 +200,7 @@ def template(tmp_path_factory, tiny_outputs):
     layers = [*config.layers_of("quick", "cnn14_10"), PROJECT / "tests" / "tiny.yaml"]
     places = {"outputs": str(tmp_path_factory.mktemp("finished")), "cache_dir": str(tiny_outputs / "cache")}
     knobs = config.from_files(layers, {"profile": "quick", "experiment": "cnn14_10", "width": 1} | places)
-    training.run(knobs, quiet=True)
+    train.run(knobs, quiet=True)
     return knobs
 
 
@@ -225,7 +224,7 @@ def test_read_only_folders(finished, tmp_path):
     cases = {key: changed.model_copy(update={key: str(closed)}) for key in ("outputs", "cache_dir")} | {
         "record": changed
     }
-    messages = dict(zip(cases, train(*cases.values()), strict=True))
+    messages = dict(zip(cases, trained_apart(*cases.values()), strict=True))
     read_only(closed, allow=True)
     read_only(folder, allow=True)
     one_line(messages["outputs"], str(closed), "cannot write", "outputs")
@@ -238,7 +237,9 @@ def test_disk_full(finished, needs_mount):
     """A changed run in the place of a finished one, on a disk without room for its checkpoint."""
     knobs, folder, before = finished
     used = sum(file.stat().st_size // 4096 + 1 for file in folder.rglob("*")) * 4
-    (message,) = train(knobs.model_copy(update={"learning_rate": 1e-3}), under=small_disk(folder, used + 40))
+    (message,) = trained_apart(
+        knobs.model_copy(update={"learning_rate": 1e-3}), under=small_disk(folder, used + 40)
+    )
     one_line(message, str(folder), "free some space")
     assert content(Path(f"{folder}.seen")) == before
 
@@ -248,7 +249,7 @@ def test_feature_store_on_a_full_disk(template, needs_mount, tmp_path):
     shutil.copytree(template.cache_dir, cache, ignore=shutil.ignore_patterns("features"))
     (cache / "features").mkdir()
     places = {"outputs": str(tmp_path / "outputs"), "cache_dir": str(cache)}
-    (message,) = train(template.model_copy(update=places), under=small_disk(cache / "features", 32))
+    (message,) = trained_apart(template.model_copy(update=places), under=small_disk(cache / "features", 32))
     one_line(message, str(cache), "free some space")
     assert not list(Path(f"{cache / 'features'}.seen").glob("*.npy"))
 
@@ -298,19 +299,19 @@ def test_damaged_record(finished):
     "device", ["cuda:99", "gpu", "cuda:x", "cpu:3", "vulkan", "xpu", "meta", "mkldnn", "hpu"]
 )
 def test_device_that_is_not_there(device, tiny):
-    refused(lambda: training.run(tiny(device=device), quiet=True), f"{device}", "use")
+    refused(lambda: train.run(tiny(device=device), quiet=True), f"{device}", "use")
 
 
 def test_no_cuda(tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    refused(lambda: training.run(tiny(device="cuda"), quiet=True), "device: cuda", "auto")
+    refused(lambda: train.run(tiny(device="cuda"), quiet=True), "device: cuda", "auto")
 
 
 def test_two_runs_in_one_folder(finished):
     knobs, folder, before = finished
     changed = knobs.model_copy(update={"learning_rate": 1e-3})
     with runs.claim(folder):
-        refused(lambda: training.run(changed, quiet=True), str(folder), "another process", "wait")
+        refused(lambda: train.run(changed, quiet=True), str(folder), "another process", "wait")
     assert content(folder) == before
 
 

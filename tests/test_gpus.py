@@ -1,6 +1,7 @@
 """One GPU a command, by locks alone: the devices are faked, no GPU is needed. And warm kernels leave CUDA
 alone."""
 
+import importlib
 import json
 import os
 import signal
@@ -171,3 +172,18 @@ def test_a_warm_kernel_sees_the_gpu_of_its_papermill(start, tmp_path):
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.mark.parametrize(
+    ("profile", "device", "slurm", "asked"),
+    [
+        ("paper", "auto", True, 1), ("paper-partial", "auto", True, 1), ("paper-partial", "cpu", True, 0),
+        ("paper-partial", "auto", False, 0), ("lite", "auto", True, 0), ("quick", "auto", False, 0),
+    ],
+)  # fmt: skip
+def test_what_a_run_asks_for_where_no_gpu_is_at_hand(monkeypatch, profile, device, slurm, asked):
+    """A cluster is asked for a GPU; runs on this machine then still go side by side on its cores."""
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    drive = importlib.import_module("drive")
+    monkeypatch.setattr(drive.gpus, "devices", lambda: [])
+    assert drive.gpus_a_run(profile, device, slurm) == asked

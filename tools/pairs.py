@@ -33,7 +33,7 @@ EVIDENCE = ROOT / "outputs" / "evidence" / "pairs"
 FILES = ("metrics.json", "history.csv")
 
 
-def train(profile: str, row: str, pair: tuple[int, int], knobs: dict, outputs: str, data: str) -> str:
+def trained(profile: str, row: str, pair: tuple[int, int], knobs: dict, outputs: str, data: str) -> str:
     """Train one run in a process of its own; returns a line about it."""
     from esc_suite.records import train
     from esc_suite.run import download
@@ -54,7 +54,7 @@ def train_all(
     failed = 0
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = {
-            pool.submit(train, profile, row, pair, knobs, outputs, data): f"{row} {pair}"
+            pool.submit(trained, profile, row, pair, knobs, outputs, data): f"{row} {pair}"
             for pair in pairs
             for row in rows
         }

@@ -107,6 +107,13 @@ def passable(folder: Path) -> None:
         )
 
 
+def gpus_a_run(profile: str, device: str, slurm: bool) -> int:
+    """One where this machine has any. The machine that submits to a cluster has none of the cluster's: there
+    the paper's scale asks for one in any case, on part of the data, too."""
+    asks = profile == "paper" or (slurm and profile == "paper-partial")
+    return int(device != "cpu" and (asks or bool(gpus.devices())))
+
+
 def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[int]) -> list[str]:
     """Write what Snakemake is to do into one file (SETTINGS). Returns the files that are stale, whatever
     their times say."""
@@ -119,9 +126,7 @@ def hand_over(options, base, valid: dict[int, int], places: dict, wanted: list[i
     given = " ".join(f"-r {key} {quote(value)}" for key, value in places.items())
     slurm = options.workflow_profile != "default"
     cores = NODE_THREADS if slurm else options.jobs or limits.cores()
-    # The machine that submits to a cluster has none of its GPUs: the paper's scale asks for one in any case,
-    # on part of the data, too.
-    gpu = int(base.device != "cpu" and (options.profile.startswith("paper") or bool(gpus.devices())))
+    gpu = gpus_a_run(options.profile, base.device, slurm)
     settings = {
         "out": str(folder), "wanted": wanted, "tables": sorted(needed_runs.tables()),
         "books": needed_runs.SUITE,

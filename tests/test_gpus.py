@@ -185,5 +185,5 @@ def test_what_a_run_asks_for_where_no_gpu_is_at_hand(monkeypatch, profile, devic
     """A cluster is asked for a GPU; runs on this machine then still go side by side on its cores."""
     monkeypatch.syspath_prepend(ROOT / "workflow")
     drive = importlib.import_module("drive")
-    monkeypatch.setattr(drive.gpus, "devices", lambda: [])
+    monkeypatch.setattr(drive.gpus, "devices", list)
     assert drive.gpus_a_run(profile, device, slurm) == asked
